@@ -1,0 +1,82 @@
+// Everything stateful that is not a model: threads, random numbers, cancelling, log. One context per thread of the caller;
+// const models, plans and prepared weights are shared by any number of them.
+#pragma once
+#include <cstdlib>
+#include <optional>
+#include <stop_token>
+
+#include "memory.hpp"
+#include "parallel.hpp"
+#include "random.hpp"
+
+namespace ctseg {
+
+/// Where the library's messages go; without one it says nothing.
+struct LogSink {
+  void (*write)(void* user, std::string_view line) = nullptr;
+  void* user = nullptr;
+};
+
+struct ContextOptions {
+  int threads = 0;                 // 0: one per processor
+  std::uint64_t seed = 0;
+  Executor* executor = nullptr;    // the caller's own threads; must outlive the context. Then `threads` is not used
+  std::optional<Isa> isa{};        // forces a path; else CTSEG_ISA=scalar|avx2|avx512, else the processor's best
+  std::stop_token cancel{};        // raised: the call under way ends soon with Code::cancelled, nothing half done
+  LogSink log{};
+};
+
+template <class Device> class Context;
+
+template <> class Context<Cpu> {
+ public:
+  explicit Context(ContextOptions options = {}) : options_(std::move(options)) {
+    traits_.isa = choose_isa(options_.isa);
+    if (options_.threads < 0)
+      throw Error(Code::bad_argument, "context", text("threads = ", options_.threads, "; must be 0 (all processors) or more."));
+    if (!options_.executor) {
+      const int all = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+      own_threads_ = std::make_unique<ThreadPool>(options_.threads > 0 ? options_.threads : all);
+      options_.executor = own_threads_.get();
+    }
+  }
+
+  Executor& executor() { return *options_.executor; }
+  const DeviceTraits<Cpu>& traits() const { return traits_; }
+  std::uint64_t seed() const { return options_.seed; }
+
+  /// The key of the next forward pass. resume_at() makes a continued training draw what the straight one would.
+  RandomKey next_run() { return {options_.seed, ++runs_, 0}; }
+  std::uint64_t runs() const { return runs_; }
+  void resume_at(std::uint64_t runs) { runs_ = runs; }
+
+  bool cancelled() const { return options_.cancel.stop_requested(); }
+  void check_cancelled(std::string_view where) const {
+    if (cancelled()) throw Error(Code::cancelled, where, "the caller asked to stop.");
+  }
+  void log(std::string_view line) const {
+    if (options_.log.write) options_.log.write(options_.log.user, line);
+  }
+
+ private:
+  static Isa choose_isa(std::optional<Isa> wanted) {
+    const Isa best = detect_isa();
+    if (!wanted) {
+      const char* name = std::getenv("CTSEG_ISA");
+      if (!name || !*name) return best;
+      for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
+        if (text(isa) == name) wanted = isa;
+      if (!wanted) throw Error(Code::bad_argument, "context", text("CTSEG_ISA=", name, "; must be scalar, avx2 or avx512."));
+    }
+    if (*wanted > best)
+      throw Error(Code::unsupported, "context", text("this processor has no ", *wanted, "; its best is ", best, "."));
+    return *wanted;
+  }
+
+  ContextOptions options_;
+  DeviceTraits<Cpu> traits_;
+  std::unique_ptr<ThreadPool> own_threads_;
+  std::uint64_t runs_ = 0;
+};
+
+}  // namespace ctseg

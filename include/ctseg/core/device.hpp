@@ -1,0 +1,53 @@
+// Devices, what a plan may know of one, and Spec: the single template parameter of every layer.
+#pragma once
+#include <type_traits>
+
+#include "dtype.hpp"
+
+namespace ctseg {
+
+struct Cpu {};
+struct Cuda {};
+/// True where the header with the device's specialisations has been included.
+template <class Device> inline constexpr bool kIncluded = false;
+template <> inline constexpr bool kIncluded<Cpu> = true;
+
+/// Vector instruction sets with a kernel path of their own. `scalar` compiles everywhere.
+enum class Isa { scalar, avx2, avx512 };
+
+inline std::string text(Isa isa) { return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "scalar"; }
+
+/// The best path of this processor.
+inline Isa detect_isa() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    return Isa::avx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
+#endif
+  return Isa::scalar;
+}
+
+/// All that choosing a kernel may depend on: a value, so that plans for a device are built and tested without it,
+/// and so that results depend on shapes, mode and these traits only, never on threads, caches or timing.
+template <class Device> struct DeviceTraits;
+template <> struct DeviceTraits<Cpu> {
+  Isa isa = Isa::scalar;
+  bool operator==(const DeviceTraits&) const = default;
+};
+
+/// Scalar, spatial rank and device in one name: all that changes generated code. T is how activations are stored;
+/// parameters, statistics, losses and sums are Acc.
+template <class Scalar, int Dim, class Where> struct Spec {
+  static_assert(Dim == 2 || Dim == 3, "ctseg: a Spec is 2-D or 3-D");
+  static_assert(std::is_floating_point_v<Scalar> || std::is_same_v<Scalar, bf16> || std::is_same_v<Scalar, half>,
+                "ctseg: a Spec stores double, float, bf16 or half");
+  static_assert(kIncluded<Where>, "ctseg: a Spec on Cuda needs #include <ctseg/cuda.hpp>");
+  using T = Scalar;
+  using Acc = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  using Device = Where;
+  static constexpr int kDim = Dim;
+};
+template <class S>
+concept AnySpec = requires { typename S::T; typename S::Acc; typename S::Device; S::kDim; };
+
+}  // namespace ctseg

@@ -1,0 +1,52 @@
+// What goes wrong, said in one way: the fact with numbers, the expectation with numbers, a hint.
+#pragma once
+#include <cstdint>
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace ctseg {
+
+/// Extents, counts and offsets. Signed, so that differences are ordinary numbers.
+using Index = std::int64_t;
+
+enum class Code {
+  bad_argument,     // an option or a call that cannot mean anything
+  shape_mismatch,   // extents or channels that do not fit together
+  bad_input,        // a file or an array whose content is wrong
+  unsupported,      // legal, but outside what ctseg does
+  io,               // the operating system refused to read or write
+  out_of_memory,    // more than there is, or more than the caller allowed
+  cancelled,        // the caller's stop token was raised
+};
+
+/// The one exception of the library. what() is "where: message".
+class Error : public std::runtime_error {
+ public:
+  Error(Code code, std::string_view where, std::string_view message)
+      : std::runtime_error(std::string(where) + ": " + std::string(message)), code_(code) {}
+  Code code() const { return code_; }
+
+ private:
+  Code code_;
+};
+
+/// text("input has ", 3, " channels"): numbers, strings and anything with its own text(), in one line.
+inline std::string text(std::string_view words) { return std::string(words); }
+inline std::string text(const char* words) { return words; }
+inline std::string text(int number) { return std::to_string(number); }
+inline std::string text(Index number) { return std::to_string(number); }
+inline std::string text(std::size_t number) { return std::to_string(number); }
+inline std::string text(double number) {
+  char line[32];
+  std::snprintf(line, sizeof line, "%.6g", number);
+  return line;
+}
+template <class... Parts>
+  requires(sizeof...(Parts) > 1)
+std::string text(const Parts&... parts) {
+  return (text(parts) + ...);
+}
+
+}  // namespace ctseg

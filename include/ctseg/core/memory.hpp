@@ -1,0 +1,47 @@
+// Memory: owned blocks on cache lines, and bytes somebody else owns, cut front to back (an arena hands these out).
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "view.hpp"
+
+namespace ctseg {
+
+/// Room for `count` objects, rounded up so that the next one starts on a cache line.
+template <class U> constexpr Index bytes_of(Index count) { return (count * Index{sizeof(U)} + 63) / 64 * 64; }
+constexpr Index bytes_of(Dtype dtype, Index count) { return (count * size_of(dtype) + 63) / 64 * 64; }
+
+/// Bytes somebody else owns. Passed by value: forward and backward cut the same pieces.
+struct Bytes {
+  std::byte* next = nullptr;
+};
+template <class U> U* take(Bytes& from, Index count) {
+  return reinterpret_cast<U*>(std::exchange(from.next, from.next + bytes_of<U>(count)));
+}
+template <AnySpec S> Out<S> packed(Bytes& from, const Shape<S::kDim>& shape) {
+  return {take<typename S::T>(from, shape.elements()), shape, shape.c};
+}
+
+/// Owned memory on a cache line, not initialised; its address survives a move. Host memory unless a device specialises it.
+template <class Device> class Memory {
+ public:
+  explicit Memory(Index bytes = 0) : bytes_(bytes_of<std::byte>(bytes)) {
+    if (bytes_ == 0) return;
+    data_.reset(static_cast<std::byte*>(::operator new(static_cast<std::size_t>(bytes_), std::align_val_t{64}, std::nothrow)));
+    if (!data_) throw Error(Code::out_of_memory, "memory", text("cannot allocate ", bytes_ >> 20, " MiB. Hint: smaller patches or batches."));
+  }
+  std::byte* data() { return data_.get(); }
+  const std::byte* data() const { return data_.get(); }
+  Index bytes() const { return bytes_; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{64}); }
+  };
+  Index bytes_;
+  std::unique_ptr<std::byte, Free> data_;
+};
+
+}  // namespace ctseg

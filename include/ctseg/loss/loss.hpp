@@ -1,0 +1,36 @@
+// Losses as values: what fit and one's own loops call with logits and labels.
+#pragma once
+#include "../nn/functional.hpp"
+
+namespace ctseg {
+
+struct DiceCeLoss {
+  DiceCeOptions options;
+  template <AnySpec S> Var<S> operator()(Var<S> logits, Var<S> labels) const { return dice_ce(logits, labels, options); }
+};
+/// Soft Dice plus cross entropy; see DiceCeOp.
+inline DiceCeLoss dice_ce(const DiceCeOptions& options = {}) { return {options}; }
+
+/// Any loss: a callable of (logits, labels) that records ops and returns a value of shape [1, 1, ...].
+template <AnySpec S> class Loss {
+  struct Base {
+    virtual ~Base() = default;
+    virtual Var<S> operator()(Var<S>, Var<S>) const = 0;
+  };
+  template <class F> struct Holder final : Base {
+    explicit Holder(F g) : f(std::move(g)) {}
+    Var<S> operator()(Var<S> logits, Var<S> labels) const override { return f(logits, labels); }
+    F f;
+  };
+
+ public:
+  template <class F>
+    requires(!std::same_as<F, Loss>)
+  Loss(F f) : self_(std::make_shared<const Holder<F>>(std::move(f))) {}
+  Var<S> operator()(Var<S> logits, Var<S> labels) const { return (*self_)(logits, labels); }
+
+ private:
+  std::shared_ptr<const Base> self_;
+};
+
+}  // namespace ctseg

@@ -1,0 +1,91 @@
+// BasicUNet, number for number as in MONAI.
+#pragma once
+#include "../nn/init.hpp"
+#include "../nn/layers.hpp"
+
+namespace ctseg {
+
+struct BasicUNetOptions {
+  Index in_channels = 1, out_channels = 2;
+  std::array<Index, 6> features = {32, 32, 64, 128, 256, 32};   // five encoder levels, then the last decoder level
+  Activation activation = leaky_relu(0.1f);
+  NormKind norm = NormKind::instance;
+  float dropout = 0;
+  bool bias = true;
+  bool fused = true;
+};
+
+/// Two blocks per level, max pooling down, transposed convolution up, concat [skip, up]; raw logits.
+/// Shapes    x [N, in_channels, D, H, W] -> [N, out_channels, D, H, W], any size of 16 or more per axis: where pooling lost a
+///           voxel, the decoder replicates its last one.
+/// Source    Falk et al., Nature Methods 2019; layout, names and defaults of MONAI BasicUNet.
+template <AnySpec S> class BasicUNet {
+ public:
+  using Spec = S;
+
+  explicit BasicUNet(const BasicUNetOptions& o = {})
+      : final_conv_({.in_channels = o.features[5], .out_channels = o.out_channels, .kernel = 1}) {
+    const auto& f = o.features;
+    for (std::size_t level = 0; level < 5; ++level) encoder_.emplace_back(o, level ? f[level - 1] : o.in_channels, f[level]);
+    for (std::size_t level = 4; level > 0; --level) {
+      const Index raised = level > 1 ? f[level] / 2 : f[level];
+      up_.push_back(Conv<S>({.in_channels = f[level], .out_channels = raised, .kernel = 2, .stride = 2, .transposed = true}));
+      decoder_.emplace_back(o, f[level - 1] + raised, level > 1 ? f[level - 1] : f[5]);
+    }
+  }
+  void initialize(const Context<typename S::Device>& ctx) { initialize_default(*this, ctx.seed()); }
+
+  Var<S> forward(Var<S> x) const {
+    std::array<Var<S>, 5> level;
+    for (std::size_t i = 0; i < 5; ++i) {
+      const auto scope = x.tape->scope(i ? "down_" + std::to_string(i) : "conv_0");
+      level[i] = x = encoder_[i](i ? max_pool(x) : x);
+    }
+    for (std::size_t i = 0; i < 4; ++i) {
+      const auto scope = x.tape->scope("upcat_" + std::to_string(4 - i));
+      x = decoder_[i](concat(level[3 - i], match(up_[i](x), level[3 - i])));
+    }
+    const auto scope = x.tape->scope("final_conv");
+    return final_conv_(x);
+  }
+
+  template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
+    for (std::size_t i = 0; i < 5; ++i)
+      TwoConv::each(self.encoder_[i], prefix + (i ? "down_" + std::to_string(i) + ".convs." : "conv_0."), f);
+    for (std::size_t i = 0; i < 4; ++i) {
+      const std::string name = prefix + "upcat_" + std::to_string(4 - i);
+      Conv<S>::each(self.up_[i], name + ".upsample.deconv.", f);
+      TwoConv::each(self.decoder_[i], name + ".convs.", f);
+    }
+    Conv<S>::each(self.final_conv_, prefix + "final_conv.", f);
+  }
+  std::vector<Parameter<S>*> parameters() { return parameters_of<S>(*this); }
+
+ private:
+  struct TwoConv {
+    Block<S> first, second;
+    TwoConv(const BasicUNetOptions& o, Index in, Index out) : first(options(o, in, out)), second(options(o, out, out)) {}
+    Var<S> operator()(Var<S> x) const { return second(first(x)); }
+    template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
+      Block<S>::each(self.first, prefix + "conv_0.", f);
+      Block<S>::each(self.second, prefix + "conv_1.", f);
+    }
+    static BlockOptions<S::kDim> options(const BasicUNetOptions& o, Index in, Index out) {
+      return {.conv = {.in_channels = in, .out_channels = out, .bias = o.bias}, .norm = o.norm, .activation = o.activation,
+              .dropout = o.dropout, .fused = o.fused};
+    }
+  };
+
+  /// Pads the raised value to the skip: at most one voxel, behind the last.
+  static Var<S> match(Var<S> raised, Var<S> skip) {
+    PadOp<S> pads;
+    for (std::size_t d = 0; d < S::kDim; ++d) pads.high[d] = skip.shape().space[d] - raised.shape().space[d];
+    return pads.high == std::array<Index, S::kDim>{} ? raised : replicate_pad(raised, pads);
+  }
+
+  std::vector<TwoConv> encoder_, decoder_;
+  std::vector<Conv<S>> up_;
+  Conv<S> final_conv_;
+};
+
+}  // namespace ctseg

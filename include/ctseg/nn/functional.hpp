@@ -1,0 +1,36 @@
+// Ops as functions of values: how a model says what happens. Functions record an op on the tape of their input; layers with
+// weights are in layers.hpp.
+#pragma once
+#include "../ops/block.hpp"
+#include "../ops/concat.hpp"
+#include "../ops/dice_ce.hpp"
+#include "../ops/dropout.hpp"
+#include "../ops/pad.hpp"
+#include "../ops/pool.hpp"
+#include "../ops/softmax.hpp"
+#include "tape.hpp"
+
+namespace ctseg {
+
+template <AnySpec S> Var<S> activate(Var<S> x, const Activation& a) { return x.tape->append(ActivationOp<S>{a}, {x}); }
+template <AnySpec S> Var<S> relu(Var<S> x) { return activate(x, relu()); }
+template <AnySpec S> Var<S> leaky_relu(Var<S> x, float slope = 0.01f) { return activate(x, leaky_relu(slope)); }
+template <AnySpec S> Var<S> elu(Var<S> x, float alpha = 1) { return activate(x, elu(alpha)); }
+template <AnySpec S> Var<S> sigmoid(Var<S> x) { return activate(x, sigmoid()); }
+template <AnySpec S> Var<S> prelu(Var<S> x, const Parameter<S>& slope) { return x.tape->append(ActivationOp<S>{prelu()}, {x}, {slope}); }
+template <AnySpec S> Var<S> softmax(Var<S> x) { return x.tape->append(SoftmaxOp<S>{}, {x}); }
+
+template <AnySpec S> Var<S> max_pool(Var<S> x, MaxPoolOp<S> options = {}) { return x.tape->append(options, {x}); }
+template <AnySpec S> Var<S> dropout(Var<S> x, float p) { return x.tape->append(DropoutOp<S>{p, false}, {x}); }
+template <AnySpec S> Var<S> channel_dropout(Var<S> x, float p) { return x.tape->append(DropoutOp<S>{p, true}, {x}); }
+template <AnySpec S> Var<S> replicate_pad(Var<S> x, PadOp<S> pads) { return x.tape->append(pads, {x}); }
+
+template <AnySpec S> Var<S> concat(Var<S> a, Var<S> b) { return a.tape->append(ConcatOp<S>{}, {a, b}); }
+/// a + scale * b.
+template <AnySpec S> Var<S> add(Var<S> a, Var<S> b, typename S::Acc scale = 1) { return a.tape->append(AddOp<S>{scale}, {a, b}); }
+
+template <AnySpec S> Var<S> dice_ce(Var<S> logits, Var<S> labels, const DiceCeOptions& options = {}) {
+  return logits.tape->append(DiceCeOp<S>{options}, {logits, labels});
+}
+
+}  // namespace ctseg

@@ -1,0 +1,139 @@
+// Layers: the parameters of an op together with its options. A layer is called on a value, and lists its parameters by name.
+#pragma once
+#include "functional.hpp"
+
+namespace ctseg {
+
+/// padding: by default what keeps the size of odd kernels, 0 for even ones.
+template <int Dim> struct ConvOptions {
+  Index in_channels = 1, out_channels = 1;
+  Axes<Dim> kernel = 3, stride = 1;
+  std::optional<Axes<Dim>> padding{};
+  Axes<Dim> output_padding = 0;   // transposed only
+  bool transposed = false, bias = true;
+};
+
+/// Convolution or transposed convolution; see ConvOp for formula and shapes.
+template <AnySpec S> class Conv {
+ public:
+  explicit Conv(const ConvOptions<S::kDim>& o) : op_(make_op(o)) {
+    std::vector<Index> shape = {o.out_channels, o.in_channels};
+    if (o.transposed) std::swap(shape[0], shape[1]);
+    shape.insert(shape.end(), o.kernel.value.begin(), o.kernel.value.end());
+    weight = Parameter<S>({.shape = shape, .layout = o.transposed ? WeightLayout::conv_transposed : WeightLayout::conv});
+    if (o.bias) bias = Parameter<S>({.shape = {o.out_channels}});
+  }
+  Var<S> operator()(Var<S> x) const { return x.tape->append(op_, {x}, {weight, bias}); }
+  const ConvOp<S>& op() const { return op_; }
+
+  template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
+    f(prefix + "weight", self.weight);
+    if (self.bias.present()) f(prefix + "bias", self.bias);
+  }
+  Parameter<S> weight, bias;
+
+ private:
+  static ConvOp<S> make_op(const ConvOptions<S::kDim>& o) {
+    for (int d = 0; d < S::kDim; ++d)
+      if (o.kernel[d] < 1 || o.stride[d] < 1)
+        throw Error(Code::bad_argument, "conv", text("kernel ", o.kernel, ", stride ", o.stride, "; both must be 1 or more."));
+    Axes<S::kDim> padding = o.kernel;
+    for (Index& p : padding.value) p = p % 2 ? p / 2 : 0;
+    return {.in_channels = o.in_channels, .out_channels = o.out_channels, .kernel = o.kernel, .stride = o.stride,
+            .padding = o.padding.value_or(padding), .output_padding = o.output_padding, .transposed = o.transposed};
+  }
+  ConvOp<S> op_;
+};
+
+struct NormOptions {
+  Index channels = 1;
+  NormKind kind = NormKind::instance;
+  bool affine = true;
+  float eps = 1e-5f;
+  float momentum = 0.1f;   // of batch norm's running statistics
+  Activation activation{};
+};
+
+/// Instance or batch norm, with an optional activation behind it; see NormOp.
+template <AnySpec S> class Norm {
+ public:
+  explicit Norm(const NormOptions& o) : op_{.kind = o.kind, .affine = o.affine, .eps = o.eps, .activation = o.activation} {
+    const auto vector = [&](double fill, Role role) {
+      return Parameter<S>({.shape = {o.channels}, .fill = fill, .role = role, .average_rate = double{o.momentum}});
+    };
+    if (o.affine) gamma = vector(1, Role::trained), beta = vector(0, Role::trained);
+    if (o.kind == NormKind::batch) running_mean = vector(0, Role::averaged), running_variance = vector(1, Role::averaged);
+    if (o.activation.kind == ActivationKind::prelu) slope = Parameter<S>({.shape = {1}, .fill = 0.25});
+  }
+  Var<S> operator()(Var<S> x) const { return x.tape->append(op_, std::span<const Var<S>>(&x, 1), weights()); }
+  const NormOp<S>& op() const { return op_; }
+  std::vector<Weights<S>> weights() const {
+    std::vector<Weights<S>> all;
+    for (const auto* p : {&gamma, &beta, &running_mean, &running_variance, &slope})
+      if (p->present()) all.push_back(*p);
+    return all;
+  }
+
+  /// Names as in MONAI's ADN: N.weight, N.bias, A.weight.
+  template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
+    const auto add = [&](const char* name, auto& p) {
+      if (p.present()) f(prefix + name, p);
+    };
+    add("N.weight", self.gamma);
+    add("N.bias", self.beta);
+    add("N.running_mean", self.running_mean);
+    add("N.running_var", self.running_variance);
+    add("A.weight", self.slope);
+  }
+  Parameter<S> gamma, beta, running_mean, running_variance, slope;
+
+ private:
+  NormOp<S> op_;
+};
+
+template <int Dim> struct BlockOptions {
+  ConvOptions<Dim> conv{};
+  NormKind norm = NormKind::instance;
+  bool affine = true;
+  Activation activation = leaky_relu();
+  float dropout = 0;
+  bool fused = true;   // false: separate ops, for lessons and for checking the fused one
+};
+
+/// Convolution, norm, dropout, activation: MONAI's order "NDA". Without dropout it is one op.
+template <AnySpec S> class Block {
+ public:
+  explicit Block(const BlockOptions<S::kDim>& o)
+      : conv(o.conv),
+        norm({.channels = o.conv.out_channels, .kind = o.norm, .affine = o.affine, .activation = o.activation}),
+        dropout_(o.dropout), fused_(o.fused) {}
+
+  Var<S> operator()(Var<S> x) const {
+    const auto all = norm.weights();
+    if (dropout_ > 0 || !fused_) {
+      NormOp<S> plain = norm.op();
+      plain.activation = {};
+      const bool learned = norm.slope.present();
+      x = conv(x);
+      x = x.tape->append(plain, std::span<const Var<S>>(&x, 1), {all.begin(), all.end() - (learned ? 1 : 0)});
+      if (dropout_ > 0) x = dropout(x, dropout_);
+      return learned ? prelu(x, norm.slope) : activate(x, norm.op().activation);
+    }
+    std::vector<Weights<S>> weights = {conv.weight, conv.bias};
+    weights.insert(weights.end(), all.begin(), all.end());
+    return x.tape->append(ConvNormActOp<S>{conv.op(), norm.op()}, std::span<const Var<S>>(&x, 1), weights);
+  }
+
+  template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
+    Conv<S>::each(self.conv, prefix + "conv.", f);
+    Norm<S>::each(self.norm, prefix + "adn.", f);
+  }
+  Conv<S> conv;
+  Norm<S> norm;
+
+ private:
+  float dropout_;
+  bool fused_;
+};
+
+}  // namespace ctseg

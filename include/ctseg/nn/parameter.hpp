@@ -1,0 +1,148 @@
+// What a model owns (parameters) and what a trainer owns (their gradients).
+#pragma once
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "../ops/op.hpp"
+
+namespace ctseg {
+
+/// trained: the optimizer descends. averaged: a running statistic; backward adds (running - batch) where a gradient would be, and
+/// the optimizer follows it at `average_rate`. So a model stays const while it runs, and recomputing cannot count a batch twice.
+enum class Role { trained, averaged };
+
+/// How the values of a parameter lie in memory, against PyTorch's order in files.
+/// plain  as they are      conv  [k..., Cin, Cout] for [Cout, Cin, k...]      conv_transposed  [k..., Cin, Cout] for [Cin, Cout, k...]
+enum class WeightLayout { plain, conv, conv_transposed };
+
+struct ParameterOptions {
+  std::vector<Index> shape{};          // as PyTorch prints it
+  WeightLayout layout = WeightLayout::plain;
+  double fill = 0;
+  Role role = Role::trained;
+  double average_rate = 0.1;           // of averaged parameters: PyTorch's momentum
+};
+
+/// Values of fixed number at a fixed address (moving the model keeps it), with a count of their changes.
+template <AnySpec S> class Parameter {
+ public:
+  using Acc = typename S::Acc;
+
+  Parameter() = default;   // absent: a convolution without bias
+  explicit Parameter(ParameterOptions options) : options_(std::move(options)), block_(std::make_unique<Block>()) {
+    Index size = 1;
+    for (Index e : options_.shape) {
+      if (e <= 0) throw Error(Code::bad_argument, "parameter", text("an extent of ", e, "; channels and kernels must be 1 or more."));
+      size *= e;
+    }
+    block_->values.assign(static_cast<std::size_t>(size), static_cast<Acc>(options_.fill));
+  }
+  Parameter(const Parameter& other) : options_(other.options_), block_(other.block_ ? std::make_unique<Block>(*other.block_) : nullptr) {}
+  Parameter(Parameter&&) noexcept = default;
+  Parameter& operator=(Parameter other) noexcept {
+    options_ = std::move(other.options_);
+    block_ = std::move(other.block_);
+    return *this;
+  }
+
+  operator Weights<S>() const {
+    if (!block_) return {};
+    return {block_->values.data(), size(), &block_->version};
+  }
+  bool present() const { return block_ != nullptr; }
+  Index size() const { return block_ ? std::ssize(block_->values) : 0; }
+  std::span<const Acc> values() const { return block_ ? std::span<const Acc>(block_->values) : std::span<const Acc>{}; }
+  /// To write: counts as a change, so that weights prepared for a kernel are prepared again.
+  std::span<Acc> edit() {
+    if (!block_) return {};
+    ++block_->version;
+    return block_->values;
+  }
+
+  const std::vector<Index>& shape() const { return options_.shape; }
+  WeightLayout layout() const { return options_.layout; }
+  Role role() const { return options_.role; }
+  double average_rate() const { return options_.average_rate; }
+  /// PyTorch's fan-in: extent 1 times the kernel; 0 for vectors.
+  Index fan_in() const {
+    if (options_.shape.size() < 2) return 0;
+    Index fan = 1;
+    for (std::size_t d = 1; d < options_.shape.size(); ++d) fan *= options_.shape[d];
+    return fan;
+  }
+
+ private:
+  struct Block {
+    std::uint64_t version = 0;
+    std::vector<Acc> values{};
+  };
+  ParameterOptions options_;
+  std::unique_ptr<Block> block_;
+};
+
+/// f(memory index, file index) for every value: the one place that knows both orders.
+template <AnySpec S, class F> void for_file_order(const Parameter<S>& p, F f) {
+  if (p.layout() == WeightLayout::plain) {
+    for (Index i = 0; i < p.size(); ++i) f(i, i);
+    return;
+  }
+  const bool transposed = p.layout() == WeightLayout::conv_transposed;
+  const Index in = p.shape()[transposed ? 0 : 1], out = p.shape()[transposed ? 1 : 0], taps = p.size() / (in * out);
+  for (Index tap = 0; tap < taps; ++tap)
+    for (Index i = 0; i < in; ++i)
+      for (Index o = 0; o < out; ++o) f((tap * in + i) * out + o, (transposed ? i * out + o : o * in + i) * taps + tap);
+}
+
+/// f(name, parameter) for every parameter of a model, const or not, in a fixed order. A model offers
+/// `template <class Self, class F> static void each(Self&, const std::string& prefix, F)`.
+template <class Model, class F> void visit(Model& model, F f) { std::remove_const_t<Model>::each(model, "", f); }
+
+template <AnySpec S, class Model> std::vector<Parameter<S>*> parameters_of(Model& model) {
+  std::vector<Parameter<S>*> all;
+  visit(model, [&](const std::string&, Parameter<S>& p) { all.push_back(&p); });
+  return all;
+}
+
+/// Values that the optimizer trains; running statistics are not counted, as in PyTorch.
+template <class Model> Index parameter_count(const Model& model) {
+  Index count = 0;
+  visit(model, [&](const std::string&, const auto& p) { count += p.role() == Role::trained ? p.size() : 0; });
+  return count;
+}
+
+/// The gradients of a set of parameters in one flat buffer: zero, clip, all-reduce and step are single loops. Not part of the
+/// model, so that threads can train one const model and add up. Parameters outside the set are frozen.
+template <AnySpec S> class Gradients {
+ public:
+  using Acc = typename S::Acc;
+  explicit Gradients(const std::vector<Parameter<S>*>& parameters) {
+    std::size_t size = 0;
+    for (const auto* p : parameters) {
+      const auto count = static_cast<std::size_t>(p->size());
+      slots_.push_back({p->values().data(), size, count});
+      size += count;
+    }
+    std::ranges::sort(slots_, {}, &Slot::key);
+    flat_.resize(size);
+  }
+
+  std::span<Acc> of(const Weights<S>& weights) {
+    const auto slot = std::ranges::lower_bound(slots_, weights.data(), {}, &Slot::key);
+    if (weights.empty() || slot == slots_.end() || slot->key != weights.data()) return {};
+    return {flat_.data() + slot->first, slot->size};
+  }
+  std::span<Acc> flat() { return flat_; }
+  std::span<const Acc> flat() const { return flat_; }
+  void zero() { std::ranges::fill(flat_, Acc(0)); }
+
+ private:
+  struct Slot {
+    const Acc* key;
+    std::size_t first, size;
+  };
+  std::vector<Slot> slots_;
+  std::vector<Acc> flat_;
+};
+
+}  // namespace ctseg

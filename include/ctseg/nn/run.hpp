@@ -1,0 +1,111 @@
+// A plan at work: prepared weights, which any number of runs and threads share, and the arena of one of them.
+#pragma once
+#include "plan.hpp"
+
+namespace ctseg {
+
+/// Weights in the form that the plan's kernels want (packed, transformed, rounded): made once per plan and weight change. Const after
+/// refresh, so that threads share it; the plan and the model must outlive it.
+template <AnySpec S> class Prepared {
+ public:
+  Prepared(const Plan<S>& plan, Context<typename S::Device>& ctx) : plan_(&plan) {
+    Index bytes = 0;
+    for (int i = 0; i < plan.recorded_; ++i) {
+      offset_.push_back(bytes);
+      bytes += bytes_of<std::byte>(plan.nodes_[at(i)].info.prepared);
+    }
+    memory_ = Memory<typename S::Device>(bytes);
+    versions_.assign(offset_.size(), ~std::uint64_t{0});
+    refresh(ctx);
+  }
+
+  /// Prepares again what changed since. Not while a run uses it.
+  void refresh(Context<typename S::Device>& ctx) {
+    for (int i = 0; i < plan_->recorded_; ++i) {
+      const Node<S>& node = plan_->nodes_[at(i)];
+      if (node.info.prepared == 0) continue;
+      std::uint64_t version = 0;
+      for (const auto& w : node.weights) version += w.version ? *w.version : 0;
+      if (std::exchange(versions_[at(i)], version) != version) run_prepare(ctx, plan_->nodes_, node, {memory_.data() + offset_[at(i)]});
+    }
+  }
+  Bytes of(int node) const { return {const_cast<std::byte*>(memory_.data()) + offset_[at(node)]}; }
+
+ private:
+  const Plan<S>* plan_;
+  Memory<typename S::Device> memory_;
+  std::vector<Index> offset_;
+  std::vector<std::uint64_t> versions_;
+};
+
+/// A plan on one context: it owns the arena, allocates nothing more, and serves any number of windows or steps.
+template <AnySpec S> class Run {
+ public:
+  using Device = typename S::Device;
+
+  /// With weights of its own, refreshed before every forward: for training.
+  Run(const Plan<S>& plan, Context<Device>& ctx) : Run(plan, ctx, nullptr) {}
+  /// With weights prepared by the caller and shared by several runs: for inference.
+  Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>& shared) : Run(plan, ctx, &shared) {}
+
+  /// Fill it before every forward.
+  Out<S> input(Var<S> x) { return any(x).template as<typename S::T>(); }
+  template <class T> View<T, S::kDim> input_as(Var<S> x) { return any(x).template as<T>(); }
+  /// Valid until the next forward.
+  In<S> output(Var<S> y) const { return any(y).template as<const typename S::T>(); }
+  double scalar(Var<S> loss) const { return static_cast<double>(any(loss).template as<const typename S::Acc>().data[0]); }
+  Memory<Device>& arena() { return arena_; }
+
+  void forward() {
+    if (own_) own_->refresh(*ctx_);
+    key_ = ctx_->next_run();
+    for (int s = 0; s < plan_->forward_steps_; ++s) step(s, nullptr);
+  }
+  /// Adds to `gradients`. `seed` is d(loss)/d(loss), or a loss scale.
+  void backward(Gradients<S>& gradients, typename S::Acc seed = 1) {
+    if (plan_->loss_ < 0) throw Error(Code::bad_argument, "backward", "this plan has no loss. Hint: set PlanOptions::loss.");
+    fill_seed<S>(*ctx_, seed, frame_.gradient[at(plan_->loss_)]);
+    for (int s = plan_->forward_steps_; s < static_cast<int>(plan_->steps_.size()); ++s) step(s, &gradients);
+  }
+
+ private:
+  Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared) : plan_(&plan), ctx_(&ctx), arena_(plan.arena_) {
+    if (!(plan.device() == ctx.traits()))
+      throw Error(Code::bad_argument, "run", "the plan was made for another device. Hint: Tape(mode, ctx.traits()).");
+    if (!shared) own_ = std::make_unique<Prepared<S>>(plan, ctx), shared = own_.get();
+    const auto view = [&](int node, int slot) -> AnyView<S::kDim> {
+      const auto& s = plan.slots_[at(slot)];
+      if (!s.used()) return {};
+      return {arena_.data() + s.offset, plan.nodes_[at(node)].value(), s.pitch};
+    };
+    for (int i = 0; i < static_cast<int>(plan.nodes_.size()); ++i) {
+      frame_.value.push_back(view(i, plan.value(i)));
+      frame_.gradient.push_back(view(i, plan.gradient(i)));
+      frame_.saved.push_back({arena_.data() + plan.slots_[at(plan.saved(i))].offset});
+      frame_.prepared.push_back(shared->of(plan.nodes_[at(i)].origin));
+    }
+  }
+
+  const AnyView<S::kDim>& any(Var<S> x) const {
+    const auto& view = frame_.value.at(at(x.id));
+    if (!view) throw Error(Code::bad_argument, "run", text("value ", x.id, " is not part of this plan: no output needs it."));
+    return view;
+  }
+
+  void step(int s, Gradients<S>* gradients) {
+    ctx_->check_cancelled("run");
+    const auto [kind, node] = plan_->steps_[at(s)];
+    const StepContext<S> context{*ctx_, plan_->mode_, {arena_.data() + plan_->slots_[at(plan_->scratch(s))].offset}, key_};
+    if (kind == Plan<S>::Step::forward) run_forward(context, plan_->nodes_, node, frame_);
+    else run_backward(context, plan_->nodes_, node, frame_, plan_->writer_, *gradients);
+  }
+
+  const Plan<S>* plan_;
+  Context<Device>* ctx_;
+  std::unique_ptr<Prepared<S>> own_;
+  Memory<Device> arena_;
+  Frame<S> frame_;
+  RandomKey key_;
+};
+
+}  // namespace ctseg

@@ -1,0 +1,107 @@
+// Activations: each is a functor of value and derivative, and one table turns a name into the functor. Layers, the fused norm
+// and the gradient check all go through the table, so a new activation is a functor, an enumerator and a line in the table.
+#pragma once
+#include <cmath>
+
+#include "op.hpp"
+
+namespace ctseg {
+
+enum class ActivationKind { identity, relu, leaky_relu, elu, sigmoid, prelu };
+inline constexpr ActivationKind kActivationKinds[] = {ActivationKind::identity, ActivationKind::relu,    ActivationKind::leaky_relu,
+                                                      ActivationKind::elu,      ActivationKind::sigmoid, ActivationKind::prelu};
+
+inline std::string text(ActivationKind kind) {
+  constexpr const char* names[] = {"identity", "relu", "leaky_relu", "elu", "sigmoid", "prelu"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+/// leaky_relu: slope for x <= 0; elu: alpha. relu, sigmoid and identity have no parameter; prelu learns its slope.
+struct Activation {
+  ActivationKind kind = ActivationKind::identity;
+  float parameter = 0;
+};
+inline Activation relu() { return {ActivationKind::relu, 0}; }
+inline Activation leaky_relu(float slope = 0.01f) { return {ActivationKind::leaky_relu, slope}; }
+inline Activation elu(float alpha = 1) { return {ActivationKind::elu, alpha}; }
+inline Activation sigmoid() { return {ActivationKind::sigmoid, 0}; }
+inline Activation prelu() { return {ActivationKind::prelu, 0}; }
+
+// value(x, c) and derivative(x, c) of channel c, with x the input: the input is what every backward pass has at hand.
+
+template <class Acc> struct Identity {
+  Acc value(Acc x, Index) const { return x; }
+  Acc derivative(Acc, Index) const { return Acc(1); }
+};
+template <class Acc> struct Relu {   // a NaN stays one
+  Acc value(Acc x, Index) const { return x < 0 ? Acc(0) : x; }
+  Acc derivative(Acc x, Index) const { return x > 0 ? Acc(1) : Acc(0); }
+};
+template <class Acc> struct LeakyRelu {
+  Acc slope;
+  Acc value(Acc x, Index) const { return x > 0 ? x : slope * x; }
+  Acc derivative(Acc x, Index) const { return x > 0 ? Acc(1) : slope; }
+};
+template <class Acc> struct Elu {
+  Acc alpha;
+  Acc value(Acc x, Index) const { return x > 0 ? x : alpha * std::expm1(x); }
+  Acc derivative(Acc x, Index) const { return x > 0 ? Acc(1) : alpha * std::exp(x); }
+};
+template <class Acc> struct Sigmoid {
+  Acc value(Acc x, Index) const { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); }
+  Acc derivative(Acc x, Index c) const { return value(x, c) * value(-x, c); }
+};
+template <class Acc> struct PRelu {   // one slope for all channels (step 0) or one each (step 1)
+  const Acc* slope;
+  Index step;
+  Acc value(Acc x, Index c) const { return x > 0 ? x : slope[c * step] * x; }
+  Acc derivative(Acc x, Index c) const { return x > 0 ? Acc(1) : slope[c * step]; }
+};
+
+/// f(functor) for the activation named; `slopes` are prelu's.
+template <AnySpec S, class F> void with_activation(const Activation& a, const Weights<S>& slopes, F f) {
+  using Acc = typename S::Acc;
+  switch (a.kind) {
+    case ActivationKind::identity: return f(Identity<Acc>{});
+    case ActivationKind::relu: return f(Relu<Acc>{});
+    case ActivationKind::leaky_relu: return f(LeakyRelu<Acc>{Acc(a.parameter)});
+    case ActivationKind::elu: return f(Elu<Acc>{Acc(a.parameter)});
+    case ActivationKind::sigmoid: return f(Sigmoid<Acc>{});
+    case ActivationKind::prelu: return f(PRelu<Acc>{slopes.data(), slopes.size() > 1 ? 1 : 0});
+  }
+}
+
+/// Errors    shape_mismatch unless there is one slope, or one per channel.
+template <AnySpec S> void check_slopes(const Activation& a, AllWeights<S> slopes, Index channels) {
+  if (a.kind != ActivationKind::prelu) return;
+  const Index count = slopes.empty() ? 0 : slopes[0].size();
+  if (count != 1 && count != channels)
+    throw Error(Code::shape_mismatch, "prelu", text(count, " slopes for ", channels, " channels; must be 1 or ", channels, "."));
+}
+
+struct Pointwise;   // Kernel<Pointwise, S>: forward(ctx, activation, x, slopes, y), backward(..., dslopes, scratch)
+
+/// y = f(x), element by element.
+/// Weights   prelu: slope [1] or [C]      Gradient  dx assigned, dslope added.      Cost  reads x again.
+template <AnySpec S> struct ActivationOp {
+  Activation activation;
+
+  std::string_view name() const {
+    constexpr std::string_view names[] = {"Identity", "ReLU", "LeakyReLU", "ELU", "Sigmoid", "PReLU"};
+    return names[static_cast<std::size_t>(activation.kind)];
+  }
+  Inferred<S> infer(const Facts<S>& f) const {
+    check_slopes<S>(activation, f.w, f.x().c);
+    return {.shape = f.x(), .backward_scratch = Kernel<Pointwise, S>::scratch(activation, f.x()), .reads_inputs = true,
+            .sharing = Sharing::in_place};
+  }
+  void forward(const Forward<S>& f) const { Kernel<Pointwise, S>::forward(f.ctx, activation, f.x(), slopes(f.w), f.y()); }
+  void backward(const Backward<S>& b) const {
+    Kernel<Pointwise, S>::backward(b, activation, slopes(b.w), b.dw.empty() ? std::span<typename S::Acc>{} : b.dw[0]);
+  }
+
+ private:
+  static Weights<S> slopes(AllWeights<S> w) { return w.empty() ? Weights<S>{} : w[0]; }
+};
+
+}  // namespace ctseg

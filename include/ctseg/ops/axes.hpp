@@ -1,0 +1,60 @@
+// One number per spatial axis, or one for all of them.
+#pragma once
+#include <algorithm>
+#include <initializer_list>
+
+#include "../core/shape.hpp"
+#include "window.hpp"
+
+namespace ctseg {
+
+/// Kernel sizes, strides and paddings in order z, y, x (or y, x): `.kernel = 3` or `.kernel = {1, 3, 3}`.
+template <int Dim> struct Axes {
+  std::array<Index, Dim> value{};
+
+  Axes(Index all) { value.fill(all); }
+  Axes(std::initializer_list<Index> each) {
+    if (each.size() != Dim)
+      throw Error(Code::bad_argument, "axes", text(each.size(), " numbers for ", Dim, " axes. Hint: give one for all, or one each."));
+    std::copy(each.begin(), each.end(), value.begin());
+  }
+  Axes(const std::array<Index, Dim>& each) : value(each) {}
+
+  Index operator[](int d) const { return value[static_cast<std::size_t>(d)]; }
+  Index product() const {
+    Index p = 1;
+    for (Index v : value) p *= v;
+    return p;
+  }
+  bool operator==(const Axes&) const = default;
+};
+template <int Dim> std::string text(const Axes<Dim>& a) {
+  std::string out = text(a[0]);
+  for (int d = 1; d < Dim; ++d) out += "x" + text(a[d]);
+  return out;
+}
+
+/// Padding that keeps the size at stride 1; for odd kernels.
+template <int Dim> Axes<Dim> same_padding(const Axes<Dim>& kernel) {
+  Axes<Dim> p = kernel;
+  for (Index& v : p.value) v /= 2;
+  return p;
+}
+
+/// The three-axis window of a 2-D or 3-D op.
+template <int Dim>
+ConvWindow make_window(const std::array<Index, Dim>& input, const std::array<Index, Dim>& output, const Axes<Dim>& kernel,
+                       const Axes<Dim>& stride, const Axes<Dim>& padding) {
+  ConvWindow w{{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}};
+  for (std::size_t d = 0; d < Dim; ++d) {
+    const std::size_t to = d + 3 - Dim;
+    w.input[to] = input[d];
+    w.output[to] = output[d];
+    w.kernel[to] = kernel.value[d];
+    w.stride[to] = stride.value[d];
+    w.padding[to] = padding.value[d];
+  }
+  return w;
+}
+
+}  // namespace ctseg

@@ -1,0 +1,11 @@
+// All CPU kernels.
+#pragma once
+#include "cpu/activation.hpp"
+#include "cpu/conv.hpp"
+#include "cpu/dice_ce.hpp"
+#include "cpu/dropout.hpp"
+#include "cpu/elementwise.hpp"
+#include "cpu/norm.hpp"
+#include "cpu/pad.hpp"
+#include "cpu/pool.hpp"
+#include "cpu/softmax.hpp"

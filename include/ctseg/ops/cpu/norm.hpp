@@ -1,0 +1,175 @@
+// Normalisation on the CPU: statistics in one pass, then one pass that normalises and activates.
+#pragma once
+#include "../norm.hpp"
+#include "rows.hpp"
+
+namespace ctseg {
+
+template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
+  using S = Spec<T, Dim, Cpu>;
+  using Acc = typename S::Acc;
+
+  struct NormMemory { Index saved, forward_scratch, backward_scratch; };
+  static NormMemory memory(const NormOp<S>& op, const Shape<Dim>& x) {
+    const Index groups = op.groups(x), rows = x.n * x.voxels() / groups;
+    return {bytes_of<Acc>(2 * groups * x.c), cpu::partial_bytes<Acc>(rows, 2 * x.c) + bytes_of<Acc>(2 * x.c),
+            cpu::partial_bytes<Acc>(rows, 3 * x.c) + bytes_of<Acc>(5 * x.c) + bytes_of<Acc>(2 * x.c)};
+  }
+
+  static void forward(const NormOp<S>& op, const Forward<S>& f) {
+    const In<S> x = f.x();
+    const Out<S> y = f.y();
+    const Index channels = x.shape.c, groups = op.groups(x.shape), rows = x.rows() / groups;
+    Bytes saved = f.saved, scratch = f.scratch;
+    Acc* mean = take<Acc>(saved, 2 * groups * channels);
+    Acc* rstd = mean + groups * channels;
+    Acc* scale = take<Acc>(scratch, 2 * channels);
+    Acc* shift = scale + channels;
+    for (Index g = 0; g < groups; ++g, mean += channels, rstd += channels) {
+      if (op.uses_running(f.mode)) {
+        for (Index c = 0; c < channels; ++c) {
+          mean[c] = f.w[op.running_at()][c];
+          rstd[c] = 1 / std::sqrt(f.w[op.running_at() + 1][c] + Acc(op.eps));
+        }
+      } else {
+        statistics(f.ctx, op, x, g * rows, rows, mean, rstd, scratch);
+      }
+      affine(op, f.w, channels, scale);
+      for (Index c = 0; c < channels; ++c) scale[c] *= rstd[c];
+      with_activation<S>(op.activation, slopes(op, f.w), [&](auto act) {
+        cpu::for_rows(f.ctx, rows, [&](Index first, Index last) {
+          for (Index r = g * rows + first; r < g * rows + last; ++r)
+            cpu::for_pieces(channels, [&](Index c, auto count) {
+              Acc value[cpu::kPiece];
+              for (Index k = 0; k < count; ++k) value[k] = (Acc(x.row(r)[c + k]) - mean[c + k]) * scale[c + k] + shift[c + k];
+              for (Index k = 0; k < count; ++k) value[k] = act.value(value[k], c + k);
+              for (Index k = 0; k < count; ++k) y.row(r)[c + k] = T(value[k]);
+            });
+        });
+      });
+    }
+  }
+
+  /// With u = xhat * gamma + beta and du = act'(u) dy:
+  /// dx = gamma / sigma * (du - mean(du) - xhat * mean(du * xhat)), per group and channel; means are 0 for running statistics.
+  static void backward(const NormOp<S>& op, const Backward<S>& b) {
+    const In<S> x = b.x(), dy = b.dy();
+    const Index channels = x.shape.c, groups = op.groups(x.shape), rows = x.rows() / groups;
+    Bytes saved = b.saved, scratch = b.scratch;
+    const Acc* mean = take<Acc>(saved, 2 * groups * channels);
+    const Acc* rstd = mean + groups * channels;
+    Acc* sums = take<Acc>(scratch, 5 * channels);   // of du, du * xhat, dslope; then the two of dx
+    Acc* gamma = take<Acc>(scratch, 2 * channels);
+    const Acc* beta = gamma + channels;
+    affine(op, b.w, channels, gamma);
+    const bool fixed = op.uses_running(b.mode);
+    with_activation<S>(op.activation, slopes(op, b.w), [&](auto act) {
+      for (Index g = 0; g < groups; ++g, mean += channels, rstd += channels) {
+        std::fill_n(sums, 5 * channels, Acc(0));
+        Bytes rest = scratch;
+        Acc* partials = take<Acc>(rest, cpu::RowBlocks(rows).count * 3 * channels);
+        cpu::sum_rows(b.ctx, rows, 3 * channels, partials, sums, [&](Index first, Index last, Acc* sum) {
+          for (Index r = g * rows + first; r < g * rows + last; ++r)
+            for (Index c = 0; c < channels; ++c) {
+              const Acc xhat = (Acc(x.row(r)[c]) - mean[c]) * rstd[c], u = xhat * gamma[c] + beta[c];
+              const Acc d = Acc(dy.row(r)[c]), du = d * act.derivative(u, c);
+              sum[c] += du;
+              sum[channels + c] += du * xhat;
+              if (!(u > 0)) sum[2 * channels + c] += d * u;
+            }
+        });
+        add_parameter_gradients(op, b, {mean, static_cast<std::size_t>(channels)}, rstd, sums, rows);
+        if (!b.wants()) continue;
+        const Out<S> dx = b.dx();
+        for (Index c = 0; c < channels && !fixed; ++c) {
+          sums[3 * channels + c] = sums[c] / Acc(rows);
+          sums[4 * channels + c] = sums[channels + c] / Acc(rows);
+        }
+        const Acc *du_mean = sums + 3 * channels, *dot_mean = sums + 4 * channels;
+        cpu::for_rows(b.ctx, rows, [&](Index first, Index last) {
+          for (Index r = g * rows + first; r < g * rows + last; ++r)
+            cpu::for_pieces(channels, [&](Index c0, auto count) {
+              Acc value[cpu::kPiece];
+              for (Index k = 0; k < count; ++k) {
+                const Index c = c0 + k;
+                const Acc xhat = (Acc(x.row(r)[c]) - mean[c]) * rstd[c], u = xhat * gamma[c] + beta[c];
+                const Acc du = Acc(dy.row(r)[c]) * act.derivative(u, c);
+                value[k] = gamma[c] * rstd[c] * (du - du_mean[c] - xhat * dot_mean[c]);
+              }
+              for (Index k = 0; k < count; ++k) dx.row(r)[c0 + k] = T(value[k]);
+            });
+        });
+      }
+    });
+  }
+
+ private:
+  /// gamma, then beta; 1 and 0 where the norm has none.
+  static void affine(const NormOp<S>& op, AllWeights<S> w, Index channels, Acc* to) {
+    std::fill_n(to, channels, Acc(1));
+    std::fill_n(to + channels, channels, Acc(0));
+    for (std::size_t k = 0; op.affine && k < 2; ++k) std::copy_n(w[k].data(), channels, to + static_cast<Index>(k) * channels);
+  }
+  static Weights<S> slopes(const NormOp<S>& op, AllWeights<S> w) {
+    return w.size() > op.slopes_at() ? w[op.slopes_at()] : Weights<S>{};
+  }
+
+  /// One pass: every block sums d and d * d around its first row (so that a large mean does not cancel), and blocks merge in double.
+  static void statistics(Context<Cpu>& ctx, const NormOp<S>& op, In<S> x, Index first_row, Index rows, Acc* mean, Acc* rstd, Bytes scratch) {
+    const cpu::RowBlocks blocks(rows);
+    const Index channels = x.shape.c;
+    Acc* partials = take<Acc>(scratch, blocks.count * 2 * channels);
+    parallel_for(ctx.executor(), blocks.count, [&](Index b) {
+      Acc *sum = partials + b * 2 * channels, *square = sum + channels;
+      std::fill_n(sum, 2 * channels, Acc(0));
+      const T* shift = x.row(first_row + blocks.first(b));
+      for (Index r = blocks.first(b); r < blocks.last(b); ++r) {
+        const T* row = x.row(first_row + r);
+        for (Index c = 0; c < channels; ++c) {
+          const Acc d = Acc(row[c]) - Acc(shift[c]);
+          sum[c] += d;
+          square[c] += d * d;
+        }
+      }
+    });
+    for (Index c = 0; c < channels; ++c) {
+      double count = 0, m = 0, deviation = 0;
+      for (Index b = 0; b < blocks.count; ++b) {
+        const double n = static_cast<double>(blocks.last(b) - blocks.first(b)), s = partials[b * 2 * channels + c];
+        const double block_mean = static_cast<double>(Acc(x.row(first_row + blocks.first(b))[c])) + s / n;
+        const double delta = block_mean - m, total = count + n;
+        deviation += partials[(b * 2 + 1) * channels + c] - s * s / n + delta * delta * count * n / total;
+        m += delta * n / total;
+        count = total;
+      }
+      mean[c] = static_cast<Acc>(m);
+      rstd[c] = static_cast<Acc>(1 / std::sqrt(std::max(deviation, 0.0) / count + double{op.eps}));
+    }
+  }
+
+  static void add_parameter_gradients(const NormOp<S>& op, const Backward<S>& b, std::span<const Acc> mean, const Acc* rstd, const Acc* sums,
+                                      Index rows) {
+    const Index channels = std::ssize(mean);
+    const auto add = [&](std::size_t k, auto gradient) {
+      if (k < b.dw.size() && !b.dw[k].empty())
+        for (Index c = 0; c < channels; ++c) b.dw[k][static_cast<std::size_t>(c)] += gradient(c);
+    };
+    if (op.affine) {
+      add(0, [&](Index c) { return sums[channels + c]; });
+      add(1, [&](Index c) { return sums[c]; });
+    }
+    if (op.kind == NormKind::batch && b.mode == Mode::train) {
+      const auto &running_mean = b.w[op.running_at()], &running_variance = b.w[op.running_at() + 1];
+      add(op.running_at(), [&](Index c) { return running_mean[c] - mean[static_cast<std::size_t>(c)]; });
+      add(op.running_at() + 1, [&](Index c) {
+        const Acc biased = 1 / (rstd[c] * rstd[c]) - Acc(op.eps);
+        return running_variance[c] - biased * Acc(rows) / Acc(std::max<Index>(rows - 1, 1));
+      });
+    }
+    if (op.activation.kind != ActivationKind::prelu || b.dw[op.slopes_at()].empty()) return;
+    const auto dslope = b.dw[op.slopes_at()];
+    for (Index c = 0; c < channels; ++c) dslope[dslope.size() > 1 ? static_cast<std::size_t>(c) : 0] += sums[2 * channels + c];
+  }
+};
+
+}  // namespace ctseg

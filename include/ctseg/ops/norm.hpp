@@ -1,0 +1,50 @@
+// Instance and batch normalisation, with an optional activation behind it: one pass over memory instead of two.
+#pragma once
+#include "activation.hpp"
+
+namespace ctseg {
+
+struct Normalization;   // Kernel<Normalization, S>
+
+enum class NormKind { instance, batch };
+
+/// y = act((x - mean) / sqrt(variance + eps) * gamma + beta), statistics per image and channel (instance) or per channel (batch).
+/// Weights   gamma, beta [C] where affine; batch: then running mean, running variance [C]; prelu: last its slopes
+/// Numerics  biased variance; batch in training moves the running variance by the unbiased one; outside training batch uses the
+///           running statistics. Sums are formed in blocks around a shift and merged in double.
+/// Gradient  dx assigned; dgamma, dbeta, dslope added; running statistics get (running - batch), which the optimizer follows.
+/// Cost      reads x again; saves mean and 1/sigma.
+/// Errors    shape_mismatch for other channels, or for one voxel per channel in training.
+/// Source    Ioffe and Szegedy, arXiv:1502.03167; Ulyanov et al., arXiv:1607.08022; merging: Chan et al., 1979.
+template <AnySpec S> struct NormOp {
+  NormKind kind = NormKind::instance;
+  bool affine = true;
+  float eps = 1e-5f;
+  Activation activation{};
+
+  std::string_view name() const { return kind == NormKind::batch ? "BatchNorm" : "InstanceNorm"; }
+
+  Index groups(const Shape<S::kDim>& x) const { return kind == NormKind::batch ? 1 : x.n; }
+  std::size_t running_at() const { return affine ? 2 : 0; }   // where the running statistics are among the weights
+  std::size_t slopes_at() const { return running_at() + (kind == NormKind::batch ? 2 : 0); }
+  bool uses_running(Mode mode) const { return kind == NormKind::batch && mode == Mode::infer; }
+
+  Inferred<S> infer(const Facts<S>& f) const {
+    const auto& x = f.x();
+    for (std::size_t k = 0; k < slopes_at(); ++k)
+      if (f.w[k].size() != x.c)
+        throw Error(Code::shape_mismatch, "norm",
+                    text("input has ", x.c, " channels, layer expects ", f.w[k].size(), " (input ", x, "). Hint: set NormOptions::channels."));
+    check_slopes<S>(activation, f.w.subspan(slopes_at()), x.c);
+    if (!uses_running(f.mode) && x.elements() == groups(x) * x.c)
+      throw Error(Code::shape_mismatch, "norm",
+                  text("input ", x, " has one value per channel, statistics need two or more. Hint: larger patches, or fewer levels."));
+    const auto bytes = Kernel<Normalization, S>::memory(*this, x);
+    return {.shape = x, .saved = bytes.saved, .forward_scratch = bytes.forward_scratch, .backward_scratch = bytes.backward_scratch,
+            .reads_inputs = true, .sharing = Sharing::in_place};
+  }
+  void forward(const Forward<S>& f) const { Kernel<Normalization, S>::forward(*this, f); }
+  void backward(const Backward<S>& b) const { Kernel<Normalization, S>::backward(*this, b); }
+};
+
+}  // namespace ctseg

@@ -1,0 +1,130 @@
+// What an op is: a small struct of options with infer, forward and backward. It owns nothing; weights, memory and random numbers
+// come from whoever runs it. To add one, copy ops/dropout.hpp and its kernel: nothing else needs to know.
+#pragma once
+#include <algorithm>
+#include <concepts>
+#include <span>
+#include <string_view>
+
+#include "../core/context.hpp"
+
+namespace ctseg {
+
+/// What dropout and batch norm ask. It belongs to the tape or plan that runs the op, never to the model.
+enum class Mode { infer, train };
+
+/// The values of one parameter, in memory the model owns. The address is the parameter's identity, the version counts changes.
+template <AnySpec S> struct Weights {
+  const typename S::Acc* values = nullptr;
+  Index count = 0;
+  const std::uint64_t* version = nullptr;
+
+  Index size() const { return count; }
+  bool empty() const { return count == 0; }
+  const typename S::Acc* data() const { return values; }
+  const typename S::Acc& operator[](Index i) const { return values[i]; }
+};
+template <AnySpec S> using AllWeights = std::span<const Weights<S>>;
+
+/// All that infer may look at: no device, no memory.
+template <AnySpec S> struct Facts {
+  std::span<const ValueInfo<S::kDim>> inputs;
+  AllWeights<S> w;
+  Mode mode = Mode::infer;
+  DeviceTraits<typename S::Device> device{};
+
+  /// Shape of input k, which must be activations.
+  const Shape<S::kDim>& x(std::size_t k = 0) const {
+    if (inputs[k].dtype != dtype_of<typename S::T>())
+      throw Error(Code::bad_argument, "input", text("input ", k, " is ", inputs[k], ", expected activations of ", dtype_of<typename S::T>(), "."));
+    return inputs[k].shape;
+  }
+  /// Shape of input k, which must be labels.
+  const Shape<S::kDim>& labels(std::size_t k) const {
+    if (inputs[k].dtype != Dtype::u8 && inputs[k].dtype != Dtype::u16)
+      throw Error(Code::bad_argument, "input", text("input ", k, " is ", inputs[k], ", expected labels of u8 or u16."));
+    return inputs[k].shape;
+  }
+};
+
+/// How the output may share memory with the inputs; a plan uses it, an eager tape never does.
+/// in_place  y may overwrite x[0], and dx[0] may overwrite dy.
+/// stacked   inputs are consecutive channel ranges of the output: where a plan has placed them there is nothing to copy.
+enum class Sharing { none, in_place, stacked };
+
+/// What an op says before anything is allocated. Sizes in bytes.
+template <AnySpec S> struct Inferred {
+  Shape<S::kDim> shape{};                       // of the output
+  Dtype dtype = dtype_of<typename S::T>();      // of the output
+  Index saved = 0;                              // what forward leaves for backward: statistics, positions, raw convolution output
+  Index forward_scratch = 0, backward_scratch = 0;   // what only one call needs
+  Index prepared = 0;                           // weights in the kernel's own form, made by prepare() when they change
+  bool reads_inputs = false;                    // backward looks at x; where it does not say so, x and y arrive without data
+  bool reads_output = false;                    // backward looks at y
+  Sharing sharing = Sharing::none;
+  int choice = 0;                               // of a kernel, made from the facts; forward and backward get it back
+};
+
+template <AnySpec S> struct Forward {
+  Context<typename S::Device>& ctx;
+  Mode mode;
+  int choice;
+  std::span<const AnyView<S::kDim>> inputs;
+  AllWeights<S> w;
+  AnyView<S::kDim> output;
+  Bytes saved, scratch, prepared;
+  RandomKey key;
+
+  In<S> x(std::size_t k = 0) const { return inputs[k].template as<const typename S::T>(); }
+  Out<S> y() const { return output.template as<typename S::T>(); }
+};
+
+/// dx is assigned (without data: nobody wants it); dw is added to (empty: frozen).
+template <AnySpec S> struct Backward {
+  Context<typename S::Device>& ctx;
+  Mode mode;
+  int choice;
+  std::span<const AnyView<S::kDim>> inputs;
+  AllWeights<S> w;
+  AnyView<S::kDim> output, output_gradient;
+  std::span<const AnyView<S::kDim>> input_gradients;
+  std::span<const std::span<typename S::Acc>> dw;
+  Bytes saved, scratch;
+  RandomKey key;
+
+  In<S> x(std::size_t k = 0) const { return inputs[k].template as<const typename S::T>(); }
+  In<S> y() const { return output.template as<const typename S::T>(); }
+  In<S> dy() const { return output_gradient.template as<const typename S::T>(); }
+  Out<S> dx(std::size_t k = 0) const {
+    return input_gradients[k] ? input_gradients[k].template as<typename S::T>() : Out<S>{nullptr, input_gradients[k].shape, 0};
+  }
+  bool wants(std::size_t k = 0) const { return static_cast<bool>(input_gradients[k]); }
+};
+
+template <AnySpec S> struct Prepare {
+  Context<typename S::Device>& ctx;
+  int choice;
+  std::span<const ValueInfo<S::kDim>> inputs;
+  AllWeights<S> w;
+  Bytes prepared;
+};
+
+/// One output; inputs are activations or labels, weights are parameters. An op whose Inferred::prepared is not 0 also has
+/// prepare(Prepare<S>).
+template <class O, class S>
+concept Op = requires(const O op, const Facts<S>& facts, const Forward<S>& f, const Backward<S>& b) {
+  { op.name() } -> std::convertible_to<std::string_view>;
+  { op.infer(facts) } -> std::same_as<Inferred<S>>;
+  op.forward(f);
+  op.backward(b);
+};
+
+/// Numerics of one algorithm on one device: Kernel<Convolution, S>. ops/cpu and ops/cuda specialise it; the primary explains.
+/// It accepts every call, so that a missing kernel is one error and not a page of them.
+template <class Algorithm, AnySpec S> struct Kernel {
+  static_assert(!kIncluded<typename S::Device>, "ctseg: this op has no kernel on this device; specialise Kernel<Algorithm, S>");
+  static void forward(auto&&...) {}
+  static void backward(auto&&...) {}
+};
+
+}  // namespace ctseg

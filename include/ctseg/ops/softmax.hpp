@@ -1,0 +1,19 @@
+// Softmax over channels.
+#pragma once
+#include "op.hpp"
+
+namespace ctseg {
+
+struct Softmaxing;   // Kernel<Softmaxing, S>: forward(ctx, x, y), backward(ctx, y, dy, dx)
+
+/// y[c] = exp(x[c] - max) / sum.      Gradient  dx assigned; reads y again.
+template <AnySpec S> struct SoftmaxOp {
+  std::string_view name() const { return "Softmax"; }
+  Inferred<S> infer(const Facts<S>& f) const { return {.shape = f.x(), .reads_output = true, .sharing = Sharing::in_place}; }
+  void forward(const Forward<S>& f) const { Kernel<Softmaxing, S>::forward(f.ctx, f.x(), f.y()); }
+  void backward(const Backward<S>& b) const {
+    if (b.wants()) Kernel<Softmaxing, S>::backward(b.ctx, b.y(), b.dy(), b.dx());
+  }
+};
+
+}  // namespace ctseg
