@@ -45,8 +45,10 @@ inline std::string text(double number) {
 }
 template <class... Parts>
   requires(sizeof...(Parts) > 1)
-std::string text(const Parts&... parts) {
-  return (text(parts) + ...);
+[[gnu::cold]] std::string text(const Parts&... parts) {   // cold: compiled small and fast, for it only ever says what went wrong
+  std::string out;
+  (out.append(text(parts)), ...);
+  return out;
 }
 
 }  // namespace ctseg

@@ -22,9 +22,9 @@ template <int Dim> struct Shape {
 };
 
 template <int Dim> std::string text(const Shape<Dim>& s) {
-  std::string out = "[" + text(s.n) + "," + text(s.c);
-  for (Index e : s.space) out += "," + text(e);
-  return out + "]";
+  std::string out = text("[", s.n, ",", s.c);
+  for (Index e : s.space) out.append(",").append(text(e));
+  return out.append("]");
 }
 
 /// A shape whose extents are all positive and whose elements can be counted and addressed; else an error naming it.

@@ -38,11 +38,11 @@ template <AnySpec S> class BasicUNet {
   Var<S> forward(Var<S> x) const {
     std::array<Var<S>, 5> level;
     for (std::size_t i = 0; i < 5; ++i) {
-      const auto scope = x.tape->scope(i ? "down_" + std::to_string(i) : "conv_0");
+      const auto scope = x.tape->scope(level_name(i));
       level[i] = x = encoder_[i](i ? max_pool(x) : x);
     }
     for (std::size_t i = 0; i < 4; ++i) {
-      const auto scope = x.tape->scope("upcat_" + std::to_string(4 - i));
+      const auto scope = x.tape->scope(text("upcat_", 4 - i));
       x = decoder_[i](concat(level[3 - i], match(up_[i](x), level[3 - i])));
     }
     const auto scope = x.tape->scope("final_conv");
@@ -51,9 +51,9 @@ template <AnySpec S> class BasicUNet {
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
     for (std::size_t i = 0; i < 5; ++i)
-      TwoConv::each(self.encoder_[i], prefix + (i ? "down_" + std::to_string(i) + ".convs." : "conv_0."), f);
+      TwoConv::each(self.encoder_[i], text(prefix, level_name(i), i ? ".convs." : "."), f);
     for (std::size_t i = 0; i < 4; ++i) {
-      const std::string name = prefix + "upcat_" + std::to_string(4 - i);
+      const std::string name = text(prefix, "upcat_", 4 - i);
       Conv<S>::each(self.up_[i], name + ".upsample.deconv.", f);
       TwoConv::each(self.decoder_[i], name + ".convs.", f);
     }
@@ -75,6 +75,8 @@ template <AnySpec S> class BasicUNet {
               .dropout = o.dropout, .fused = o.fused};
     }
   };
+
+  static std::string level_name(std::size_t i) { return i ? text("down_", i) : "conv_0"; }
 
   /// Pads the raised value to the skip: at most one voxel, behind the last.
   static Var<S> match(Var<S> raised, Var<S> skip) {

@@ -86,13 +86,13 @@ template <AnySpec S> class Plan {
     for (int i = 0; i < recorded_; ++i) twin[at(i)] = i;
     for (int i = loss_; i >= 0; --i) {
       if (writer_[at(i)] < 0) continue;
-      if (twin[at(i)] == i && std::ranges::count(options.checkpoint, nodes_[at(i)].scope)) record_again(nodes_[at(i)].scope, twin);
+      if (twin[at(i)] == i && std::ranges::count(options.checkpoint, nodes_[at(i)].scope)) record_again(nodes_[at(i)].scope, wanted, twin);
       steps_.push_back({Step::backward, twin[at(i)]});
     }
   }
-  void record_again(const std::string stage, std::vector<int>& twin) {   // by value: nodes_ grows
+  void record_again(const std::string stage, const std::vector<bool>& wanted, std::vector<int>& twin) {   // stage by value: nodes_ grows
     for (int j = 0; j < recorded_; ++j) {
-      if (nodes_[at(j)].scope != stage) continue;
+      if (nodes_[at(j)].scope != stage || !wanted[at(j)] || nodes_[at(j)].inputs.empty()) continue;   // an input is filled once
       Node<S> again = nodes_[at(j)];
       for (int& v : again.inputs) v = twin[at(v)];
       twin[at(j)] = static_cast<int>(nodes_.size());
@@ -117,7 +117,8 @@ template <AnySpec S> class Plan {
       const Node<S>& node = nodes_[at(i)];
       const bool forward = kind == Step::forward;
       if (forward || node.info.reads_output) touch(value(i), node.inputs.empty() ? 0 : s, node.value_bytes());
-      if (!forward) touch(gradient(i), i == loss_ ? forward_steps_ : s, node.value_bytes());
+      if (!forward) touch(gradient(i), s, node.value_bytes());
+      if (!forward && node.origin == loss_) touch(gradient(i), forward_steps_, node.value_bytes());   // seeded before all else
       touch(saved(i), s, node.info.saved);
       touch(scratch(s), s, forward ? node.info.forward_scratch : backward_scratch(nodes_, node, writer_));
       for (int v : node.inputs) {

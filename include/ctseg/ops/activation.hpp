@@ -21,11 +21,11 @@ struct Activation {
   ActivationKind kind = ActivationKind::identity;
   float parameter = 0;
 };
-inline Activation relu() { return {ActivationKind::relu, 0}; }
-inline Activation leaky_relu(float slope = 0.01f) { return {ActivationKind::leaky_relu, slope}; }
-inline Activation elu(float alpha = 1) { return {ActivationKind::elu, alpha}; }
-inline Activation sigmoid() { return {ActivationKind::sigmoid, 0}; }
-inline Activation prelu() { return {ActivationKind::prelu, 0}; }
+constexpr Activation relu() { return {ActivationKind::relu, 0}; }
+constexpr Activation leaky_relu(float slope = 0.01f) { return {ActivationKind::leaky_relu, slope}; }
+constexpr Activation elu(float alpha = 1) { return {ActivationKind::elu, alpha}; }
+constexpr Activation sigmoid() { return {ActivationKind::sigmoid, 0}; }
+constexpr Activation prelu() { return {ActivationKind::prelu, 0}; }
 
 // value(x, c) and derivative(x, c) of channel c, with x the input: the input is what every backward pass has at hand.
 

@@ -30,7 +30,7 @@ template <int Dim> struct Axes {
 };
 template <int Dim> std::string text(const Axes<Dim>& a) {
   std::string out = text(a[0]);
-  for (int d = 1; d < Dim; ++d) out += "x" + text(a[d]);
+  for (int d = 1; d < Dim; ++d) out.append("x").append(text(a[d]));
   return out;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include "cpu/activation.hpp"
 #include "cpu/conv.hpp"
+#include "cpu/conv_float.hpp"
 #include "cpu/dice_ce.hpp"
 #include "cpu/dropout.hpp"
 #include "cpu/elementwise.hpp"

@@ -5,6 +5,7 @@
 namespace ctseg {
 
 struct DiceCrossEntropy;   // Kernel<DiceCrossEntropy, S>
+inline constexpr Index kMostClasses = 512;   // the probabilities of one voxel are kept on the stack
 
 /// MONAI's names and defaults. A weight of 0 switches a term off.
 struct DiceCeOptions {
@@ -31,6 +32,8 @@ template <AnySpec S> struct DiceCeOp {
     if (x.c < 2)
       throw Error(Code::shape_mismatch, "dice_ce",
                   text("logits ", x, " have ", x.c, " channel, softmax needs 2 or more. Hint: out_channels = 2 for one structure and background."));
+    if (x.c > kMostClasses)
+      throw Error(Code::unsupported, "dice_ce", text("logits ", x, " have ", x.c, " channels; at most ", kMostClasses, " classes."));
     const auto bytes = Kernel<DiceCrossEntropy, S>::memory(x);
     Inferred<S> out{.dtype = dtype_of<typename S::Acc>(), .saved = bytes.saved, .forward_scratch = bytes.scratch, .reads_inputs = true};
     out.shape.space.fill(1);

@@ -36,9 +36,9 @@ template <AnySpec S> struct NormOp {
         throw Error(Code::shape_mismatch, "norm",
                     text("input has ", x.c, " channels, layer expects ", f.w[k].size(), " (input ", x, "). Hint: set NormOptions::channels."));
     check_slopes<S>(activation, f.w.subspan(slopes_at()), x.c);
-    if (!uses_running(f.mode) && x.elements() == groups(x) * x.c)
+    if (f.mode == Mode::train && x.elements() == groups(x) * x.c)
       throw Error(Code::shape_mismatch, "norm",
-                  text("input ", x, " has one value per channel, statistics need two or more. Hint: larger patches, or fewer levels."));
+                  text("input ", x, " has one value per channel, training needs two or more. Hint: larger patches, or fewer levels."));
     const auto bytes = Kernel<Normalization, S>::memory(*this, x);
     return {.shape = x, .saved = bytes.saved, .forward_scratch = bytes.forward_scratch, .backward_scratch = bytes.backward_scratch,
             .reads_inputs = true, .sharing = Sharing::in_place};

@@ -16,6 +16,9 @@ template <AnySpec S> struct MaxPoolOp {
   std::string_view name() const { return "MaxPool"; }
   Inferred<S> infer(const Facts<S>& f) const {
     Shape<S::kDim> y = f.x();
+    for (int d = 0; d < S::kDim; ++d)
+      if (kernel[d] < 1 || stride[d] < 1)
+        throw Error(Code::bad_argument, "max_pool", text("kernel ", kernel, ", stride ", stride, "; both must be 1 or more."));
     if (kernel.product() > 256) throw Error(Code::unsupported, "max_pool", text("kernel ", kernel, " has more than 256 taps."));
     for (int d = 0; d < S::kDim; ++d) {
       Index& e = y.space[static_cast<std::size_t>(d)];

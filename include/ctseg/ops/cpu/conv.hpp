@@ -7,6 +7,17 @@
 
 namespace ctseg {
 
+namespace cpu {
+/// db[c] += sum of dy over all voxels; partials as partial_bytes<Acc>(rows, channels) says.
+template <AnySpec S> void add_channel_sums(Context<Cpu>& ctx, In<S> dy, std::span<typename S::Acc> db, typename S::Acc* partials) {
+  using Acc = typename S::Acc;
+  sum_rows(ctx, dy.rows(), dy.shape.c, partials, db.data(), [&](Index first, Index last, Acc* sum) {
+    for (Index r = first; r < last; ++r)
+      for (Index c = 0; c < dy.shape.c; ++c) sum[c] += Acc(dy.row(r)[c]);
+  });
+}
+}  // namespace cpu
+
 template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cpu>> {
   using S = Spec<T, Dim, Cpu>;
   using Acc = typename S::Acc;
@@ -26,14 +37,7 @@ template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cpu>> {
     if (!b.dw[0].empty()) add_weight_gradient(b.ctx, p, b.x(), b.dy(), b.dw[0]);
     if (b.dw.size() < 2 || b.dw[1].empty()) return;
     Bytes scratch = b.scratch;
-    add_bias_gradient(b.ctx, b.dy(), b.dw[1], take<Acc>(scratch, cpu::RowBlocks(b.dy().rows()).count * b.dy().shape.c));
-  }
-
-  static void add_bias_gradient(Context<Cpu>& ctx, In<S> dy, std::span<Acc> db, Acc* partials) {
-    cpu::sum_rows(ctx, dy.rows(), dy.shape.c, partials, db.data(), [&](Index first, Index last, Acc* sum) {
-      for (Index r = first; r < last; ++r)
-        for (Index c = 0; c < dy.shape.c; ++c) sum[c] += Acc(dy.row(r)[c]);
-    });
+    cpu::add_channel_sums<S>(b.ctx, b.dy(), b.dw[1], take<Acc>(scratch, cpu::RowBlocks(b.dy().rows()).count * b.dy().shape.c));
   }
 
  private:

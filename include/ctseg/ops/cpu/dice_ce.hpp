@@ -52,7 +52,7 @@ template <class T, int Dim> struct Kernel<DiceCrossEntropy, Spec<T, Dim, Cpu>> {
     const double* intersection = take<double>(saved, 2 * x.shape.n * classes);
     const double* total = intersection + x.shape.n * classes;
     const double seed = static_cast<double>(b.output_gradient.template as<const Acc>().data[0]);
-    const double pairs = static_cast<double>(x.shape.n * (classes - (o.include_background ? 0 : 1)));
+    const double pairs = static_cast<double>((o.batch ? 1 : x.shape.n) * (classes - (o.include_background ? 0 : 1)));   // sums of a batch serve all
     const double dice = seed * double{o.dice_weight} / pairs, ce = seed * double{o.ce_weight} / static_cast<double>(x.rows());
     with_labels(b.inputs[1], [&](auto labels) {
       cpu::for_rows(b.ctx, x.rows(), [&](Index first, Index last) {
@@ -73,8 +73,6 @@ template <class T, int Dim> struct Kernel<DiceCrossEntropy, Spec<T, Dim, Cpu>> {
       });
     });
   }
-
-  static constexpr Index kMostClasses = 512;
 
  private:
   template <class F> static void with_labels(const AnyView<Dim>& labels, F f) {

@@ -8,9 +8,10 @@ namespace ctseg {
 namespace cpu {
 /// p = softmax(x); returns log(sum(exp(x))), so that log p[c] = x[c] - the result.
 template <class X, class Acc> Acc softmax(const X* x, Index channels, Acc* p) {
-  Acc top = Acc(x[0]), sum = 0;
-  for (Index c = 1; c < channels; ++c) top = std::max(top, Acc(x[c]));
-  for (Index c = 0; c < channels; ++c) sum += p[c] = std::exp(Acc(x[c]) - top);
+  using Wide = std::conditional_t<std::is_same_v<X, double>, double, float>;   // the 16-bit types become float, and only float
+  Acc top = Acc(Wide(x[0])), sum = 0;
+  for (Index c = 1; c < channels; ++c) top = std::max(top, Acc(Wide(x[c])));
+  for (Index c = 0; c < channels; ++c) sum += p[c] = std::exp(Acc(Wide(x[c])) - top);
   for (Index c = 0; c < channels; ++c) p[c] /= sum;
   return top + std::log(sum);
 }

@@ -1,0 +1,17 @@
+# Installs the headers and a package, so that find_package(ctseg CONFIG) works from any prefix, also after it is moved.
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/ctseg)
+set(generated_dir ${PROJECT_BINARY_DIR}/package)
+configure_package_config_file(cmake/ctsegConfig.cmake.in ${generated_dir}/ctsegConfig.cmake
+  INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO)
+write_basic_package_version_file(${generated_dir}/ctsegConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+
+install(DIRECTORY include/ctseg DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS ctseg EXPORT ctsegTargets)
+install(EXPORT ctsegTargets NAMESPACE ctseg:: DESTINATION ${package_dir})
+install(FILES ${generated_dir}/ctsegConfig.cmake ${generated_dir}/ctsegConfigVersion.cmake cmake/FindNIFTI.cmake
+  DESTINATION ${package_dir})
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,0 +1,17 @@
+// Everything of ctseg that runs on a CPU. For CUDA include ctseg/cuda.hpp as well.
+#pragma once
+#include "data/patch_sampler.hpp"
+#include "data/phantom.hpp"
+#include "image/preprocess.hpp"
+#include "infer/sliding_window.hpp"
+#include "io/preview.hpp"
+#include "io/volume.hpp"
+#include "io/weights.hpp"
+#include "loss/loss.hpp"
+#include "metrics/overlap.hpp"
+#include "models/basic_unet.hpp"
+#include "nn/run.hpp"
+#include "ops/cpu.hpp"
+#include "optim/adamw.hpp"
+#include "train/fit.hpp"
+#include "version.hpp"

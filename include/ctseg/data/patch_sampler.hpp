@@ -1,0 +1,110 @@
+// Patches for training: where to look is drawn by counter, so sample number n is the same on every machine and after every resume.
+#pragma once
+#include <span>
+
+#include "../core/context.hpp"
+#include "../ops/axes.hpp"
+#include "case.hpp"
+
+namespace ctseg {
+
+/// A patch is centred on a foreground voxel (label > 0) with probability positive / (positive + negative), else on a background one.
+template <int Dim> struct PatchSamplerOptions {
+  Axes<Dim> patch = 96;           // z, y, x; a 2-D patch is a piece of an axial slice
+  double positive = 1, negative = 1;
+  float outside = 0;              // image value where a patch hangs over the border; the label there is 0
+};
+
+/// Draws patches from cases that it owns.
+/// Errors    bad_argument without cases or with weights that are not probabilities; shape_mismatch if image and label differ.
+template <AnySpec S> class PatchSampler {
+ public:
+  PatchSampler(std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options) : cases_(std::move(cases)), options_(options) {
+    if (cases_.empty()) throw Error(Code::bad_argument, "patch_sampler", "no cases to draw from.");
+    if (!(options.positive >= 0 && options.negative >= 0 && options.positive + options.negative > 0))
+      throw Error(Code::bad_argument, "patch_sampler",
+                  text("positive = ", options.positive, ", negative = ", options.negative, "; both must be >= 0 and one > 0."));
+    for (const Case& c : cases_) {
+      if (!same_grid(c.image.grid(), c.label.grid()))
+        throw Error(Code::shape_mismatch, "patch_sampler",
+                    text("case ", c.name, ": image is ", c.image.shape(), ", label ", c.label.shape(), "; both must lie on one grid."));
+      foreground_.push_back(foreground_of(c.label));
+    }
+  }
+
+  Shape<S::kDim> shape(Index batch) const { return {batch, 1, options_.patch.value}; }
+  const std::vector<Case>& cases() const { return cases_; }
+
+  /// Fills images [N, 1, patch] and labels with samples number first, first + 1, ...; returns the cases they came from.
+  std::vector<std::size_t> fill(const RandomKey& key, Index first, Out<S> images, View<std::uint8_t, S::kDim> labels) const {
+    std::vector<std::size_t> used;
+    for (Index n = 0; n < images.shape.n; ++n) {
+      RandomStream random({key.seed, static_cast<std::uint64_t>(first + n), kStream + key.op});
+      const auto k = static_cast<std::size_t>(random.below(std::ssize(cases_)));
+      const auto corner = corner_around(cases_[k], draw_centre(k, random));
+      copy(cases_[k], corner, images, labels, n);
+      used.push_back(k);
+    }
+    return used;
+  }
+
+ private:
+  using At = std::array<Index, 3>;                     // z, y, x
+  static constexpr std::uint32_t kStream = 0x50415443;   // keeps these draws apart from every op's
+
+  static std::vector<std::uint32_t> foreground_of(const Volume<std::uint8_t>& label) {
+    if (label.grid().voxels() > Index{0xffffffff})
+      throw Error(Code::unsupported, "patch_sampler", text("a volume of ", label.shape(), " has more than 2^32 voxels."));
+    std::vector<std::uint32_t> at;
+    for (std::size_t i = 0; i < label.voxels().size(); ++i)
+      if (label.voxels()[i] > 0) at.push_back(static_cast<std::uint32_t>(i));
+    return at;
+  }
+
+  At draw_centre(std::size_t k, RandomStream& random) const {
+    const Volume<std::uint8_t>& label = cases_[k].label;
+    const auto& foreground = foreground_[k];
+    const Index voxels = label.grid().voxels(), background = voxels - std::ssize(foreground);
+    const bool want = random.uniform() * (options_.positive + options_.negative) < options_.positive;
+    const bool positive = foreground.empty() ? false : background == 0 || want;   // falls back to the class there is
+    Index at = positive ? Index{foreground[static_cast<std::size_t>(random.below(std::ssize(foreground)))]} : random.below(voxels);
+    while (!positive && label.voxels()[static_cast<std::size_t>(at)] > 0) at = random.below(voxels);
+    const auto& s = label.shape();
+    return {at / (s.x * s.y), at / s.x % s.y, at % s.x};
+  }
+
+  At patch() const {
+    At p = {1, 1, 1};
+    std::copy(options_.patch.value.begin(), options_.patch.value.end(), p.end() - S::kDim);
+    return p;
+  }
+  static At extent(const Case& c) { return {c.image.shape().z, c.image.shape().y, c.image.shape().x}; }
+
+  /// The patch stays inside where it fits; a volume smaller than the patch sits in its middle.
+  At corner_around(const Case& c, const At& centre) const {
+    const At size = patch(), all = extent(c);
+    At corner{};
+    for (std::size_t d = 0; d < 3; ++d)
+      corner[d] = size[d] >= all[d] ? -((size[d] - all[d]) / 2) : std::clamp<Index>(centre[d] - size[d] / 2, 0, all[d] - size[d]);
+    return corner;
+  }
+
+  void copy(const Case& c, const At& corner, Out<S> images, View<std::uint8_t, S::kDim> labels, Index n) const {
+    using T = typename S::T;
+    const At size = patch(), all = extent(c);
+    Index row = n * images.shape.voxels();
+    for (Index z = corner[0]; z < corner[0] + size[0]; ++z)
+      for (Index y = corner[1]; y < corner[1] + size[1]; ++y)
+        for (Index x = corner[2]; x < corner[2] + size[2]; ++x, ++row) {
+          const bool inside = z >= 0 && z < all[0] && y >= 0 && y < all[1] && x >= 0 && x < all[2];
+          images.row(row)[0] = T(inside ? c.image(z, y, x) : options_.outside);
+          labels.row(row)[0] = inside ? c.label(z, y, x) : std::uint8_t{0};
+        }
+  }
+
+  std::vector<Case> cases_;
+  PatchSamplerOptions<S::kDim> options_;
+  std::vector<std::vector<std::uint32_t>> foreground_;
+};
+
+}  // namespace ctseg

@@ -1,0 +1,111 @@
+// Which way the voxel axes point in the patient, and volumes turned to a wanted order by flips and swaps alone.
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "volume.hpp"
+
+namespace ctseg {
+
+/// The world axis closest to each voxel axis, each world axis used once.
+struct AxisOrder {
+  std::array<int, 3> world{};       // for voxel axis x, y, z: 0 left-right, 1 posterior-anterior, 2 inferior-superior
+  std::array<bool, 3> positive{};   // towards right, anterior, superior
+  bool operator==(const AxisOrder&) const = default;
+};
+
+/// nibabel's rule: the directions without shear (polar decomposition), then the axis that is clearest chooses first.
+inline AxisOrder axis_order(const Affine<Ras>& affine) {
+  Eigen::Matrix3d directions = affine.matrix.block<3, 3>(0, 0).colwise().normalized();
+  if (!directions.allFinite() || std::abs(directions.determinant()) < 1e-9)
+    throw Error(Code::bad_argument, "orientation", "the affine is singular; its three voxel axes must span space.");
+  const Eigen::JacobiSVD<Eigen::Matrix3d> svd(directions, Eigen::ComputeFullU | Eigen::ComputeFullV);
+  directions = svd.matrixU() * svd.matrixV().transpose();
+  const Eigen::RowVector3d clearest = directions.cwiseAbs().colwise().maxCoeff();
+  AxisOrder order;
+  std::array<bool, 3> chosen{};
+  for (int turn = 0; turn < 3; ++turn) {
+    int axis = -1;
+    for (int i = 0; i < 3; ++i)
+      if (!chosen[static_cast<std::size_t>(i)] && (axis < 0 || clearest[i] > clearest[axis])) axis = i;
+    chosen[static_cast<std::size_t>(axis)] = true;
+    Eigen::Index world = 0;
+    directions.col(axis).cwiseAbs().maxCoeff(&world);
+    order.world[static_cast<std::size_t>(axis)] = static_cast<int>(world);
+    order.positive[static_cast<std::size_t>(axis)] = directions(world, axis) > 0;
+    directions.row(world).setZero();
+  }
+  return order;
+}
+
+/// "RAS", "LPI", ...: where voxel axis x, then y, then z points.
+inline std::string axis_codes(const Affine<Ras>& affine) {
+  const AxisOrder order = axis_order(affine);
+  std::string codes;
+  for (std::size_t i = 0; i < 3; ++i) codes += (order.positive[i] ? "RAS" : "LPI")[order.world[i]];
+  return codes;
+}
+inline std::string axis_codes(const Grid& grid) { return axis_codes(grid.affine); }
+
+/// The order that three letters name.
+/// Errors    bad_argument unless each of R/L, A/P, S/I appears once.
+inline AxisOrder parse_axis_codes(std::string_view codes) {
+  AxisOrder order;
+  std::array<bool, 3> seen{};
+  for (std::size_t i = 0; i < 3 && codes.size() == 3; ++i) {
+    const std::size_t up = std::string_view("RAS").find(codes[i]), down = std::string_view("LPI").find(codes[i]);
+    const std::size_t world = std::min(up, down);
+    if (world >= 3 || seen[world]) break;
+    seen[world] = true;
+    order.world[i] = static_cast<int>(world);
+    order.positive[i] = up < 3;
+  }
+  if (!(seen[0] && seen[1] && seen[2]))
+    throw Error(Code::bad_argument, "orientation",
+                text("axis codes \"", codes, "\"; must be three letters, one each of R or L, A or P, S or I, like \"RAS\"."));
+  return order;
+}
+
+/// The same voxels in the same places, stored so that axes x, y, z point where `codes` says. Nothing is interpolated.
+/// Errors    bad_argument for a singular affine or for codes that name no order.
+template <class T> Volume<T> reorient(const Volume<T>& volume, std::string_view codes = "RAS") {
+  const AxisOrder have = axis_order(volume.affine()), want = parse_axis_codes(codes);
+  if (have == want) return volume;
+  const std::array<Index, 3> extent{volume.shape().x, volume.shape().y, volume.shape().z},
+      stride{1, extent[0], extent[0] * extent[1]};
+  std::array<Index, 3> new_extent{}, step{};
+  Index first = 0;
+  Eigen::Matrix4d from_new = Eigen::Matrix4d::Zero();   // new voxel index to old
+  from_new(3, 3) = 1;
+  for (std::size_t j = 0; j < 3; ++j) {
+    std::size_t i = 0;
+    while (have.world[i] != want.world[j]) ++i;
+    const bool flip = have.positive[i] != want.positive[j];
+    new_extent[j] = extent[i];
+    step[j] = flip ? -stride[i] : stride[i];
+    first += flip ? (extent[i] - 1) * stride[i] : 0;
+    from_new(static_cast<int>(i), static_cast<int>(j)) = flip ? -1 : 1;
+    from_new(static_cast<int>(i), 3) = flip ? static_cast<double>(extent[i] - 1) : 0;
+  }
+  Volume<T> out(Grid{{new_extent[0], new_extent[1], new_extent[2]}, Affine<Ras>(volume.affine().matrix * from_new)});
+  T* to = out.data();
+  for (Index z = 0; z < new_extent[2]; ++z)
+    for (Index y = 0; y < new_extent[1]; ++y) {
+      const T* from = volume.data() + first + z * step[2] + y * step[1];
+      for (Index x = 0; x < new_extent[0]; ++x) *to++ = from[x * step[0]];
+    }
+  return out;
+}
+
+/// reorient() undone: the volume stored as `reference` is, on exactly that grid, its file placement included.
+/// Errors    shape_mismatch if the two are not the same voxels in the same places.
+template <class T> Volume<T> reorient_like(const Volume<T>& volume, const Grid& reference) {
+  Volume<T> out = reorient(volume, axis_codes(reference));
+  if (!same_grid(out.grid(), reference))
+    throw Error(Code::shape_mismatch, "reorient_like",
+                text("the volume (", volume.shape(), ") covers other places than the reference (", reference.shape,
+                     "). Hint: resample_like() moves voxels between grids."));
+  return Volume<T>(reference, std::move(out.voxels()));
+}
+
+}  // namespace ctseg

@@ -1,0 +1,29 @@
+// From a CT scan to what a network is trained on: one orientation, one voxel size, one range of values.
+#pragma once
+#include "intensity.hpp"
+#include "orientation.hpp"
+#include "resample.hpp"
+
+namespace ctseg {
+
+struct PreprocessOptions {
+  Xyz<double> spacing_mm{};   // 0 keeps the scan's own spacing on that axis; x is left-right, y front-back, z head-feet
+  WindowHu window_hu{};
+  Executor* executor = nullptr;
+};
+
+/// The scan turned to RAS, resampled (linear) and windowed to [0, 1]; resample_like(mask, ct) is the way back for a mask.
+inline Volume<float> preprocess(const Volume<float>& ct, const PreprocessOptions& options = {}) {
+  check(options.window_hu);
+  Volume<float> turned = reorient(ct, "RAS");
+  Xyz<double> spacing = turned.spacing_mm();
+  if (options.spacing_mm.x != 0) spacing.x = options.spacing_mm.x;
+  if (options.spacing_mm.y != 0) spacing.y = options.spacing_mm.y;
+  if (options.spacing_mm.z != 0) spacing.z = options.spacing_mm.z;
+  const Grid grid = grid_with_spacing(turned.grid(), spacing);
+  if (!(grid.shape == turned.shape() && grid.affine == turned.affine()))
+    turned = resample(turned, grid, {.executor = options.executor});
+  return apply_window(std::move(turned), options.window_hu);
+}
+
+}  // namespace ctseg

@@ -1,0 +1,110 @@
+// The training loop: plan once, then draw, forward, backward, step. It knows no model, and prints nothing: it reports.
+#pragma once
+#include <chrono>
+
+#include "../core/finite.hpp"
+#include "../data/patch_sampler.hpp"
+#include "../loss/loss.hpp"
+#include "../nn/run.hpp"
+#include "../optim/adamw.hpp"
+
+namespace ctseg {
+
+enum class Schedule { constant, cosine, poly };   // poly: (1 - t)^0.9, as nnU-Net
+
+struct FitProgress {
+  Index step = 0, steps = 0;
+  double loss = 0;                 // running mean over the last steps
+  double steps_per_second = 0, eta_seconds = 0;
+};
+/// "step 120/400  loss 0.412  3.1 steps/s  ETA 1:31".
+inline std::string text(const FitProgress& p) {
+  char line[120];
+  const auto eta = static_cast<long>(p.eta_seconds + 0.5);
+  std::snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  %.2f steps/s  ETA %ld:%02ld", static_cast<long long>(p.step),
+                static_cast<long long>(p.steps), p.loss, p.steps_per_second, eta / 60, eta % 60);
+  return line;
+}
+
+template <AnySpec S> struct FitOptions {
+  Index steps = 1000, batch = 2;
+  Loss<S> loss = dice_ce();
+  Schedule schedule = Schedule::constant;
+  Index warm_up = 0;                             // steps of rising learning rate
+  std::vector<std::string> checkpoint{};         // stages to recompute in backward: less memory, more time
+  Index max_memory = 0;                          // bytes; 0: no limit. Checked before anything is allocated
+  void (*on_progress)(void* user, const FitProgress&) = nullptr;   // after every step, on the calling thread
+  void* user = nullptr;
+};
+
+struct FitResult {
+  Index steps = 0, skipped = 0;
+  double loss = 0, seconds = 0;
+  MemoryEstimate memory{};
+};
+
+/// Learning rate factor of a step.
+inline double schedule_factor(Schedule schedule, Index step, Index steps, Index warm_up) {
+  const double t = static_cast<double>(step) / static_cast<double>(std::max<Index>(steps, 1));
+  const double rise = step < warm_up ? static_cast<double>(step + 1) / static_cast<double>(warm_up) : 1;
+  if (schedule == Schedule::cosine) return rise * 0.5 * (1 + std::cos(3.14159265358979323846 * t));
+  if (schedule == Schedule::poly) return rise * std::pow(1 - t, 0.9);
+  return rise;
+}
+
+/// Trains net on patches for options.steps updates, from where the optimizer stands.
+/// Numerics  the same bits for any number of threads, given one seed.
+/// Errors    bad_input after ten steps in a row whose loss or gradients are not finite (each is skipped and logged with its
+///           cases); out_of_memory before any work if the plan needs more than max_memory; cancelled between two ops.
+template <class Net, class Optimizer, class Sampler>
+FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& optimizer, const Sampler& sampler,
+              const std::type_identity_t<FitOptions<typename Net::Spec>>& o) {
+  using S = typename Net::Spec;
+  using Clock = std::chrono::steady_clock;
+  Tape<S> tape(Mode::train, ctx.traits());
+  const auto x = tape.input(sampler.shape(o.batch)), labels = tape.input(sampler.shape(o.batch), Dtype::u8);
+  const auto loss = o.loss(net.forward(x), labels);
+  const Plan<S> plan(tape, {.loss = loss, .checkpoint = o.checkpoint});
+  FitResult result{.memory = plan.memory()};
+  if (o.max_memory > 0 && result.memory.total() > o.max_memory)
+    throw Error(Code::out_of_memory, "fit",
+                text("training needs ", result.memory.total() >> 20, " MiB, allowed are ", o.max_memory >> 20,
+                     " MiB. Hint: a smaller batch or patch, or FitOptions::checkpoint."));
+  Run<S> run(plan, ctx);
+  Gradients<S> gradients(optimizer.parameters());
+  const float base_rate = optimizer.learning_rate();
+  const Index first = optimizer.steps();
+  const auto start = Clock::now();
+  Index bad_in_a_row = 0;
+  double mean = 0, weight = 0;
+  for (Index step = 0; step < o.steps; ++step) {
+    const auto cases = sampler.fill({ctx.seed(), 0, 0}, (first + step) * o.batch, run.input(x), run.template input_as<std::uint8_t>(labels));
+    run.forward();
+    gradients.zero();
+    run.backward(gradients);
+    result.loss = run.scalar(loss);
+    if (!is_finite(result.loss) || !all_finite(gradients.flat())) {
+      std::string names;
+      for (std::size_t k : cases) names += " " + sampler.cases()[k].name;
+      ctx.log(text("fit: step ", step, " skipped, loss or gradients are not finite; cases:", names));
+      ++result.skipped;
+      if (++bad_in_a_row == 10)
+        throw Error(Code::bad_input, "fit", text("ten steps in a row without finite gradients, the last at step ", step, "; cases:", names,
+                                                 ". Hint: a lower learning rate; check these cases for NaN."));
+      continue;
+    }
+    bad_in_a_row = 0;
+    optimizer.set_learning_rate(static_cast<float>(double{base_rate} * schedule_factor(o.schedule, step, o.steps, o.warm_up)));
+    optimizer.step(ctx, gradients);
+    mean = 0.95 * mean + 0.05 * result.loss;
+    weight = 0.95 * weight + 0.05;
+    ++result.steps;
+    result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const double rate = static_cast<double>(step + 1) / result.seconds;
+    if (o.on_progress) o.on_progress(o.user, {step + 1, o.steps, mean / weight, rate, static_cast<double>(o.steps - step - 1) / rate});
+  }
+  optimizer.set_learning_rate(base_rate);
+  return result;
+}
+
+}  // namespace ctseg

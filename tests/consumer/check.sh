@@ -1,0 +1,33 @@
+#!/bin/sh
+# Builds and runs the consumer program as users do: check.sh plain | subdirectory | installed.
+. "$(dirname "$0")/../support/check.sh"
+
+build_with_cmake() {
+  cmake -S "$root/tests/consumer" -B "$scratch/build" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" "$@" > "$scratch/log" 2>&1 &&
+    cmake --build "$scratch/build" >> "$scratch/log" 2>&1 || { cat "$scratch/log"; fail "$*"; }
+  "$scratch/build/consumer"
+}
+
+case $1 in
+  plain)
+    cd "$root/tests/consumer"
+    $cxx -std=c++20 $plain_includes main.cpp second.cpp -o "$scratch/consumer" $plain_libraries || fail "plain $cxx"
+    "$scratch/consumer"
+    ;;
+  subdirectory)
+    build_with_cmake -DCTSEG_FROM="$root"
+    ;;
+  installed)
+    # Moved after the installation, so that no path of this machine can hide in the package.
+    cmake -S "$root" -B "$scratch/ctseg" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCTSEG_BUILD_TESTS=OFF \
+      -DCTSEG_BUILD_EXAMPLES=OFF -DCTSEG_BUILD_BENCHMARKS=OFF > "$scratch/log" 2>&1 &&
+      cmake --install "$scratch/ctseg" --prefix "$scratch/first" >> "$scratch/log" 2>&1 ||
+      { cat "$scratch/log"; fail "cmake --install"; }
+    mv "$scratch/first" "$scratch/moved"
+    if grep -rnE "march|$scratch|$root" "$scratch/moved" --include='*.cmake'; then
+      fail "the package carries a path of this machine or a processor flag"
+    fi
+    build_with_cmake -DCTSEG_FROM=package -DCMAKE_PREFIX_PATH="$scratch/moved"
+    ;;
+  *) fail "usage: check.sh plain | subdirectory | installed" ;;
+esac

@@ -1,0 +1,112 @@
+#include <doctest/doctest.h>
+
+#include <ctseg/core/tensor.hpp>
+#include <ctseg/data/patch_sampler.hpp>
+
+using namespace ctseg;
+using S = Spec<float, 3, Cpu>;
+
+namespace {
+
+/// Voxel values tell where they are; the label is a box.
+Case make_case(Xyz<Index> shape, float base, bool with_label = true) {
+  const Grid grid{shape, Affine<Ras>(Eigen::Matrix4d::Identity())};
+  Case c{"case", Volume<float>(grid), Volume<std::uint8_t>(grid)};
+  for (Index i = 0; i < grid.voxels(); ++i) c.image.data()[i] = base + static_cast<float>(i);
+  for (Index z = 2; with_label && z < 4; ++z)
+    for (Index y = 3; y < 5; ++y) c.label(z, y, 6) = 1;
+  return c;
+}
+
+struct Batch {
+  Tensor<float, 3> images;
+  Tensor<std::uint8_t, 3> labels;
+  explicit Batch(const Shape<3>& shape) : images(shape), labels(shape) {}
+};
+
+}  // namespace
+
+TEST_CASE("a patch is a piece of its case, image and label together") {
+  const PatchSampler<S> sampler({make_case({.x = 12, .y = 10, .z = 9}, 1)}, {.patch = {4, 5, 6}});
+  Batch b(sampler.shape(50));
+  sampler.fill({7}, 0, b.images, b.labels);
+  const Case c = make_case({.x = 12, .y = 10, .z = 9}, 1);
+  for (Index n = 0; n < 50; ++n) {
+    const auto corner = static_cast<Index>(b.images(n, 0, 0, 0, 0)) - 1;
+    const Index z0 = corner / 120, y0 = corner / 12 % 10, x0 = corner % 12;
+    REQUIRE(z0 + 4 <= 9);
+    REQUIRE(y0 + 5 <= 10);
+    REQUIRE(x0 + 6 <= 12);
+    for (Index z = 0; z < 4; ++z)
+      for (Index y = 0; y < 5; ++y)
+        for (Index x = 0; x < 6; ++x) {
+          REQUIRE(b.images(n, 0, z, y, x) == c.image(z0 + z, y0 + y, x0 + x));
+          REQUIRE(b.labels(n, 0, z, y, x) == c.label(z0 + z, y0 + y, x0 + x));
+        }
+  }
+}
+
+TEST_CASE("positive and negative set how often the centre is foreground") {
+  for (const double positive : {0.0, 1.0, 3.0}) {
+    const double negative = positive == 0 ? 1 : positive == 1 ? 0 : 1;
+    const PatchSampler<S> sampler({make_case({.x = 12, .y = 10, .z = 9}, 1)}, {.patch = 1, .positive = positive, .negative = negative});
+    Batch b(sampler.shape(4000));
+    sampler.fill({7}, 0, b.images, b.labels);
+    Index hits = 0;
+    for (Index n = 0; n < 4000; ++n) hits += b.labels(n, 0, 0, 0, 0);
+    CHECK(double(hits) / 4000 == doctest::Approx(positive / (positive + negative)).epsilon(0.05));
+  }
+}
+
+TEST_CASE("sample n is the same however the batches are cut; other seeds give others") {
+  const PatchSampler<S> sampler({make_case({.x = 12, .y = 10, .z = 9}, 1), make_case({.x = 9, .y = 9, .z = 9}, 5000)}, {.patch = 4});
+  Batch all(sampler.shape(6)), part(sampler.shape(2)), other(sampler.shape(6));
+  sampler.fill({7}, 0, all.images, all.labels);
+  sampler.fill({7}, 4, part.images, part.labels);
+  sampler.fill({8}, 0, other.images, other.labels);
+  CHECK(std::equal(part.images.data(), part.images.data() + 128, all.images.data() + 256));
+  CHECK(!std::equal(all.images.data(), all.images.data() + 384, other.images.data()));
+}
+
+TEST_CASE("a case smaller than the patch sits in its middle") {
+  const PatchSampler<S> sampler({make_case({.x = 7, .y = 5, .z = 4}, 1)}, {.patch = 9, .outside = -3});
+  Batch b(sampler.shape(1));
+  sampler.fill({7}, 0, b.images, b.labels);
+  CHECK(b.images(0, 0, 2, 2, 1) == 1.f);   // (9-4)/2, (9-5)/2, (9-7)/2
+  CHECK(b.images(0, 0, 1, 2, 1) == -3.f);
+  CHECK(b.images(0, 0, 5, 6, 7) == 140.f);
+  Index outside = 0;
+  for (Index i = 0; i < 729; ++i) outside += b.images.data()[i] == -3.f;
+  CHECK(outside == 729 - 140);
+}
+
+TEST_CASE("a case without foreground, or with nothing else, still gives patches") {
+  Case full = make_case({.x = 4, .y = 4, .z = 4}, 1, false), empty = full;
+  std::fill(full.label.voxels().begin(), full.label.voxels().end(), std::uint8_t{1});
+  const PatchSampler<S> a({empty}, {.patch = 2, .positive = 1, .negative = 0}), b({full}, {.patch = 2, .positive = 0, .negative = 1});
+  Batch batch(a.shape(3));
+  a.fill({7}, 0, batch.images, batch.labels);
+  CHECK(batch.labels.data()[0] == 0);
+  b.fill({7}, 0, batch.images, batch.labels);
+  CHECK(batch.labels.data()[0] == 1);
+}
+
+TEST_CASE("a 2-D patch is a piece of an axial slice") {
+  const PatchSampler<Spec<float, 2, Cpu>> sampler({make_case({.x = 12, .y = 10, .z = 9}, 0)}, {.patch = {5, 6}});
+  Tensor<float, 2> images(sampler.shape(20));
+  Tensor<std::uint8_t, 2> labels(sampler.shape(20));
+  sampler.fill({7}, 0, images, labels);
+  for (Index n = 0; n < 20; ++n) {
+    CHECK(images(n, 0, 0, 1) == images(n, 0, 0, 0) + 1);
+    CHECK(images(n, 0, 1, 0) == images(n, 0, 0, 0) + 12);
+    CHECK(static_cast<Index>(images(n, 0, 4, 5)) / 120 == static_cast<Index>(images(n, 0, 0, 0)) / 120);
+  }
+}
+
+TEST_CASE("what cannot be sampled is an error") {
+  CHECK_THROWS_WITH_AS((PatchSampler<S>({}, {})), doctest::Contains("no cases"), Error);
+  CHECK_THROWS_WITH_AS((PatchSampler<S>({make_case({.x = 7, .y = 5, .z = 4}, 1)}, {.positive = -1})), doctest::Contains("positive = -1"), Error);
+  Case odd = make_case({.x = 7, .y = 5, .z = 4}, 1);
+  odd.label = make_case({.x = 7, .y = 5, .z = 5}, 1).label;
+  CHECK_THROWS_WITH_AS((PatchSampler<S>({odd}, {})), doctest::Contains("7 x 5 x 4"), Error);
+}

@@ -1,0 +1,66 @@
+// Every kind of kActivationKinds, with every way to give its parameter.
+#include "norm_cases.hpp"
+
+using namespace ctseg;
+using namespace ctseg::test;
+
+namespace {
+struct MakeActivation {
+  ActivationKind kind;
+  bool shared;
+  template <AnySpec S> OpCase<S> operator()(S, RandomStream& random, bool large) const {
+    const Shape<S::kDim> x = random_shape<S::kDim>(random, large, 1 + random.below(19));
+    const Activation a{kind, kind == ActivationKind::elu ? 0.7f : 0.15f};
+    OpCase<S> c{
+        .name = text(kind, " ", x), .op = ActivationOp<S>{a}, .inputs = {{x, dtype_of<typename S::T>()}}, .kinks = !smooth(a)};
+    if (kind == ActivationKind::prelu) c.weights = {{shared ? 1 : x.c, 0.1, 0.4}};
+    return c;
+  }
+};
+}   // namespace
+
+TEST_CASE("activations: derivatives, precisions, threads") {
+  for (ActivationKind kind : kActivationKinds)
+    for (bool shared : {true, false}) check_family<3>(MakeActivation{kind, shared}, {.rounds = 10});
+}
+
+TEST_CASE("activations: values and derivatives at points worked out by hand") {
+  using S = Spec<double, 2, Cpu>;
+  const double slopes[] = {0.25, -2};
+  const Weights<S> w{slopes, 2, nullptr};
+  const auto at = [&](Activation a, double x, Index c = 0) {
+    double value = 0;
+    with_activation<S>(a, w, [&](auto f) { value = f.value(x, c); });
+    return value;
+  };
+  CHECK(at({}, -3) == -3);
+  CHECK(at(relu(), -3) == 0);
+  CHECK(at(relu(), 3) == 3);
+  CHECK(at(leaky_relu(), -2) == doctest::Approx(-0.02).epsilon(1e-7));
+  CHECK(at(leaky_relu(0.5f), -2) == -1);
+  CHECK(at(elu(), -1) == doctest::Approx(std::exp(-1.0) - 1).epsilon(1e-15));
+  CHECK(at(elu(2), -1e-9) == doctest::Approx(-2e-9).epsilon(1e-8));   // expm1, not exp - 1
+  CHECK(at(sigmoid(), 0) == 0.5);
+  CHECK(at(sigmoid(), -800) == 0);
+  CHECK(at(sigmoid(), 800) == 1);
+  CHECK(at(prelu(), -4, 0) == -1);
+  CHECK(at(prelu(), -4, 1) == 8);
+  for (ActivationKind kind : kActivationKinds) CHECK(std::isnan(at({kind, 0.1f}, NAN)));
+}
+
+TEST_CASE("activations have a name each, and prelu checks its slopes") {
+  using S = Spec<float, 2, Cpu>;
+  std::vector<std::string> names;
+  for (ActivationKind kind : kActivationKinds) {
+    names.emplace_back(ActivationOp<S>{{kind, 0}}.name());
+    names.push_back(text(kind));
+  }
+  std::ranges::sort(names);
+  CHECK(std::ranges::adjacent_find(names) == names.end());
+  const ValueInfo<2> x{{1, 5, {3, 3}}, Dtype::f32};
+  const float slopes[] = {1, 2, 3};
+  const Weights<S> w{slopes, 3, nullptr};
+  CHECK_THROWS_WITH_AS((ActivationOp<S>{prelu()}.infer({{&x, 1}, {&w, 1}})), "prelu: 3 slopes for 5 channels; must be 1 or 5.",
+                       Error);
+  CHECK_THROWS_AS((ActivationOp<S>{prelu()}.infer({{&x, 1}, {}})), Error);
+}

@@ -1,0 +1,133 @@
+// Shapes and options that cannot work are refused by infer, with numbers: nothing has been allocated then.
+#include <doctest/doctest.h>
+
+#include <ctseg/nn/functional.hpp>
+#include <ctseg/nn/layers.hpp>
+#include <ctseg/ops/cpu.hpp>
+
+using namespace ctseg;
+
+using S = Spec<float, 3, Cpu>;
+using X = Shape<3>;
+
+/// The error that recording `f` on a tape of shapes gives; such a tape never allocates.
+template <class F> static std::string error_of(Code code, F f) {
+  Tape<S> tape(Mode::train);
+  try {
+    f(tape);
+  } catch (const Error& e) {
+    CHECK(e.code() == code);
+    CHECK(tape.bytes() == 0);
+    return e.what();
+  }
+  return "no error";
+}
+
+TEST_CASE("conv errors") {
+  const Conv<S> conv({.in_channels = 1, .out_channels = 4, .kernel = 3, .padding = Axes<3>(0)});
+  CHECK(error_of(Code::shape_mismatch,
+                 [&](auto& t) {
+                   conv(t.input(X{2, 3, {8, 9, 10}}));
+                 }) ==
+        "conv: input has 3 channels, layer expects in_channels = 1 (input [2,3,8,9,10] as N,C,D,H,W). Hint: set "
+        "ConvOptions::in_channels = 3.");
+  CHECK(error_of(Code::shape_mismatch,
+                 [&](auto& t) {
+                   conv(t.input(X{1, 1, {8, 2, 10}}));
+                 }) ==
+        "conv: input [1,1,8,2,10] with padding 0 is too small for a kernel of 3 along spatial axis 1. Hint: larger patches, or "
+        "fewer levels.");
+  const Conv<S> transposed({.in_channels = 2, .out_channels = 1, .kernel = 1, .padding = Axes<3>(1), .transposed = true});
+  CHECK(error_of(Code::shape_mismatch, [&](auto& t) {
+          transposed(t.input(X{1, 2, {2, 4, 4}}));
+        }).starts_with("conv_transpose: input [1,2,2,4,4]"));
+  CHECK(error_of(Code::bad_argument, [&](auto& t) {
+          conv(t.input(X{1, 1, {8, 8, 8}}, Dtype::u8));
+        }) == "input: input 0 is [1,1,8,8,8] u8, expected activations of f32.");
+  CHECK_THROWS_WITH_AS((Conv<S>({.kernel = 0})), "conv: kernel 0x0x0, stride 1x1x1; both must be 1 or more.", Error);
+  CHECK_THROWS_AS((Conv<S>({.stride = {1, 0, 1}})), Error);
+  CHECK_THROWS_AS((Conv<S>({.in_channels = 0})), Error);
+  CHECK_THROWS_WITH_AS((Axes<3>{1, 2}), "axes: 2 numbers for 3 axes. Hint: give one for all, or one each.", Error);
+}
+
+TEST_CASE("norm errors") {
+  const Norm<S> norm({.channels = 4});
+  CHECK(error_of(Code::shape_mismatch, [&](auto& t) {
+          norm(t.input(X{1, 3, {4, 4, 4}}));
+        }) == "norm: input has 3 channels, layer expects 4 (input [1,3,4,4,4]). Hint: set NormOptions::channels.");
+  CHECK(
+      error_of(Code::shape_mismatch,
+               [&](auto& t) {
+                 norm(t.input(X{2, 4, {1, 1, 1}}));
+               }) ==
+      "norm: input [2,4,1,1,1] has one value per channel, training needs two or more. Hint: larger patches, or fewer levels.");
+  const Norm<S> batch({.channels = 4, .kind = NormKind::batch});
+  CHECK(error_of(Code::shape_mismatch, [&](auto& t) {
+          batch(t.input(X{2, 4, {1, 1, 1}}));
+        }) == "no error");   // two images: two values
+  CHECK(error_of(Code::shape_mismatch, [&](auto& t) {
+          batch(t.input(X{1, 4, {1, 1, 1}}));
+        }).starts_with("norm: input [1,4,1,1,1] has one value"));
+  Tape<S> infer(Mode::infer);
+  batch(infer.input(X{1, 4, {1, 1, 1}}));   // nothing is learned from it
+  norm(infer.input(X{1, 4, {1, 1, 1}}));
+}
+
+TEST_CASE("pool, concat, add, pad, dropout errors") {
+  CHECK(error_of(Code::shape_mismatch, [](auto& t) {
+          max_pool(t.input(X{1, 4, {1, 6, 6}}));
+        }) == "max_pool: input [1,4,1,6,6] has an axis shorter than the window 2x2x2. Hint: larger patches, or fewer levels.");
+  CHECK(error_of(Code::unsupported, [](auto& t) {
+          max_pool(t.input(X{1, 4, {9, 9, 9}}), {.kernel = 7});
+        }) == "max_pool: kernel 7x7x7 has more than 256 taps.");
+  for (Index wrong : {0, -1}) {
+    CHECK(error_of(Code::bad_argument, [&](auto& t) {
+            max_pool(t.input(X{1, 4, {9, 9, 9}}), {.kernel = 2, .stride = wrong});
+          }) != "no error");
+    CHECK(error_of(Code::bad_argument, [&](auto& t) {
+            max_pool(t.input(X{1, 4, {9, 9, 9}}), {.kernel = wrong});
+          }) != "no error");
+  }
+  CHECK(error_of(Code::shape_mismatch,
+                 [](auto& t) {
+                   concat(t.input(X{1, 4, {4, 4, 4}}), t.input(X{1, 4, {4, 5, 4}}));
+                 }) ==
+        "concat: cannot join [1,4,4,4,4] and [1,4,4,5,4]. Hint: the network's input must be divisible by its total stride.");
+  CHECK(error_of(Code::shape_mismatch, [](auto& t) {
+          add(t.input(X{1, 4, {4, 4, 4}}), t.input(X{1, 3, {4, 4, 4}}));
+        }) == "add: cannot add [1,3,4,4,4] f32 to [1,4,4,4,4] f32; both must be the same.");
+  CHECK(error_of(Code::bad_argument, [](auto& t) {
+          replicate_pad(t.input(X{1, 4, {4, 4, 4}}), {.low = {0, -1, 0}});
+        }) == "pad: pads -1 and 0 along spatial axis 1; must be 0 or more.");
+  for (float p : {1.f, -0.1f, NAN})
+    CHECK(error_of(Code::bad_argument, [p](auto& t) { dropout(t.input(X{1, 1, {2, 2, 2}}), p); }) != "no error");
+}
+
+TEST_CASE("dice_ce errors, and where an error happened") {
+  CHECK(error_of(Code::shape_mismatch, [](auto& t) {
+          dice_ce(t.input(X{1, 2, {4, 4, 4}}), t.input(X{1, 1, {4, 4, 5}}, Dtype::u8));
+        }) == "dice_ce: labels are [1,1,4,4,5], logits [1,2,4,4,4] ask for [1,1,4,4,4].");
+  CHECK(error_of(Code::shape_mismatch,
+                 [](auto& t) {
+                   dice_ce(t.input(X{1, 1, {4, 4, 4}}), t.input(X{1, 1, {4, 4, 4}}, Dtype::u8));
+                 }) ==
+        "dice_ce: logits [1,1,4,4,4] have 1 channel, softmax needs 2 or more. Hint: out_channels = 2 for one structure and "
+        "background.");
+  CHECK(error_of(Code::bad_argument, [](auto& t) {
+          dice_ce(t.input(X{1, 2, {4, 4, 4}}), t.input(X{1, 1, {4, 4, 4}}));
+        }) == "input: input 1 is [1,1,4,4,4] f32, expected labels of u8 or u16.");
+  CHECK(error_of(Code::unsupported, [](auto& t) {
+          dice_ce(t.input(X{1, 513, {4, 4, 4}}), t.input(X{1, 1, {4, 4, 4}}, Dtype::u16));
+        }) != "no error");
+  CHECK(error_of(Code::shape_mismatch, [](auto& t) {
+          const auto outer = t.scope("encoder"), inner = t.scope("pool");
+          max_pool(t.input(X{1, 1, {1, 1, 1}}));
+        }).starts_with("encoder/pool: max_pool: input [1,1,1,1,1]"));
+  CHECK(error_of(Code::shape_mismatch, [](auto& t) {
+          t.input(X{1, 1, {0, 1, 1}});
+        }) == "input: shape [1,1,0,1,1] has an extent of 0; every extent must be 1 or more.");
+  CHECK(error_of(Code::bad_argument, [](auto& t) {
+          Tape<S> other(Mode::train);
+          add(t.input(X{1, 1, {2, 2, 2}}), other.input(X{1, 1, {2, 2, 2}}));
+        }) == "Add: an input belongs to another tape.");
+}

@@ -1,0 +1,247 @@
+// The SIMD convolution engine against plain double loops: every instruction set of this processor, both sides, both weight
+// orders, odd sizes; NaN beside the channels and an unmapped page behind every array catch stray reads, canaries stray writes.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include <ctseg/ops/cpu/simd/conv.hpp>
+#include <doctest/doctest.h>
+
+using namespace ctseg;
+using namespace ctseg::simd;
+
+namespace {
+
+/// Floats that end where an unmapped page begins.
+class Guarded {
+ public:
+  explicit Guarded(Index count, float value = 0) : size(static_cast<std::size_t>(count)) {
+    const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    bytes_ = (size * sizeof(float) + page - 1) / page * page + page;
+    base_ = static_cast<char*>(mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    REQUIRE(base_ != MAP_FAILED);
+    mprotect(base_ + bytes_ - page, page, PROT_NONE);
+    data = reinterpret_cast<float*>(base_ + bytes_ - page) - size;
+    for (std::size_t i = 0; i < size; ++i) data[i] = value;
+  }
+  Guarded(const Guarded&) = delete;
+  ~Guarded() { munmap(base_, bytes_); }
+  float& operator[](Index i) { return data[i]; }
+  bool same_bits(const Guarded& other) const { return std::memcmp(data, other.data, size * sizeof(float)) == 0; }
+
+  std::size_t size, bytes_ = 0;
+  char* base_ = nullptr;
+  float* data = nullptr;
+};
+
+struct Numbers {
+  std::uint64_t state;
+  float operator()() {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<float>(state >> 40) / 8388608.0f - 1.0f;
+  }
+};
+
+Index voxels(const std::array<Index, 3>& e) { return e[0] * e[1] * e[2]; }
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN(), kCanary = 12345.0f;
+
+/// Rows of `channels` numbers, `pitch` apart; what lies between is `gap`.
+void fill_rows(Guarded& a, Index pitch, Index channels, Numbers& next, float gap) {
+  for (Index i = 0; i < static_cast<Index>(a.size); ++i) a[i] = i % pitch < channels ? next() : gap;
+}
+
+/// f(o, i, tap) for every voxel o of the output side, i of the input side that meet.
+template <class F> void for_pairs(const ConvWindow& w, F f) {
+  for (Index o = 0; o < voxels(w.output); ++o)
+    for (Index t = 0; t < w.taps(); ++t) {
+      const Index at[3] = {o / w.output[2] / w.output[1], o / w.output[2] % w.output[1], o % w.output[2]};
+      const Index tap[3] = {t / w.kernel[2] / w.kernel[1], t / w.kernel[2] % w.kernel[1], t % w.kernel[2]};
+      Index row = 0;
+      bool inside = true;
+      for (std::size_t d = 0; d < 3; ++d) {
+        const Index i = at[d] * w.stride[d] + tap[d] - w.padding[d];
+        inside = inside && i >= 0 && i < w.input[d];
+        row = row * w.input[d] + i;
+      }
+      if (inside) f(o, row, t);
+    }
+}
+
+bool close(double got, double want, double scale) { return std::abs(got - want) <= 1e-5 * scale; }
+
+struct Sizes {
+  Index images = 1, from = 1, to = 1, gap_x = 0, gap_y = 0;
+};
+
+ConvPlan make_plan(const ConvWindow& window, Side side, const Sizes& s, Isa isa) {
+  return {window, side, s.images, s.from, s.to, isa};
+}
+
+void check_gather(const ConvPlan& plan, const Sizes& s, bool flipped, bool with_bias) {
+  Numbers next{static_cast<std::uint64_t>(plan.from * 131 + plan.to)};
+  const Index x_pitch = s.from + s.gap_x, y_pitch = s.to + s.gap_y, taps = plan.window.taps();
+  const Index xs = voxels(plan.source_extent()), ys = voxels(plan.result_extent());
+  Guarded x((s.images * xs - 1) * x_pitch + s.from), y((s.images * ys - 1) * y_pitch + s.to, kCanary);
+  Guarded w(taps * s.from * s.to), b(s.to);
+  Guarded packed(gather_packed_bytes(plan) / Index{sizeof(float)}, kNaN);
+  fill_rows(x, x_pitch, s.from, next, kNaN);
+  fill_rows(w, 1, 1, next, 0);
+  fill_rows(b, 1, 1, next, 0);
+  for (Index i = 0; i < static_cast<Index>(y.size); ++i)
+    if (i % y_pitch < s.to) y[i] = kNaN;
+  ThreadPool pool(2);
+  gather_pack(pool, plan, {w.data, flipped, packed.data});
+  gather(pool, plan, {x.data, x_pitch, packed.data, with_bias ? b.data : nullptr, y.data, y_pitch});
+
+  std::vector<double> want(static_cast<std::size_t>(s.images * ys * s.to)), scale(want.size(), 1.0);
+  for (std::size_t i = 0; i < want.size(); ++i) want[i] = with_bias ? b[static_cast<Index>(i) % s.to] : 0.0;
+  for_pairs(plan.window, [&](Index o, Index i, Index t) {
+    const Index to_row = plan.side == Side::output ? o : i, from_row = plan.side == Side::output ? i : o;
+    for (Index n = 0; n < s.images; ++n)
+      for (Index ci = 0; ci < s.from; ++ci)
+        for (Index co = 0; co < s.to; ++co) {
+          const double weight = w[t * s.from * s.to + (flipped ? co * s.from + ci : ci * s.to + co)];
+          const double product = weight * x[(n * xs + from_row) * x_pitch + ci];
+          const auto at = static_cast<std::size_t>((n * ys + to_row) * s.to + co);
+          want[at] += product, scale[at] += std::abs(product);
+        }
+  });
+  int wrong = 0, stray = 0;
+  for (Index i = 0; i < static_cast<Index>(y.size); ++i) {
+    if (i % y_pitch >= s.to) {
+      stray += y[i] != kCanary;
+    } else {
+      const auto at = static_cast<std::size_t>(i / y_pitch * s.to + i % y_pitch);
+      wrong += !close(y[i], want[at], scale[at]);
+    }
+  }
+  CHECK(wrong == 0);
+  CHECK(stray == 0);
+}
+
+void check_gradient(const ConvPlan& plan, const Sizes& s) {
+  Numbers next{static_cast<std::uint64_t>(plan.from * 17 + plan.to)};
+  const Index x_pitch = s.from + s.gap_x, d_pitch = s.to + s.gap_y;
+  const Index ds = voxels(plan.result_extent()), xs = voxels(plan.source_extent()), count = plan.window.taps() * s.from * s.to;
+  Guarded x((s.images * xs - 1) * x_pitch + s.from), dy((s.images * ds - 1) * d_pitch + s.to), dw(count, 0.5f);
+  Guarded scratch(weight_gradient_scratch_bytes(plan) / Index{sizeof(float)}, kNaN);
+  fill_rows(x, x_pitch, s.from, next, kNaN);
+  fill_rows(dy, d_pitch, s.to, next, kNaN);
+  ThreadPool pool(2);
+  weight_gradient(pool, plan, {x.data, x_pitch, dy.data, d_pitch, dw.data, scratch.data});
+  std::vector<double> want(static_cast<std::size_t>(count), 0.5), scale(want.size(), 1.0);
+  for_pairs(plan.window, [&](Index o, Index i, Index t) {
+    const Index d_row = plan.side == Side::output ? o : i, x_row = plan.side == Side::output ? i : o;
+    for (Index n = 0; n < s.images; ++n)
+      for (Index ci = 0; ci < s.from; ++ci)
+        for (Index co = 0; co < s.to; ++co) {
+          const double product = double(x[(n * xs + x_row) * x_pitch + ci]) * dy[(n * ds + d_row) * d_pitch + co];
+          const auto at = static_cast<std::size_t>((t * s.from + ci) * s.to + co);
+          want[at] += product, scale[at] += std::abs(product);
+        }
+  });
+  int wrong = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) wrong += !close(dw.data[i], want[i], scale[i]);
+  CHECK(wrong == 0);
+}
+
+std::vector<Isa> isas() {
+  std::vector<Isa> all{Isa::scalar};
+  if (detect_isa() != Isa::scalar) all.push_back(Isa::avx2);
+  if (detect_isa() == Isa::avx512) all.push_back(Isa::avx512);
+  return all;
+}
+
+/// The window of a convolution over `input`; empty where the kernel does not fit.
+bool make_window(ConvWindow& w, const std::array<Index, 3>& input, const std::array<Index, 3>& geometry) {
+  w.input = input;
+  for (std::size_t d = 0; d < 3; ++d) {
+    const auto [kernel, stride, padding] = geometry;
+    w.kernel[d] = kernel, w.stride[d] = stride, w.padding[d] = padding;
+    if (input[d] + 2 * padding < kernel) return false;
+    w.output[d] = (input[d] + 2 * padding - kernel) / stride + 1;
+  }
+  return true;
+}
+
+void check_all(const ConvWindow& w, const Sizes& s) {
+  for (Isa isa : isas()) {
+    CAPTURE(text(isa));
+    for (Side side : {Side::output, Side::input}) {
+      CAPTURE(side == Side::output);
+      for (bool flipped : {false, true}) check_gather(make_plan(w, side, s, isa), s, flipped, !flipped);
+      check_gradient(make_plan(w, side, s, isa), s);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("simd conv: kernels 1, 2, 3, 5, strides 1, 2, 3, paddings 0 to 2") {
+  for (const auto& input : {std::array<Index, 3>{5, 6, 7}, std::array<Index, 3>{1, 1, 5}, std::array<Index, 3>{3, 4, 31}})
+    for (Index kernel : {1, 2, 3, 5})
+      for (Index stride : {1, 2, 3})
+        for (Index padding = 0; padding <= 2 && padding < kernel; ++padding) {
+          CAPTURE(input[2]);
+          CAPTURE(kernel);
+          CAPTURE(stride);
+          CAPTURE(padding);
+          ConvWindow w;
+          if (make_window(w, input, {kernel, stride, padding})) check_all(w, {1, 3, 5, padding, 2});
+        }
+}
+
+TEST_CASE("simd conv: channels that do and do not fill vectors, two images, odd extents") {
+  ConvWindow w;
+  const std::vector<std::array<Index, 2>> pairs{{1, 1},  {1, 32}, {8, 8},   {16, 16}, {17, 9},
+                                                {5, 26}, {32, 2}, {24, 40}, {33, 67}};
+  for (const auto& pair : pairs) {
+    const Index from = pair[0], to = pair[1];
+    CAPTURE(from);
+    CAPTURE(to);
+    REQUIRE(make_window(w, {3, 5, 11}, {3, 1, 1}));
+    check_all(w, {2, from, to, 0, 3});
+    REQUIRE(make_window(w, {4, 2, 18}, {2, 2, 0}));
+    check_all(w, {1, from, to, 1, 0});
+  }
+}
+
+TEST_CASE("simd conv: unequal axes, rows beyond a box, windows beyond a patch") {
+  check_all({{1, 6, 9}, {1, 3, 9}, {1, 3, 5}, {1, 2, 1}, {0, 1, 2}}, {2, 4, 6});          // 2-D
+  check_all({{3, 8, 6}, {3, 8, 7}, {3, 1, 2}, {1, 1, 1}, {1, 0, 1}}, {1, 4, 6});          // even kernel, growing
+  check_all({{2, 3, 600}, {2, 3, 600}, {1, 1, 3}, {1, 1, 1}, {0, 0, 1}}, {1, 2, 3});      // 600 voxels in a row
+  check_all({{25, 25, 25}, {3, 3, 3}, {29, 29, 29}, {1, 1, 1}, {3, 3, 3}}, {1, 1, 2});    // 24389 taps
+  check_all({{3, 3, 6}, {3, 3, 6}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}}, {1, 300, 20});       // a patch in several pieces
+  check_all({{5, 7, 10}, {2, 2, 3}, {1, 2, 2}, {3, 4, 4}, {0, 0, 0}}, {1, 3, 4});         // voxels that no tap meets
+}
+
+TEST_CASE("simd conv: the same bits for 1, 2 and 4 threads") {
+  for (const auto& [from, to, size] : std::vector<std::array<Index, 3>>{{8, 8, 20}, {96, 80, 6}, {160, 144, 3}, {1, 32, 12}}) {
+    ConvWindow w;
+    REQUIRE(make_window(w, {size, size, size}, {3, 1, 1}));
+    const ConvPlan plan{w, Side::output, 1, from, to, detect_isa()};
+    const Index n = voxels(w.input), count = w.taps() * from * to;
+    Guarded x(n * from), weights(count);
+    Guarded packed(gather_packed_bytes(plan) / 4), scratch(weight_gradient_scratch_bytes(plan) / 4);
+    Numbers next{3};
+    fill_rows(x, 1, 1, next, 0);
+    fill_rows(weights, 1, 1, next, 0);
+    Guarded y1(n * to), dw1(count);
+    ThreadPool one(1);
+    gather_pack(one, plan, {weights.data, false, packed.data});
+    gather(one, plan, {x.data, from, packed.data, nullptr, y1.data, to});
+    weight_gradient(one, plan, {x.data, from, y1.data, to, dw1.data, scratch.data});
+    for (int threads : {2, 4}) {
+      ThreadPool pool(threads);
+      Guarded y(n * to), dw(count);
+      gather(pool, plan, {x.data, from, packed.data, nullptr, y.data, to});
+      weight_gradient(pool, plan, {x.data, from, y.data, to, dw.data, scratch.data});
+      CHECK(y.same_bits(y1));
+      CHECK(dw.same_bits(dw1));
+    }
+  }
+}

@@ -1,0 +1,183 @@
+// Keeps the shape of the source tree: who may include whom, how long a header may be, what README tells people to type.
+#include <doctest/doctest.h>
+
+#include <ctseg/version.hpp>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// core <- ops <- nn <- {models, loss, optim} <- train,   core <- ops <- image <- {io, data, infer, post, metrics}
+// A folder may include its own headers, version.hpp and the folders listed here; a new edge is a decision, not an accident.
+const std::map<std::string, std::set<std::string>> kMayInclude = {
+    {"core", {}},
+    {"ops", {"core"}},
+    {"nn", {"core", "ops"}},
+    {"models", {"core", "ops", "nn"}},
+    {"loss", {"core", "ops", "nn"}},
+    {"optim", {"core", "ops", "nn"}},
+    {"image", {"core", "ops"}},
+    {"io", {"core", "ops", "image", "nn"}},      // nn: weight files fill its parameters
+    {"data", {"core", "ops", "image"}},
+    {"infer", {"core", "ops", "image", "nn"}},   // nn: a plan is a predictor; never models
+    {"post", {"core", "ops", "image"}},
+    {"metrics", {"core", "ops", "image"}},
+    {"train", {"core", "ops", "nn", "loss", "optim", "data", "metrics", "infer", "image", "io"}},   // never models
+};
+constexpr int kMaxHeaderLines = 400;
+
+const fs::path kSource = CTSEG_SOURCE_DIR;
+const fs::path kHeaders = kSource / "include" / "ctseg";
+
+std::vector<std::string> lines_of(const fs::path& file) {
+  std::vector<std::string> lines;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+std::vector<fs::path> headers() {
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::recursive_directory_iterator(kHeaders))
+    if (entry.path().extension() == ".hpp") found.push_back(entry.path());
+  return found;
+}
+
+/// First folder below include/ctseg; empty for the headers that lie directly in it, such as the umbrella.
+std::string folder_of(const fs::path& header) {
+  const auto relative = header.lexically_relative(kHeaders);
+  return relative.has_parent_path() ? relative.begin()->string() : "";
+}
+
+/// The file name in `#include "x"` or `#include <ctseg/x>`; empty for any other line.
+std::string included_by(const std::string& line) {
+  const auto hash = line.find_first_not_of(" \t");
+  if (hash == std::string::npos || line[hash] != '#') return "";
+  const auto word = line.find_first_not_of(" \t", hash + 1);
+  if (word == std::string::npos || line.compare(word, 7, "include") != 0) return "";
+  const auto open = line.find_first_of("\"<", word);
+  if (open == std::string::npos) return "";
+  const auto close = line.find_first_of("\">", open + 1);
+  if (close == std::string::npos) return "";
+  const auto name = line.substr(open + 1, close - open - 1);
+  return line[open] == '"' || name.starts_with("ctseg/") ? name : "";
+}
+
+/// Why the edge is not allowed; empty if it is.
+std::string complaint(const fs::path& from, const std::string& name) {
+  const auto to = (name.starts_with("ctseg/") ? kSource / "include" / name : from.parent_path() / name).lexically_normal();
+  const auto inside = to.lexically_relative(kHeaders);
+  if (inside.empty() || *inside.begin() == "..") return "leaves include/ctseg";
+  if (!fs::exists(to)) return "is not there";
+  const auto source = folder_of(from);
+  const auto target = folder_of(to);
+  if (source.empty() || source == target || to == kHeaders / "version.hpp") return "";
+  const auto row = kMayInclude.find(source);
+  if (row == kMayInclude.end()) return "comes from a folder that kMayInclude does not know";
+  return row->second.contains(target) ? "" : source + " must not see " + (target.empty() ? "the umbrella" : target);
+}
+
+bool starts_with_any(const std::string& line, const std::vector<std::string>& starts) {
+  for (const auto& start : starts)
+    if (line == start || line.starts_with(start + " ")) return true;
+  return false;
+}
+
+/// The commands README may show in sh blocks, each tied to something that exists.
+bool command_exists(const std::string& line) {
+  const auto quoted = [](const std::string& name) { return '"' + name + '"'; };
+  if (starts_with_any(line, {"./run demo", "./run test", "./run bench", "./run help"})) return true;
+  if (starts_with_any(line, {"git clone", "cd", "g++"})) return true;   // g++: readme.sh compiles with that very line
+  for (const std::string start : {"cmake --preset ", "cmake --build --preset ", "cmake --workflow --preset ", "ctest --preset "})
+    if (line.starts_with(start)) {
+      const auto name = line.substr(start.size(), line.find(' ', start.size()) - start.size());
+      for (const auto& text : lines_of(kSource / "CMakePresets.json"))
+        if (text.find("\"name\": " + quoted(name)) != std::string::npos) return true;
+    }
+  for (const std::string start : {"./build/release/bin/", "build/release/bin/"})
+    if (line.starts_with(start)) {
+      auto name = line.substr(start.size(), line.find(' ') - start.size());
+      if (fs::exists(kSource / "examples" / (name + ".cpp"))) return true;
+      return name.starts_with("ctseg_") && fs::exists(kSource / "examples" / (name.substr(6) + ".cpp"));
+    }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("includes follow the layers") {
+  int edges = 0;
+  for (const auto& header : headers())
+    for (const auto& line : lines_of(header)) {
+      const auto name = included_by(line);
+      if (name.empty()) continue;
+      ++edges;
+      const auto why = complaint(header, name);
+      CHECK_MESSAGE(why.empty(), header.lexically_relative(kSource).string(), " includes ", name, ": ", why);
+    }
+  CHECK(edges > 10);
+}
+
+TEST_CASE("the include check sees what it must") {
+  CHECK(included_by("#include \"../nn/tape.hpp\"") == "../nn/tape.hpp");
+  CHECK(included_by("  # include <ctseg/nn/tape.hpp>  // why") == "ctseg/nn/tape.hpp");
+  CHECK(included_by("#include <vector>") == "");
+  CHECK(included_by("// #include \"../nn/tape.hpp\"") == "");
+  CHECK(complaint(kHeaders / "image" / "volume.hpp", "../core/error.hpp") == "");
+  CHECK(complaint(kHeaders / "core" / "error.hpp", "../image/volume.hpp") == "core must not see image");
+  CHECK(complaint(kHeaders / "core" / "error.hpp", "../../../tests/support/main.cpp") == "leaves include/ctseg");
+  CHECK(complaint(kHeaders / "core" / "error.hpp", "ctseg/core/no_such.hpp") == "is not there");
+  CHECK(complaint(kHeaders / "cellar" / "x.hpp", "../core/error.hpp") != "");
+}
+
+TEST_CASE("headers are short, guarded and without tabs") {
+  for (const auto& header : headers()) {
+    const auto lines = lines_of(header);
+    const auto name = header.lexically_relative(kSource).string();
+    CHECK_MESSAGE(static_cast<int>(lines.size()) <= kMaxHeaderLines, name, " has ", lines.size(), " lines, at most ",
+                  kMaxHeaderLines);
+    bool guarded = name.find("_body.") != std::string::npos;   // compiled once per instruction set, on purpose
+    int number = 0;
+    for (const auto& line : lines) {
+      ++number;
+      guarded = guarded || line == "#pragma once";
+      CHECK_MESSAGE(line.find('\t') == std::string::npos, name, ":", number, " has a tab");
+      for (const std::string heavy : {"<iostream>", "<regex>"})
+        CHECK_MESSAGE(line.find("#include " + heavy) == std::string::npos, name, ":", number, " includes ", heavy);
+    }
+    CHECK_MESSAGE(guarded, name, " lacks #pragma once");
+  }
+}
+
+TEST_CASE("the version is one number everywhere") {
+  const auto numbers = std::to_string(ctseg::kVersionMajor) + "." + std::to_string(ctseg::kVersionMinor) + "." +
+                       std::to_string(ctseg::kVersionPatch);
+  CHECK(numbers == ctseg::kVersion);
+  CHECK(numbers == CTSEG_CMAKE_VERSION);
+}
+
+TEST_CASE("README shows only commands that exist") {
+  const auto lines = lines_of(kSource / "README.md");
+  REQUIRE_MESSAGE(!lines.empty(), "README.md is missing");
+  bool shell = false, continued = false, demo = false, test = false;
+  for (const auto& line : lines) {
+    if (line.starts_with("```")) {
+      shell = line == "```sh";
+      continue;
+    }
+    const bool follows = std::exchange(continued, shell && line.ends_with("\\"));
+    if (!shell || follows || line.empty() || line.starts_with("#")) continue;
+    CHECK_MESSAGE(command_exists(line), "README.md shows: ", line);
+    demo = demo || starts_with_any(line, {"./run demo"});
+    test = test || starts_with_any(line, {"./run test"});
+  }
+  CHECK_MESSAGE(demo, "README.md does not show ./run demo");
+  CHECK_MESSAGE(test, "README.md does not show ./run test");
+}

@@ -1,0 +1,126 @@
+#include <doctest/doctest.h>
+
+#include <ctseg/models/basic_unet.hpp>
+#include <ctseg/ops/cpu.hpp>
+#include <ctseg/train/fit.hpp>
+
+using namespace ctseg;
+using S = Spec<float, 3, Cpu>;
+
+namespace {
+
+/// A bright box on noise.
+Case box_case(std::uint64_t seed, Index size = 34) {
+  const Grid grid{{.x = size, .y = size, .z = size}, Affine<Ras>(Eigen::Matrix4d::Identity())};
+  Case c{text("box_", Index(seed)), Volume<float>(grid), Volume<std::uint8_t>(grid)};
+  RandomStream random({seed});
+  const Index z0 = random.below(8), y0 = random.below(8), x0 = random.below(8);
+  for (Index z = 0; z < size; ++z)
+    for (Index y = 0; y < size; ++y)
+      for (Index x = 0; x < size; ++x) {
+        const bool inside = z >= z0 && z < z0 + 12 && y >= y0 && y < y0 + 10 && x >= x0 && x < x0 + 9;
+        c.label(z, y, x) = inside;
+        c.image(z, y, x) = static_cast<float>(inside + 0.5 * random.normal());
+      }
+  return c;
+}
+
+constexpr BasicUNetOptions kSmall{.features = {4, 4, 6, 6, 8, 4}, .dropout = 0.1f};
+
+struct Trained {
+  FitResult result;
+  std::vector<float> weights;
+};
+Trained train(int threads, const FitOptions<S>& options) {
+  Context<Cpu> ctx{{.threads = threads, .seed = 11}};
+  BasicUNet<S> net{kSmall};
+  net.initialize(ctx);
+  AdamW<S> adam{net.parameters(), {.learning_rate = 5e-3f}};
+  const PatchSampler<S> sampler({box_case(1), box_case(2)}, {.patch = 32});
+  Trained t{fit(ctx, net, adam, sampler, options), {}};
+  visit(net, [&](const std::string&, const Parameter<S>& p) { t.weights.insert(t.weights.end(), p.values().begin(), p.values().end()); });
+  return t;
+}
+
+}  // namespace
+
+TEST_CASE("training has the same bits for 1, 2 and 4 threads") {
+  const FitOptions<S> options{.steps = 6};
+  const Trained one = train(1, options);
+  CHECK(one.result.steps == 6);
+  for (const int threads : {2, 4}) {
+    const Trained more = train(threads, options);
+    CHECK(more.weights == one.weights);
+    CHECK(more.result.loss == one.result.loss);
+  }
+}
+
+TEST_CASE("recomputing stages changes memory, not one bit of the result") {
+  const Trained plain = train(2, {.steps = 3}), thrifty = train(2, {.steps = 3, .checkpoint = {"conv_0", "upcat_1"}});
+  CHECK(plain.weights == thrifty.weights);
+  CHECK(thrifty.result.memory.arena < plain.result.memory.arena);
+}
+
+TEST_CASE("the loss falls, progress is told after every step, and the learning rate is given back") {
+  Context<Cpu> ctx{{.threads = 2, .seed = 1}};
+  BasicUNet<S> net{{.features = {4, 4, 6, 6, 8, 4}}};
+  net.initialize(ctx);
+  AdamW<S> adam{net.parameters(), {.learning_rate = 1e-2f}};
+  const PatchSampler<S> sampler({box_case(1), box_case(2)}, {.patch = 32});
+  std::vector<FitProgress> seen;
+  const FitOptions<S> options{.steps = 40, .schedule = Schedule::cosine, .warm_up = 5,
+                              .on_progress = [](void* user, const FitProgress& p) { static_cast<std::vector<FitProgress>*>(user)->push_back(p); },
+                              .user = &seen};
+  fit(ctx, net, adam, sampler, options);
+  REQUIRE(seen.size() == 40);
+  CHECK(seen.back().step == 40);
+  CHECK(seen.back().eta_seconds == 0);
+  CHECK(seen.back().loss < 0.6 * seen.front().loss);
+  CHECK(adam.learning_rate() == 1e-2f);
+  CHECK(text(FitProgress{.step = 12, .steps = 40, .loss = 0.5, .steps_per_second = 2, .eta_seconds = 74}) ==
+        "step 12/40  loss 0.5000  2.00 steps/s  ETA 1:14");
+}
+
+TEST_CASE("schedules") {
+  CHECK(schedule_factor(Schedule::poly, 1, 1000, 0) == doctest::Approx(0.9991).epsilon(1e-4));
+  CHECK(schedule_factor(Schedule::poly, 500, 1000, 0) == doctest::Approx(0.535887).epsilon(1e-5));
+  CHECK(schedule_factor(Schedule::poly, 999, 1000, 0) == doctest::Approx(1.995e-3).epsilon(1e-3));
+  CHECK(schedule_factor(Schedule::cosine, 25, 100, 0) == doctest::Approx(0.85355).epsilon(1e-4));
+  CHECK(schedule_factor(Schedule::constant, 1, 100, 10) == doctest::Approx(0.2));
+}
+
+TEST_CASE("steps without finite gradients are skipped and named; ten in a row end the training") {
+  std::string log;
+  Context<Cpu> ctx{{.threads = 1, .seed = 1, .log = {[](void* user, std::string_view line) { *static_cast<std::string*>(user) += line; }, &log}}};
+  BasicUNet<S> net{{.features = {4, 4, 4, 4, 4, 4}}};
+  net.initialize(ctx);
+  AdamW<S> adam{net.parameters(), {}};
+  Case bad = box_case(1);
+  bad.name = "broken";
+  for (float& v : bad.image.voxels()) v = std::bit_cast<float>(0x7fc00000u);
+  const PatchSampler<S> sampler({bad}, {.patch = 32});
+  const std::vector<float> before(net.parameters()[0]->values().begin(), net.parameters()[0]->values().end());
+  CHECK_THROWS_WITH_AS(fit(ctx, net, adam, sampler, {.steps = 20}), doctest::Contains("ten steps in a row"), Error);
+  CHECK(log.find("broken") != std::string::npos);
+  CHECK(std::equal(before.begin(), before.end(), net.parameters()[0]->values().begin()));
+}
+
+TEST_CASE("a memory limit is checked before any work") {
+  CHECK_THROWS_WITH_AS(train(1, {.steps = 1, .max_memory = 1 << 20}), doctest::Contains("MiB, allowed are 1 MiB"), Error);
+}
+
+TEST_CASE("cancelling leaves whole steps behind") {
+  std::stop_source stop;
+  Context<Cpu> ctx{{.threads = 1, .seed = 1, .cancel = stop.get_token()}};
+  BasicUNet<S> net{{.features = {4, 4, 4, 4, 4, 4}}};
+  net.initialize(ctx);
+  AdamW<S> adam{net.parameters(), {}};
+  const PatchSampler<S> sampler({box_case(1)}, {.patch = 32});
+  const FitOptions<S> options{.steps = 50,
+                              .on_progress = [](void* user, const FitProgress& p) {
+                                if (p.step == 3) static_cast<std::stop_source*>(user)->request_stop();
+                              },
+                              .user = &stop};
+  CHECK_THROWS_WITH_AS(fit(ctx, net, adam, sampler, options), doctest::Contains("asked to stop"), Error);
+  CHECK(adam.steps() == 3);
+}
