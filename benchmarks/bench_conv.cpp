@@ -1,8 +1,8 @@
 // Speed of the CPU float convolution engine beside the multiply-add peak of the same processor in the same run.
 // usage: bench_conv [seconds per figure = 0.4] [scalar|avx2|avx512] [only shapes whose name contains this]
 #include <chrono>
-#include <cstdlib>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <vector>
@@ -20,22 +20,20 @@ double processor_time() { return static_cast<double>(std::clock()) / CLOCKS_PER_
 
 double g_seconds = 0.4;   // spent on each figure
 
-/// 12 independent chains of multiply-adds in registers.
-typedef float Vec8 __attribute__((vector_size(32)));
-typedef float Vec16 __attribute__((vector_size(64)));
-#define CHAINS(V)                                                                               \
-  V a[12];                                                                                      \
-  for (auto& v : a) v = V{} + 1.0f;                                                             \
-  const V m = V{} + 0.999f, c = V{} + 0.001f;                                                   \
-  V a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3], a4 = a[4], a5 = a[5], a6 = a[6], a7 = a[7];     \
-  V a8 = a[8], a9 = a[9], a10 = a[10], a11 = a[11];                                             \
-  for (Index i = 0; i < n; ++i) {                                                               \
-    a0 = a0 * m + c, a1 = a1 * m + c, a2 = a2 * m + c, a3 = a3 * m + c, a4 = a4 * m + c;        \
-    a5 = a5 * m + c, a6 = a6 * m + c, a7 = a7 * m + c, a8 = a8 * m + c, a9 = a9 * m + c;        \
-    a10 = a10 * m + c, a11 = a11 * m + c;                                                       \
-  }                                                                                             \
-  a0 += a1 + a2 + a3 + a4 + a5 + a6 + a7 + a8 + a9 + a10 + a11;                                 \
-  *sink = a0[0]
+/// 12 independent chains of multiply-adds in registers; their start is read from memory, or compilers would merge them.
+typedef float Vec8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float Vec16 __attribute__((vector_size(64), aligned(4), may_alias));
+#define CHAINS(V)                                                                         \
+  const float* s = sink;                                                                  \
+  V m = V{} + 0.999f, c = V{} + s[12], a0 = V{} + s[0], a1 = V{} + s[1], a2 = V{} + s[2]; \
+  V a3 = V{} + s[3], a4 = V{} + s[4], a5 = V{} + s[5], a6 = V{} + s[6], a7 = V{} + s[7];  \
+  V a8 = V{} + s[8], a9 = V{} + s[9], a10 = V{} + s[10], a11 = V{} + s[11];               \
+  for (Index i = 0; i < n; ++i) {                                                         \
+    a0 = a0 * m + c, a1 = a1 * m + c, a2 = a2 * m + c, a3 = a3 * m + c, a4 = a4 * m + c;  \
+    a5 = a5 * m + c, a6 = a6 * m + c, a7 = a7 * m + c, a8 = a8 * m + c, a9 = a9 * m + c;  \
+    a10 = a10 * m + c, a11 = a11 * m + c;                                                 \
+  }                                                                                       \
+  *reinterpret_cast<V*>(sink) = a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7 + a8 + a9 + a10 + a11
 #if defined(__x86_64__)
 __attribute__((target("avx2,fma"))) void chains8(Index n, float* sink) { CHAINS(Vec8); }
 __attribute__((target("avx512f,fma"))) void chains16(Index n, float* sink) { CHAINS(Vec16); }
@@ -93,8 +91,8 @@ struct Case {
 
   Case(const Shape3& s, Isa isa) : shape(s) {
     ConvWindow window;
-    const Index other = s.transposed ? (s.size - 1) * s.stride - 2 * s.padding + s.kernel
-                                     : (s.size + 2 * s.padding - s.kernel) / s.stride + 1;
+    const Index other =
+        s.transposed ? (s.size - 1) * s.stride - 2 * s.padding + s.kernel : (s.size + 2 * s.padding - s.kernel) / s.stride + 1;
     window.input.fill(s.transposed ? other : s.size);
     window.output.fill(s.transposed ? s.size : other);
     window.kernel.fill(s.kernel), window.stride.fill(s.stride), window.padding.fill(s.padding);
@@ -142,7 +140,7 @@ void print(const Case& c, const char* what, const Figure& f) {
   std::fflush(stdout);
 }
 
-}  // namespace
+}   // namespace
 
 int main(int argc, char** argv) {
   if (argc > 1) g_seconds = std::atof(argv[1]);
@@ -150,14 +148,13 @@ int main(int argc, char** argv) {
   for (Isa i : {Isa::scalar, Isa::avx2, Isa::avx512})
     if (argc > 2 && text(i) == argv[2]) isa = i;
   const char* only = argc > 3 ? argv[3] : "";
-  const Shape3 shapes[] = {
-      {"64->64 @48 k3", 64, 64, 48, 3, 1, 1, false},     {"32->32 @96 k3", 32, 32, 96, 3, 1, 1, false},
-      {"8->8 @64 k3", 8, 8, 64, 3, 1, 1, false},         {"16->16 @64 k3", 16, 16, 64, 3, 1, 1, false},
-      {"128->128 @24 k3", 128, 128, 24, 3, 1, 1, false}, {"256->256 @12 k3", 256, 256, 12, 3, 1, 1, false},
-      {"512->512 @6 k3", 512, 512, 6, 3, 1, 1, false},   {"1->32 @96 k3", 1, 32, 96, 3, 1, 1, false},
-      {"32->2 @96 k1", 32, 2, 96, 1, 1, 0, false},       {"32->26 @96 k1", 32, 26, 96, 1, 1, 0, false},
-      {"64->32 @24 k2s2 T", 64, 32, 24, 2, 2, 0, true},  {"32->64 @48 k3s2", 32, 64, 48, 3, 2, 1, false},
-      {"32->32 @48 k5", 32, 32, 48, 5, 1, 2, false}};
+  const Shape3 shapes[] = {{"64->64 @48 k3", 64, 64, 48, 3, 1, 1, false},     {"32->32 @96 k3", 32, 32, 96, 3, 1, 1, false},
+                           {"8->8 @64 k3", 8, 8, 64, 3, 1, 1, false},         {"16->16 @64 k3", 16, 16, 64, 3, 1, 1, false},
+                           {"128->128 @24 k3", 128, 128, 24, 3, 1, 1, false}, {"256->256 @12 k3", 256, 256, 12, 3, 1, 1, false},
+                           {"512->512 @6 k3", 512, 512, 6, 3, 1, 1, false},   {"1->32 @96 k3", 1, 32, 96, 3, 1, 1, false},
+                           {"32->2 @96 k1", 32, 2, 96, 1, 1, 0, false},       {"32->26 @96 k1", 32, 26, 96, 1, 1, 0, false},
+                           {"64->32 @24 k2s2 T", 64, 32, 24, 2, 2, 0, true},  {"32->64 @48 k3s2", 32, 64, 48, 3, 2, 1, false},
+                           {"32->32 @48 k5", 32, 32, 48, 5, 1, 2, false}};
   ThreadPool one(1), two(2);
   for (Executor* e : {static_cast<Executor*>(&one), static_cast<Executor*>(&two)}) {
     std::printf("# isa %s, %d threads, multiply-add peak %.1f GF/s\n", text(isa).c_str(), e->threads(), peak_gflops(*e, 0.2));

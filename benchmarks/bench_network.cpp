@@ -1,5 +1,5 @@
-// BasicUNet as a whole: one inference and one training step of a patch, per number of threads, with the memory the plan asks for.
-// Usage: ctseg_bench_network [extent = 96] [repeats = 5]
+// BasicUNet as a whole: one inference and one training step of a patch, per number of threads, with the memory the plan asks
+// for. Usage: ctseg_bench_network [extent = 96] [repeats = 5]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -44,10 +44,11 @@ double flop(const cs::Tape<S>& tape) {
 }
 
 void print(const char* what, int threads, const Times& t, double gflop, cs::Index bytes) {
-  std::printf("%-14s %7d %10.1f %10.1f %10.0f %10.0f\n", what, threads, t.best * 1e3, t.median * 1e3, gflop / t.best, static_cast<double>(bytes) / 1e6);
+  std::printf("%-14s %7d %10.1f %10.1f %10.0f %10.0f\n", what, threads, t.best * 1e3, t.median * 1e3, gflop / t.best,
+              static_cast<double>(bytes) / 1e6);
 }
 
-}  // namespace
+}   // namespace
 
 int main(int argc, char** argv) {
   const cs::Index extent = argc > 1 ? std::atoi(argv[1]) : 96;
@@ -73,7 +74,8 @@ int main(int argc, char** argv) {
     cs::AdamW<S> adam(net.parameters(), {});
     cs::Gradients<S> gradients(net.parameters());
     const auto step = [&] {
-      for (cs::Index r = 0; r < shape.voxels(); ++r) run.input(x).row(r)[0] = 0.01f * static_cast<float>(r % 97), run.input_as<std::uint8_t>(labels).row(r)[0] = r % 97 > 60;
+      for (cs::Index r = 0; r < shape.voxels(); ++r)
+        run.input(x).row(r)[0] = 0.01f * static_cast<float>(r % 97), run.input_as<std::uint8_t>(labels).row(r)[0] = r % 97 > 60;
       run.forward();
       gradients.zero();
       run.backward(gradients);

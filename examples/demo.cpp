@@ -15,8 +15,8 @@ using S = cs::Spec<float, 3, cs::Cpu>;
 
 namespace {
 
-constexpr double kSpacingMm = 6;      // what the network sees; masks come back on the scan's own grid
-constexpr Index kPatch = 48;          // voxels: 288 mm, enough to know where in the body one is
+constexpr double kSpacingMm = 6;          // what the network sees; masks come back on the scan's own grid
+constexpr Index kPatch = 48;              // voxels: 288 mm, enough to know where in the body one is
 constexpr std::uint64_t kUnseen = 1000;   // seeds of the patients that are not trained on
 
 struct Arguments {
@@ -29,7 +29,8 @@ struct Arguments {
 
 [[noreturn]] void usage(const std::string& complaint) {
   std::fprintf(stderr,
-               "ctseg_demo: %s\nusage: ctseg_demo [SCAN.nii.gz] [--out DIR] [--steps N] [--patients N] [--unseen N] [--threads N] [--seed N]\n",
+               "ctseg_demo: %s\nusage: ctseg_demo [SCAN.nii.gz] [--out DIR] [--steps N] [--patients N] [--unseen N] [--threads "
+               "N] [--seed N]\n",
                complaint.c_str());
   std::exit(2);
 }
@@ -48,16 +49,24 @@ Arguments parse(int argc, char** argv) {
     const auto number = [&](long low) {
       char* end = nullptr;
       const long n = std::strtol(value.c_str(), &end, 10);
-      if (end == value.c_str() || *end != 0 || n < low || n > 1000000) usage(word + " " + value + ": must be a whole number from " + std::to_string(low));
+      if (end == value.c_str() || *end != 0 || n < low || n > 1000000)
+        usage(word + " " + value + ": must be a whole number from " + std::to_string(low));
       return n;
     };
-    if (word == "--out") a.out = value;
-    else if (word == "--steps") a.steps = number(1);
-    else if (word == "--patients") a.patients = static_cast<int>(number(1));
-    else if (word == "--unseen") a.unseen = static_cast<int>(number(1));
-    else if (word == "--threads") a.threads = static_cast<int>(number(0));
-    else if (word == "--seed") a.seed = static_cast<std::uint64_t>(number(0));
-    else usage("unknown option " + word);
+    if (word == "--out")
+      a.out = value;
+    else if (word == "--steps")
+      a.steps = number(1);
+    else if (word == "--patients")
+      a.patients = static_cast<int>(number(1));
+    else if (word == "--unseen")
+      a.unseen = static_cast<int>(number(1));
+    else if (word == "--threads")
+      a.threads = static_cast<int>(number(0));
+    else if (word == "--seed")
+      a.seed = static_cast<std::uint64_t>(number(0));
+    else
+      usage("unknown option " + word);
   }
   return a;
 }
@@ -84,7 +93,8 @@ cs::Case training_case(std::uint64_t seed, cs::Executor& executor) {
 
 /// An unseen patient as a scanner might deliver it: thick slices, a turned grid.
 cs::Phantom unseen_patient(std::uint64_t seed, cs::Executor& executor) {
-  return cs::make_phantom({.seed = kUnseen + seed, .shape = {128, 128, 84}, .spacing_mm = {3.2, 3.2, 5}, .oblique_degrees = 5}, &executor);
+  return cs::make_phantom({.seed = kUnseen + seed, .shape = {128, 128, 84}, .spacing_mm = {3.2, 3.2, 5}, .oblique_degrees = 5},
+                          &executor);
 }
 
 struct Segmentation {
@@ -108,8 +118,10 @@ Segmentation segment(cs::Context<cs::Cpu>& ctx, const cs::BasicUNet<S>& net, con
 
 void show_progress(void*, const cs::FitProgress& p) {
   static const bool terminal = isatty(STDERR_FILENO) != 0;
-  if (terminal) std::fprintf(stderr, "\r%s   %s", cs::text(p).c_str(), p.step == p.steps ? "\n" : "");
-  else if (p.step % 40 == 0 || p.step == p.steps) std::fprintf(stderr, "%s\n", cs::text(p).c_str());
+  if (terminal)
+    std::fprintf(stderr, "\r%s   %s", cs::text(p).c_str(), p.step == p.steps ? "\n" : "");
+  else if (p.step % 40 == 0 || p.step == p.steps)
+    std::fprintf(stderr, "%s\n", cs::text(p).c_str());
 }
 
 struct Score {
@@ -117,14 +129,16 @@ struct Score {
 };
 
 void print_row(const std::string& name, const Score& s) {
-  std::printf("  %-12s %6.3f %6.3f   %9.3f   %8.0f %8.0f\n", name.c_str(), s.dice, s.iou, s.threshold_dice, s.volume_ml, s.true_ml);
+  std::printf("  %-12s %6.3f %6.3f   %9.3f   %8.0f %8.0f\n", name.c_str(), s.dice, s.iou, s.threshold_dice, s.volume_ml,
+              s.true_ml);
 }
 
 int run(const Arguments& a) {
   const double start = now();
   cs::Context<cs::Cpu> ctx{{.threads = a.threads, .seed = a.seed, .log = {[](void*, std::string_view line) {
-                                                                            std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
-                                                                          }}}};
+                                                                    std::fprintf(stderr, "%.*s\n",
+                                                                                 static_cast<int>(line.size()), line.data());
+                                                                  }}}};
   // Read the user's scan first: a bad file must not cost a training.
   std::optional<cs::Volume<float>> scan;
   if (!a.scan.empty()) scan = cs::io::read_volume<float>(a.scan);
@@ -137,11 +151,15 @@ int run(const Arguments& a) {
   cs::BasicUNet<S> net{{.in_channels = 1, .out_channels = 2, .features = {8, 16, 32, 64, 64, 8}}};
   net.initialize(ctx);
   cs::AdamW<S> adam{net.parameters(), {.learning_rate = 4e-3f, .weight_decay = 1e-4f}};
-  std::fprintf(stderr, "training a BasicUNet of %lld parameters on %d threads (%s) ...\n", static_cast<long long>(cs::parameter_count(net)),
-               ctx.executor().threads(), cs::text(ctx.traits().isa).c_str());
+  std::fprintf(stderr, "training a BasicUNet of %lld parameters on %d threads (%s) ...\n",
+               static_cast<long long>(cs::parameter_count(net)), ctx.executor().threads(), cs::text(ctx.traits().isa).c_str());
   const cs::FitResult fitted = cs::fit(ctx, net, adam, patches,
-                                       {.steps = a.steps, .batch = 2, .loss = cs::dice_ce(), .schedule = cs::Schedule::cosine,
-                                        .warm_up = 10, .on_progress = show_progress});
+                                       {.steps = a.steps,
+                                        .batch = 2,
+                                        .loss = cs::dice_ce(),
+                                        .schedule = cs::Schedule::cosine,
+                                        .warm_up = 10,
+                                        .on_progress = show_progress});
 
   std::filesystem::create_directories(a.out);
   const std::filesystem::path out = a.out;
@@ -158,9 +176,14 @@ int run(const Arguments& a) {
     const auto truth = cs::mask_of(patient, cs::Organ::liver);
     const Segmentation s = segment(ctx, net, patient.ct);
     const cs::Overlap o = cs::overlap(s.mask, truth);
-    const Score score{o.dice(), o.iou(), cs::best_threshold_dice(patient.ct, truth).dice, cs::volume_ml(s.mask), cs::volume_ml(truth)};
+    const Score score{o.dice(), o.iou(), cs::best_threshold_dice(patient.ct, truth).dice, cs::volume_ml(s.mask),
+                      cs::volume_ml(truth)};
     print_row("unseen " + std::to_string(k), score);
-    rows.push_back({{"dice", score.dice}, {"iou", score.iou}, {"threshold_dice", score.threshold_dice}, {"volume_ml", score.volume_ml}, {"true_volume_ml", score.true_ml}});
+    rows.push_back({{"dice", score.dice},
+                    {"iou", score.iou},
+                    {"threshold_dice", score.threshold_dice},
+                    {"volume_ml", score.volume_ml},
+                    {"true_volume_ml", score.true_ml}});
     mean.dice += score.dice / a.unseen;
     mean.iou += score.iou / a.unseen;
     mean.threshold_dice += score.threshold_dice / a.unseen;
@@ -172,16 +195,25 @@ int run(const Arguments& a) {
   }
   std::printf("  %-12s %6.3f %6.3f   %9.3f\n", "mean", mean.dice, mean.iou, mean.threshold_dice);
 
-  nlohmann::json report = {{"schema", 1}, {"tool", "ctseg_demo"}, {"version", cs::kVersion}, {"threads", ctx.executor().threads()},
-                           {"isa", cs::text(ctx.traits().isa)}, {"seed", a.seed}, {"steps", fitted.steps}, {"loss", fitted.loss},
-                           {"parameters", cs::parameter_count(net)}, {"unseen", rows}};
+  nlohmann::json report = {{"schema", 1},
+                           {"tool", "ctseg_demo"},
+                           {"version", cs::kVersion},
+                           {"threads", ctx.executor().threads()},
+                           {"isa", cs::text(ctx.traits().isa)},
+                           {"seed", a.seed},
+                           {"steps", fitted.steps},
+                           {"loss", fitted.loss},
+                           {"parameters", cs::parameter_count(net)},
+                           {"unseen", rows}};
   report["metrics"] = {{"dice", mean.dice}, {"iou", mean.iou}, {"threshold_dice", mean.threshold_dice}};
   if (scan) {
     const Segmentation s = segment(ctx, net, *scan);
     write_result(*scan, s);
     report["case"] = {{"input", a.scan}, {"volume_ml", cs::volume_ml(s.mask)}, {"seconds", s.seconds}};
-    std::printf("\n  %s: %.0f ml marked in %.1f s. The network has seen synthetic patients only: on a real scan this shows the way, not a result.\n",
-                a.scan.c_str(), cs::volume_ml(s.mask), s.seconds);
+    std::printf(
+        "\n  %s: %.0f ml marked in %.1f s. The network has seen synthetic patients only: on a real scan this shows the way, "
+        "not a result.\n",
+        a.scan.c_str(), cs::volume_ml(s.mask), s.seconds);
     segment_seconds += s.seconds;
   }
   cs::io::save_weights(out / "weights.safetensors", net);
@@ -190,16 +222,16 @@ int run(const Arguments& a) {
   report["outputs"] = {"mask.nii.gz", "preview.png", "weights.safetensors", "run.json"};
   std::ofstream(out / "run.json") << report.dump(2) << "\n";
 
-  std::printf("\n  trained %.0f s, segmented %.1f s, all %.0f s, %.0f MB at most\n", fitted.seconds, segment_seconds, now() - start, peak_memory_mb());
-  for (const char* name : {"mask.nii.gz", "preview.png", "run.json", "weights.safetensors"}) std::printf("  %s\n", (out / name).c_str());
+  std::printf("\n  trained %.0f s, segmented %.1f s, all %.0f s, %.0f MB at most\n", fitted.seconds, segment_seconds,
+              now() - start, peak_memory_mb());
+  for (const char* name : {"mask.nii.gz", "preview.png", "run.json", "weights.safetensors"})
+    std::printf("  %s\n", (out / name).c_str());
   return 0;
 }
 
-}  // namespace
+}   // namespace
 
-int main(int argc, char** argv) try {
-  return run(parse(argc, argv));
-} catch (const cs::Error& e) {
+int main(int argc, char** argv) try { return run(parse(argc, argv)); } catch (const cs::Error& e) {
   std::fprintf(stderr, "ctseg_demo: error: %s\n", e.what());
   return e.code() == cs::Code::out_of_memory ? 4 : e.code() == cs::Code::cancelled ? 130 : 3;
 } catch (const std::exception& e) {

@@ -10,4 +10,4 @@ inline constexpr int kVersionPatch = 0;
 /// "major.minor.patch", for reports and file headers.
 inline constexpr char kVersion[] = "0.1.0";
 
-}  // namespace ctseg
+}   // namespace ctseg

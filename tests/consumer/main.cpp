@@ -1,8 +1,8 @@
 // A user's program in two files that both include everything: it must compile, link once and run.
 #include <ctseg/ctseg.hpp>
 
-#include <ctseg/version.hpp>
 #include <cstdio>
+#include <ctseg/version.hpp>
 #include <string_view>
 
 int sum_below(int count);   // second.cpp

@@ -24,7 +24,7 @@ struct Batch {
   explicit Batch(const Shape<3>& shape) : images(shape), labels(shape) {}
 };
 
-}  // namespace
+}   // namespace
 
 TEST_CASE("a patch is a piece of its case, image and label together") {
   const PatchSampler<S> sampler({make_case({.x = 12, .y = 10, .z = 9}, 1)}, {.patch = {4, 5, 6}});
@@ -49,7 +49,8 @@ TEST_CASE("a patch is a piece of its case, image and label together") {
 TEST_CASE("positive and negative set how often the centre is foreground") {
   for (const double positive : {0.0, 1.0, 3.0}) {
     const double negative = positive == 0 ? 1 : positive == 1 ? 0 : 1;
-    const PatchSampler<S> sampler({make_case({.x = 12, .y = 10, .z = 9}, 1)}, {.patch = 1, .positive = positive, .negative = negative});
+    const PatchSampler<S> sampler({make_case({.x = 12, .y = 10, .z = 9}, 1)},
+                                  {.patch = 1, .positive = positive, .negative = negative});
     Batch b(sampler.shape(4000));
     sampler.fill({7}, 0, b.images, b.labels);
     Index hits = 0;
@@ -59,7 +60,8 @@ TEST_CASE("positive and negative set how often the centre is foreground") {
 }
 
 TEST_CASE("sample n is the same however the batches are cut; other seeds give others") {
-  const PatchSampler<S> sampler({make_case({.x = 12, .y = 10, .z = 9}, 1), make_case({.x = 9, .y = 9, .z = 9}, 5000)}, {.patch = 4});
+  const PatchSampler<S> sampler({make_case({.x = 12, .y = 10, .z = 9}, 1), make_case({.x = 9, .y = 9, .z = 9}, 5000)},
+                                {.patch = 4});
   Batch all(sampler.shape(6)), part(sampler.shape(2)), other(sampler.shape(6));
   sampler.fill({7}, 0, all.images, all.labels);
   sampler.fill({7}, 4, part.images, part.labels);
@@ -83,7 +85,8 @@ TEST_CASE("a case smaller than the patch sits in its middle") {
 TEST_CASE("a case without foreground, or with nothing else, still gives patches") {
   Case full = make_case({.x = 4, .y = 4, .z = 4}, 1, false), empty = full;
   std::fill(full.label.voxels().begin(), full.label.voxels().end(), std::uint8_t{1});
-  const PatchSampler<S> a({empty}, {.patch = 2, .positive = 1, .negative = 0}), b({full}, {.patch = 2, .positive = 0, .negative = 1});
+  const PatchSampler<S> a({empty}, {.patch = 2, .positive = 1, .negative = 0}),
+      b({full}, {.patch = 2, .positive = 0, .negative = 1});
   Batch batch(a.shape(3));
   a.fill({7}, 0, batch.images, batch.labels);
   CHECK(batch.labels.data()[0] == 0);
@@ -105,7 +108,8 @@ TEST_CASE("a 2-D patch is a piece of an axial slice") {
 
 TEST_CASE("what cannot be sampled is an error") {
   CHECK_THROWS_WITH_AS((PatchSampler<S>({}, {})), doctest::Contains("no cases"), Error);
-  CHECK_THROWS_WITH_AS((PatchSampler<S>({make_case({.x = 7, .y = 5, .z = 4}, 1)}, {.positive = -1})), doctest::Contains("positive = -1"), Error);
+  CHECK_THROWS_WITH_AS((PatchSampler<S>({make_case({.x = 7, .y = 5, .z = 4}, 1)}, {.positive = -1})),
+                       doctest::Contains("positive = -1"), Error);
   Case odd = make_case({.x = 7, .y = 5, .z = 4}, 1);
   odd.label = make_case({.x = 7, .y = 5, .z = 5}, 1).label;
   CHECK_THROWS_WITH_AS((PatchSampler<S>({odd}, {})), doctest::Contains("7 x 5 x 4"), Error);

@@ -54,7 +54,7 @@ std::vector<Index> pieces(Volume<std::uint8_t> mask) {
   return sizes;
 }
 
-}  // namespace
+}   // namespace
 
 TEST_CASE("phantom: the seed decides, the threads do not") {
   const PhantomOptions options{.seed = 7, .shape = {40, 36, 32}, .blur_mm = 4};
@@ -150,8 +150,8 @@ TEST_CASE("phantom: 25 vertebrae from top to bottom") {
 
 TEST_CASE("phantom: nodules are where the list says") {
   for (const double degrees : {0.0, 17.0}) {
-    const Phantom p = make_phantom(
-        {.seed = 11, .region = Region::thorax, .shape = {72, 72, 48}, .oblique_degrees = degrees, .nodules = 9});
+    const Phantom p =
+        make_phantom({.seed = 11, .region = Region::thorax, .shape = {72, 72, 48}, .oblique_degrees = degrees, .nodules = 9});
     CHECK(p.nodule_list.size() > 5);
     for (const Nodule& nodule : p.nodule_list) {
       const Xyz<double> i = p.ct.affine().index_of(nodule.center);
@@ -194,8 +194,10 @@ TEST_CASE("phantom: the coronary arteries are a left and a right tree, bright wi
   Index total = 0, largest = 0, second = 0;
   for (const Index size : pieces(p.coronaries)) {
     total += size;
-    if (size > largest) second = std::exchange(largest, size);
-    else second = std::max(second, size);
+    if (size > largest)
+      second = std::exchange(largest, size);
+    else
+      second = std::max(second, size);
   }
   CHECK(total > 500);
   CHECK(largest + second > 0.97 * static_cast<double>(total));

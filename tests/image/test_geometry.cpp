@@ -76,4 +76,4 @@ TEST_CASE("a volume without voxels or with the wrong number of them is refused")
   CHECK_THROWS_AS(Volume<float>(Grid{{4, 3, 2}, turned()}, std::vector<float>(23)), Error);
 }
 
-}  // namespace
+}   // namespace

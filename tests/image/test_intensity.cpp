@@ -34,4 +34,4 @@ TEST_CASE("z-score has mean 0 and population deviation 1") {
   CHECK(far(0, 0, 2) == doctest::Approx(1.224744871));
 }
 
-}  // namespace
+}   // namespace

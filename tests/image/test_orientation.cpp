@@ -85,4 +85,4 @@ TEST_CASE("wrong codes, singular affines and foreign grids are refused") {
   CHECK_THROWS_AS(reorient_like(v, elsewhere), Error);
 }
 
-}  // namespace
+}   // namespace

@@ -162,4 +162,4 @@ TEST_CASE("preprocess turns, resamples and windows; a mask finds its way back on
   CHECK_THROWS_AS(preprocess(ct, {.window_hu = {1, 0}}), Error);
 }
 
-}  // namespace
+}   // namespace

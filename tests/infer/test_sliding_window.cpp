@@ -17,7 +17,7 @@ Tensor<float, 3> noise(const Shape<3>& shape, std::uint64_t seed = 1) {
 }
 Grid unit_grid(Xyz<Index> shape) { return {shape, Affine<Ras>(Eigen::Matrix4d::Identity())}; }
 
-}  // namespace
+}   // namespace
 
 TEST_CASE("window starts are MONAI's") {
   CHECK(window_starts(250, 96, 0.25) == std::vector<Index>{0, 72, 144, 154});
@@ -42,7 +42,8 @@ TEST_CASE("an identity network gives the image back, whatever the size, overlap 
         const auto out = sliding_window<S>(ctx, identity, image, {.window = {8, 12, 9}, .overlap = overlap, .blend = blend});
         REQUIRE(out.shape() == image.shape());
         double worst = 0;
-        for (Index i = 0; i < image.shape().elements(); ++i) worst = std::max(worst, std::abs(double(out.data()[i] - image.data()[i])));
+        for (Index i = 0; i < image.shape().elements(); ++i)
+          worst = std::max(worst, std::abs(double(out.data()[i] - image.data()[i])));
         CHECK(worst < 2e-6);
       }
 }
@@ -63,8 +64,10 @@ TEST_CASE("bad options are errors with numbers") {
   Context<Cpu> ctx{{.threads = 1}};
   const auto image = noise({1, 1, {4, 4, 4}});
   const auto identity = [](In<S> x) { return x; };
-  CHECK_THROWS_WITH_AS(sliding_window<S>(ctx, identity, image, {.window = 4, .overlap = 1}), doctest::Contains("overlap = 1"), Error);
-  CHECK_THROWS_WITH_AS(sliding_window<S>(ctx, identity, image, {.window = {4, 0, 4}}), doctest::Contains("window 4x0x4"), Error);
+  CHECK_THROWS_WITH_AS(sliding_window<S>(ctx, identity, image, {.window = 4, .overlap = 1}), doctest::Contains("overlap = 1"),
+                       Error);
+  CHECK_THROWS_WITH_AS(sliding_window<S>(ctx, identity, image, {.window = {4, 0, 4}}), doctest::Contains("window 4x0x4"),
+                       Error);
 }
 
 TEST_CASE("labels of a volume lie on its grid and do not depend on threads") {

@@ -143,4 +143,4 @@ TEST_CASE("file mode follows the umask; odd names work") {
   CHECK((facts.st_mode & 0777) == 0640);
 }
 
-}  // namespace
+}   // namespace

@@ -176,4 +176,4 @@ TEST_CASE("real: a CT and its labels are on one grid, and a written mask has the
   }
 }
 
-}  // namespace
+}   // namespace

@@ -188,4 +188,4 @@ TEST_CASE("4000 flipped bits: the same geometry, a warning or a clean error") {
   CHECK(accepted > 1000);
 }
 
-}  // namespace
+}   // namespace

@@ -44,4 +44,4 @@ TEST_CASE("a picture whose pixels do not fit its size is refused") {
   CHECK(!std::filesystem::exists(folder / "a.png"));
 }
 
-}  // namespace
+}   // namespace

@@ -104,4 +104,4 @@ TEST_CASE("real: a CT with its labels, the liver on the left of the picture") {
   CHECK(left > 4 * right);
 }
 
-}  // namespace
+}   // namespace

@@ -134,4 +134,4 @@ TEST_CASE("3000 flips and all truncations: an error or the same number of bytes,
   CHECK(accepted < 2000);
 }
 
-}  // namespace
+}   // namespace

@@ -11,7 +11,8 @@ using S = Spec<float, 3, Cpu>;
 namespace {
 
 struct TempFile {
-  std::filesystem::path path = std::filesystem::temp_directory_path() / ("ctseg_weights_" + std::to_string(getpid()) + ".safetensors");
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("ctseg_weights_" + std::to_string(getpid()) + ".safetensors");
   ~TempFile() { std::filesystem::remove(path); }
 };
 constexpr BasicUNetOptions kSmall{.features = {2, 2, 3, 3, 4, 2}};
@@ -25,10 +26,11 @@ bool same(const BasicUNet<S>& a, const BasicUNet<S>& b) {
   std::vector<std::vector<float>> all;
   for (const auto* net : {&a, &b})
     visit(*net, [&](const std::string&, const Parameter<S>& p) { all.emplace_back(p.values().begin(), p.values().end()); });
-  return std::equal(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2), all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2));
+  return std::equal(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2),
+                    all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2));
 }
 
-}  // namespace
+}   // namespace
 
 TEST_CASE("weights come back bit for bit, under PyTorch's names, shapes and order") {
   const TempFile file;
@@ -51,7 +53,8 @@ TEST_CASE("the file order of a convolution is [out, in, k] and of a transposed o
     const auto values = conv.weight.edit();
     for (Index tap = 0; tap < 2; ++tap)
       for (Index i = 0; i < 2; ++i)
-        for (Index o = 0; o < 3; ++o) values[static_cast<std::size_t>((tap * 2 + i) * 3 + o)] = static_cast<float>(100 * o + 10 * i + tap);
+        for (Index o = 0; o < 3; ++o)
+          values[static_cast<std::size_t>((tap * 2 + i) * 3 + o)] = static_cast<float>(100 * o + 10 * i + tap);
     const TempFile file;
     io::save_weights(file.path, conv);
     const auto raw = io::read_safetensors(file.path);
@@ -62,7 +65,8 @@ TEST_CASE("the file order of a convolution is [out, in, k] and of a transposed o
     for (Index a = 0; a < (transposed ? 2 : 3); ++a)
       for (Index b = 0; b < (transposed ? 3 : 2); ++b)
         for (Index tap = 0; tap < 2; ++tap)
-          CHECK(got[static_cast<std::size_t>(k++)] == static_cast<float>(transposed ? 100 * b + 10 * a + tap : 100 * a + 10 * b + tap));
+          CHECK(got[static_cast<std::size_t>(k++)] ==
+                static_cast<float>(transposed ? 100 * b + 10 * a + tap : 100 * a + 10 * b + tap));
   }
 }
 

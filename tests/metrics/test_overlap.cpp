@@ -15,7 +15,7 @@ Volume<std::uint8_t> labels(std::vector<std::uint8_t> voxels) {
   return {grid_of({static_cast<Index>(voxels.size()), 1, 1}), std::move(voxels)};
 }
 
-}  // namespace
+}   // namespace
 
 TEST_CASE("overlap counts and scores, by hand") {
   const auto truth = labels({1, 1, 1, 1, 0, 0, 0, 0, 2, 2});

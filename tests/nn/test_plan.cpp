@@ -44,6 +44,24 @@ TEST_CASE("inference needs less than training, checkpointed training is in betwe
   }
 }
 
+TEST_CASE("recomputed stages hold nothing between forward and backward") {
+  std::vector<Block<S>> blocks;
+  for (int k = 0; k < 16; ++k)
+    blocks.emplace_back(BlockOptions<2>{.conv = {.in_channels = 4, .out_channels = 4}, .fused = false});
+  Tape<S> list(Mode::train);
+  auto y = list.input({.n = 1, .c = 4, .space = {32, 32}});
+  PlanOptions<S> all;
+  for (std::size_t k = 0; k < 16; ++k) {
+    const std::string stage = text("stage_", k / 4);
+    const auto scope = list.scope(stage);
+    y = blocks[k](y);
+    if (k % 4 == 0) all.checkpoint.push_back(stage);
+  }
+  all.loss = dice_ce(y, list.input({.n = 1, .c = 1, .space = {32, 32}}, Dtype::u8));
+  const Plan<S> training(list, {.loss = all.loss}), thrifty(list, all);
+  CHECK(thrifty.live_bytes() < training.live_bytes() / 2);
+}
+
 TEST_CASE("the memory estimate counts what there will be, a shared parameter once") {
   Conv<S> conv({.in_channels = 4, .out_channels = 4});
   Tape<S> list(Mode::train);

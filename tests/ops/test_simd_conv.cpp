@@ -8,8 +8,8 @@
 #include <limits>
 #include <vector>
 
-#include <ctseg/ops/cpu/simd/conv.hpp>
 #include <doctest/doctest.h>
+#include <ctseg/ops/cpu/simd/conv.hpp>
 
 using namespace ctseg;
 using namespace ctseg::simd;
@@ -179,7 +179,7 @@ void check_all(const ConvWindow& w, const Sizes& s) {
   }
 }
 
-}  // namespace
+}   // namespace
 
 TEST_CASE("simd conv: kernels 1, 2, 3, 5, strides 1, 2, 3, paddings 0 to 2") {
   for (const auto& input : {std::array<Index, 3>{5, 6, 7}, std::array<Index, 3>{1, 1, 5}, std::array<Index, 3>{3, 4, 31}})
@@ -211,12 +211,12 @@ TEST_CASE("simd conv: channels that do and do not fill vectors, two images, odd 
 }
 
 TEST_CASE("simd conv: unequal axes, rows beyond a box, windows beyond a patch") {
-  check_all({{1, 6, 9}, {1, 3, 9}, {1, 3, 5}, {1, 2, 1}, {0, 1, 2}}, {2, 4, 6});          // 2-D
-  check_all({{3, 8, 6}, {3, 8, 7}, {3, 1, 2}, {1, 1, 1}, {1, 0, 1}}, {1, 4, 6});          // even kernel, growing
-  check_all({{2, 3, 600}, {2, 3, 600}, {1, 1, 3}, {1, 1, 1}, {0, 0, 1}}, {1, 2, 3});      // 600 voxels in a row
-  check_all({{25, 25, 25}, {3, 3, 3}, {29, 29, 29}, {1, 1, 1}, {3, 3, 3}}, {1, 1, 2});    // 24389 taps
-  check_all({{3, 3, 6}, {3, 3, 6}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}}, {1, 300, 20});       // a patch in several pieces
-  check_all({{5, 7, 10}, {2, 2, 3}, {1, 2, 2}, {3, 4, 4}, {0, 0, 0}}, {1, 3, 4});         // voxels that no tap meets
+  check_all({{1, 6, 9}, {1, 3, 9}, {1, 3, 5}, {1, 2, 1}, {0, 1, 2}}, {2, 4, 6});         // 2-D
+  check_all({{3, 8, 6}, {3, 8, 7}, {3, 1, 2}, {1, 1, 1}, {1, 0, 1}}, {1, 4, 6});         // even kernel, growing
+  check_all({{2, 3, 600}, {2, 3, 600}, {1, 1, 3}, {1, 1, 1}, {0, 0, 1}}, {1, 2, 3});     // 600 voxels in a row
+  check_all({{25, 25, 25}, {3, 3, 3}, {29, 29, 29}, {1, 1, 1}, {3, 3, 3}}, {1, 1, 2});   // 24389 taps
+  check_all({{3, 3, 6}, {3, 3, 6}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}}, {1, 300, 20});      // a patch in several pieces
+  check_all({{5, 7, 10}, {2, 2, 3}, {1, 2, 2}, {3, 4, 4}, {0, 0, 0}}, {1, 3, 4});        // voxels that no tap meets
 }
 
 TEST_CASE("simd conv: the same bits for 1, 2 and 4 threads") {

@@ -3,9 +3,9 @@
 
     python3 tests/parity/make_fixtures.py            needs torch, numpy, safetensors
 
-Every file holds the parameters of one module under PyTorch's names, its input x, its output y, the gradient of every parameter
-under "grad." + name and, under "after." + name, the running statistics behind one forward pass. All of it was computed in double
-and rounded to float. BasicUNet is built here again from the published description of MONAI's network.
+Every file holds the parameters of one module under PyTorch's names, its input x, its output y, the gradient of every
+parameter under "grad." + name and, under "after." + name, the running statistics behind one forward pass. All of it was
+computed in double and rounded to float. BasicUNet is built here again from the published description of MONAI's network.
 """
 import os
 
@@ -99,6 +99,7 @@ def record(name, module, shape):
     os.chmod(path, 0o644)
 
 
+torch.manual_seed(0)   # for the first module; record() seeds for the next
 record("conv", nn.Conv3d(3, 5, (1, 3, 3), stride=(1, 2, 1), padding=(0, 1, 1)), (2, 3, 4, 7, 6))
 record("conv_transposed", nn.ConvTranspose3d(3, 4, 3, stride=2, padding=1, output_padding=1), (2, 3, 3, 4, 2))
 record("instance_norm", nn.InstanceNorm3d(5, affine=True), (2, 5, 3, 4, 5))

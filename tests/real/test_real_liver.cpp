@@ -38,7 +38,7 @@ double fit_one(const Volume<float>& ct, const Volume<std::uint8_t>& liver) {
   return overlap(mask, liver).dice();
 }
 
-}  // namespace
+}   // namespace
 
 TEST_CASE("real: a network fits the liver of one scan, and does not fit shuffled labels") {
   const char* folder = std::getenv("CTSEG_TEST_DATA");

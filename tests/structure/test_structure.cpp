@@ -24,7 +24,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"loss", {"core", "ops", "nn"}},
     {"optim", {"core", "ops", "nn"}},
     {"image", {"core", "ops"}},
-    {"io", {"core", "ops", "image", "nn"}},      // nn: weight files fill its parameters
+    {"io", {"core", "ops", "image", "nn"}},   // nn: weight files fill its parameters
     {"data", {"core", "ops", "image"}},
     {"infer", {"core", "ops", "image", "nn"}},   // nn: a plan is a predictor; never models
     {"post", {"core", "ops", "image"}},
@@ -95,7 +95,8 @@ bool command_exists(const std::string& line) {
   const auto quoted = [](const std::string& name) { return '"' + name + '"'; };
   if (starts_with_any(line, {"./run demo", "./run test", "./run bench", "./run help"})) return true;
   if (starts_with_any(line, {"git clone", "cd", "g++"})) return true;   // g++: readme.sh compiles with that very line
-  for (const std::string start : {"cmake --preset ", "cmake --build --preset ", "cmake --workflow --preset ", "ctest --preset "})
+  for (const std::string start :
+       {"cmake --preset ", "cmake --build --preset ", "cmake --workflow --preset ", "ctest --preset "})
     if (line.starts_with(start)) {
       const auto name = line.substr(start.size(), line.find(' ', start.size()) - start.size());
       for (const auto& text : lines_of(kSource / "CMakePresets.json"))
@@ -110,7 +111,7 @@ bool command_exists(const std::string& line) {
   return false;
 }
 
-}  // namespace
+}   // namespace
 
 TEST_CASE("includes follow the layers") {
   int edges = 0;

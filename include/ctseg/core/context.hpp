@@ -18,11 +18,11 @@ struct LogSink {
 };
 
 struct ContextOptions {
-  int threads = 0;                 // 0: one per processor
+  int threads = 0;   // 0: one per processor
   std::uint64_t seed = 0;
-  Executor* executor = nullptr;    // the caller's own threads; must outlive the context. Then `threads` is not used
-  std::optional<Isa> isa{};        // forces a path; else CTSEG_ISA=scalar|avx2|avx512, else the processor's best
-  std::stop_token cancel{};        // raised: the call under way ends soon with Code::cancelled, nothing half done
+  Executor* executor = nullptr;   // the caller's own threads; must outlive the context. Then `threads` is not used
+  std::optional<Isa> isa{};       // forces a path; else CTSEG_ISA=scalar|avx2|avx512, else the processor's best
+  std::stop_token cancel{};       // raised: the call under way ends soon with Code::cancelled, nothing half done
   LogSink log{};
 };
 
@@ -79,4 +79,4 @@ template <> class Context<Cpu> {
   std::uint64_t runs_ = 0;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

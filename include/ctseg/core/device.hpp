@@ -48,6 +48,11 @@ template <class Scalar, int Dim, class Where> struct Spec {
   static constexpr int kDim = Dim;
 };
 template <class S>
-concept AnySpec = requires { typename S::T; typename S::Acc; typename S::Device; S::kDim; };
+concept AnySpec = requires {
+  typename S::T;
+  typename S::Acc;
+  typename S::Device;
+  S::kDim;
+};
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -55,14 +55,22 @@ enum class Dtype : std::uint8_t { f64, f32, f16, bf16, i64, i32, i16, u16, u8 };
 
 template <class T> constexpr Dtype dtype_of() {
   using U = std::remove_cv_t<T>;
-  if constexpr (std::is_same_v<U, double>) return Dtype::f64;
-  else if constexpr (std::is_same_v<U, float>) return Dtype::f32;
-  else if constexpr (std::is_same_v<U, half>) return Dtype::f16;
-  else if constexpr (std::is_same_v<U, bf16>) return Dtype::bf16;
-  else if constexpr (std::is_same_v<U, std::int64_t>) return Dtype::i64;
-  else if constexpr (std::is_same_v<U, std::int32_t>) return Dtype::i32;
-  else if constexpr (std::is_same_v<U, std::int16_t>) return Dtype::i16;
-  else if constexpr (std::is_same_v<U, std::uint16_t>) return Dtype::u16;
+  if constexpr (std::is_same_v<U, double>)
+    return Dtype::f64;
+  else if constexpr (std::is_same_v<U, float>)
+    return Dtype::f32;
+  else if constexpr (std::is_same_v<U, half>)
+    return Dtype::f16;
+  else if constexpr (std::is_same_v<U, bf16>)
+    return Dtype::bf16;
+  else if constexpr (std::is_same_v<U, std::int64_t>)
+    return Dtype::i64;
+  else if constexpr (std::is_same_v<U, std::int32_t>)
+    return Dtype::i32;
+  else if constexpr (std::is_same_v<U, std::int16_t>)
+    return Dtype::i16;
+  else if constexpr (std::is_same_v<U, std::uint16_t>)
+    return Dtype::u16;
   else {
     static_assert(std::is_same_v<U, std::uint8_t>, "ctseg: values are double, float, half, bf16, int16/32/64 or uint8/16");
     return Dtype::u8;
@@ -78,4 +86,4 @@ inline std::string text(Dtype d) {
   return names[static_cast<std::size_t>(d)];
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

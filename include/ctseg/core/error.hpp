@@ -44,11 +44,11 @@ inline std::string text(double number) {
   return line;
 }
 template <class... Parts>
-  requires(sizeof...(Parts) > 1)
-[[gnu::cold]] std::string text(const Parts&... parts) {   // cold: compiled small and fast, for it only ever says what went wrong
+requires(sizeof...(Parts) > 1) [[gnu::cold]] std::string
+    text(const Parts&... parts) {   // cold: compiled small and fast, for it only ever says what went wrong
   std::string out;
   (out.append(text(parts)), ...);
   return out;
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

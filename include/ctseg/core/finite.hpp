@@ -15,4 +15,4 @@ template <class T> bool all_finite(std::span<T> values) {
   return true;
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

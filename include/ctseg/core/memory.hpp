@@ -29,8 +29,10 @@ template <class Device> class Memory {
  public:
   explicit Memory(Index bytes = 0) : bytes_(bytes_of<std::byte>(bytes)) {
     if (bytes_ == 0) return;
-    data_.reset(static_cast<std::byte*>(::operator new(static_cast<std::size_t>(bytes_), std::align_val_t{64}, std::nothrow)));
-    if (!data_) throw Error(Code::out_of_memory, "memory", text("cannot allocate ", bytes_ >> 20, " MiB. Hint: smaller patches or batches."));
+    data_.reset(static_cast<std::byte*>(::operator new (static_cast<std::size_t>(bytes_), std::align_val_t{64}, std::nothrow)));
+    if (!data_)
+      throw Error(Code::out_of_memory, "memory",
+                  text("cannot allocate ", bytes_ >> 20, " MiB. Hint: smaller patches or batches."));
   }
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }
@@ -38,10 +40,10 @@ template <class Device> class Memory {
 
  private:
   struct Free {
-    void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{64}); }
+    void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{64}); }
   };
   Index bytes_;
   std::unique_ptr<std::byte, Free> data_;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

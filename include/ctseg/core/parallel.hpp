@@ -29,7 +29,8 @@ class Executor {
 template <class F> void parallel_for(Executor& executor, Index count, F&& f) {
   if (count <= 0) return;
   using Body = std::remove_reference_t<F>;
-  executor.run(count, [](void* data, Index i) { (*static_cast<Body*>(data))(i); }, const_cast<std::remove_const_t<Body>*>(&f));
+  executor.run(
+      count, [](void* data, Index i) { (*static_cast<Body*>(data))(i); }, const_cast<std::remove_const_t<Body>*>(&f));
 }
 
 /// [0, count) cut into blocks of `grain`: f(first, last). The cut depends on count and grain only.
@@ -132,4 +133,4 @@ class ThreadPool final : public Executor {
   std::vector<std::thread> workers_;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

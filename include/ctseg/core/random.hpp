@@ -30,8 +30,9 @@ struct RandomKey {
   /// Words number 4 * block .. 4 * block + 3 of the stream.
   std::array<std::uint32_t, 4> words(std::uint64_t block) const {
     const std::uint64_t key = seed + (run >> 32) * 0x9E3779B97F4A7C15;
-    return philox({static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), op, static_cast<std::uint32_t>(run)},
-                  {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
+    return philox(
+        {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), op, static_cast<std::uint32_t>(run)},
+        {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
   }
 };
 
@@ -76,4 +77,4 @@ class RandomStream {
   std::array<std::uint32_t, 4> block_{};
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -33,8 +33,10 @@ template <int Dim> const Shape<Dim>& checked(const Shape<Dim>& s, std::string_vi
   Index count = 1;
   const auto include = [&](Index extent) {
     if (extent <= 0)
-      throw Error(Code::shape_mismatch, where, text("shape ", s, " has an extent of ", extent, "; every extent must be 1 or more."));
-    if (count > kMost / extent) throw Error(Code::shape_mismatch, where, text("shape ", s, " has more elements than can be counted."));
+      throw Error(Code::shape_mismatch, where,
+                  text("shape ", s, " has an extent of ", extent, "; every extent must be 1 or more."));
+    if (count > kMost / extent)
+      throw Error(Code::shape_mismatch, where, text("shape ", s, " has more elements than can be counted."));
     count *= extent;
   };
   include(s.n);
@@ -43,4 +45,4 @@ template <int Dim> const Shape<Dim>& checked(const Shape<Dim>& s, std::string_vi
   return s;
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

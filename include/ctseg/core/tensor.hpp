@@ -38,4 +38,4 @@ template <class T, int Dim> class Tensor {
   Memory<Cpu> memory_;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -17,11 +17,7 @@ template <class T, int Dim> struct View {
   View channels(Index first, Index count) const { return {data + first, shape.with_channels(count), pitch}; }
   bool contiguous() const { return pitch == shape.c; }
   explicit operator bool() const { return data != nullptr; }
-  operator View<const T, Dim>() const
-    requires(!std::is_const_v<T>)
-  {
-    return {data, shape, pitch};
-  }
+  operator View<const T, Dim>() const requires(!std::is_const_v<T>) { return {data, shape, pitch}; }
 };
 template <AnySpec S> using In = View<const typename S::T, S::kDim>;
 template <AnySpec S> using Out = View<typename S::T, S::kDim>;
@@ -43,9 +39,10 @@ template <int Dim> struct AnyView {
 
   AnyView() = default;
   AnyView(std::byte* d, const ValueInfo<Dim>& info, Index p) : data(d), shape(info.shape), pitch(p), dtype(info.dtype) {}
-  template <class T>
-  AnyView(View<T, Dim> v)
-      : data(reinterpret_cast<std::byte*>(const_cast<std::remove_const_t<T>*>(v.data))), shape(v.shape), pitch(v.pitch),
+  template <class T> AnyView(View<T, Dim> v)
+      : data(reinterpret_cast<std::byte*>(const_cast<std::remove_const_t<T>*>(v.data))),
+        shape(v.shape),
+        pitch(v.pitch),
         dtype(dtype_of<T>()) {}
 
   template <class T> View<T, Dim> as() const {
@@ -56,4 +53,4 @@ template <int Dim> struct AnyView {
   explicit operator bool() const { return data != nullptr; }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

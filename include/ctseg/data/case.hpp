@@ -13,4 +13,4 @@ struct Case {
   Volume<std::uint8_t> label;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

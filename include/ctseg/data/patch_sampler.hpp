@@ -1,4 +1,5 @@
-// Patches for training: where to look is drawn by counter, so sample number n is the same on every machine and after every resume.
+// Patches for training: where to look is drawn by counter, so sample number n is the same on every machine and after every
+// resume.
 #pragma once
 #include <span>
 
@@ -8,26 +9,29 @@
 
 namespace ctseg {
 
-/// A patch is centred on a foreground voxel (label > 0) with probability positive / (positive + negative), else on a background one.
+/// A patch is centred on a foreground voxel (label > 0) with probability positive / (positive + negative), else on a background
+/// one.
 template <int Dim> struct PatchSamplerOptions {
-  Axes<Dim> patch = 96;           // z, y, x; a 2-D patch is a piece of an axial slice
+  Axes<Dim> patch = 96;   // z, y, x; a 2-D patch is a piece of an axial slice
   double positive = 1, negative = 1;
-  float outside = 0;              // image value where a patch hangs over the border; the label there is 0
+  float outside = 0;   // image value where a patch hangs over the border; the label there is 0
 };
 
 /// Draws patches from cases that it owns.
 /// Errors    bad_argument without cases or with weights that are not probabilities; shape_mismatch if image and label differ.
 template <AnySpec S> class PatchSampler {
  public:
-  PatchSampler(std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options) : cases_(std::move(cases)), options_(options) {
+  PatchSampler(std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options)
+      : cases_(std::move(cases)), options_(options) {
     if (cases_.empty()) throw Error(Code::bad_argument, "patch_sampler", "no cases to draw from.");
     if (!(options.positive >= 0 && options.negative >= 0 && options.positive + options.negative > 0))
       throw Error(Code::bad_argument, "patch_sampler",
                   text("positive = ", options.positive, ", negative = ", options.negative, "; both must be >= 0 and one > 0."));
     for (const Case& c : cases_) {
       if (!same_grid(c.image.grid(), c.label.grid()))
-        throw Error(Code::shape_mismatch, "patch_sampler",
-                    text("case ", c.name, ": image is ", c.image.shape(), ", label ", c.label.shape(), "; both must lie on one grid."));
+        throw Error(
+            Code::shape_mismatch, "patch_sampler",
+            text("case ", c.name, ": image is ", c.image.shape(), ", label ", c.label.shape(), "; both must lie on one grid."));
       foreground_.push_back(foreground_of(c.label));
     }
   }
@@ -49,7 +53,7 @@ template <AnySpec S> class PatchSampler {
   }
 
  private:
-  using At = std::array<Index, 3>;                     // z, y, x
+  using At = std::array<Index, 3>;                       // z, y, x
   static constexpr std::uint32_t kStream = 0x50415443;   // keeps these draws apart from every op's
 
   static std::vector<std::uint32_t> foreground_of(const Volume<std::uint8_t>& label) {
@@ -67,7 +71,8 @@ template <AnySpec S> class PatchSampler {
     const Index voxels = label.grid().voxels(), background = voxels - std::ssize(foreground);
     const bool want = random.uniform() * (options_.positive + options_.negative) < options_.positive;
     const bool positive = foreground.empty() ? false : background == 0 || want;   // falls back to the class there is
-    Index at = positive ? Index{foreground[static_cast<std::size_t>(random.below(std::ssize(foreground)))]} : random.below(voxels);
+    Index at =
+        positive ? Index{foreground[static_cast<std::size_t>(random.below(std::ssize(foreground)))]} : random.below(voxels);
     while (!positive && label.voxels()[static_cast<std::size_t>(at)] > 0) at = random.below(voxels);
     const auto& s = label.shape();
     return {at / (s.x * s.y), at / s.x % s.y, at % s.x};
@@ -85,7 +90,8 @@ template <AnySpec S> class PatchSampler {
     const At size = patch(), all = extent(c);
     At corner{};
     for (std::size_t d = 0; d < 3; ++d)
-      corner[d] = size[d] >= all[d] ? -((size[d] - all[d]) / 2) : std::clamp<Index>(centre[d] - size[d] / 2, 0, all[d] - size[d]);
+      corner[d] =
+          size[d] >= all[d] ? -((size[d] - all[d]) / 2) : std::clamp<Index>(centre[d] - size[d] / 2, 0, all[d] - size[d]);
     return corner;
   }
 
@@ -107,4 +113,4 @@ template <AnySpec S> class PatchSampler {
   std::vector<std::vector<std::uint32_t>> foreground_;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

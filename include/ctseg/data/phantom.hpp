@@ -13,15 +13,15 @@ namespace ctseg {
 enum class Region { thorax_abdomen, thorax, abdomen, whole_spine, heart };
 
 struct PhantomOptions {
-  std::uint64_t seed = 0;                 // the patient: sizes, places, HU, tumours, tilt, table
+  std::uint64_t seed = 0;   // the patient: sizes, places, HU, tumours, tilt, table
   Region region = Region::thorax_abdomen;
   Xyz<Index> shape = {96, 96, 80};
-  Xyz<double> spacing_mm = {0, 0, 0};     // 0: as wide as it takes to see the region
-  double oblique_degrees = 0;             // turns the grid about an axis drawn by the seed
-  double noise_hu = 15;                   // standard deviation
-  double blur_mm = 0;                     // standard deviation of a Gaussian, before the noise
-  int nodules = -1;                       // in the lungs; -1: 0 to 6, by seed
-  int lesions = -1;                       // in the liver; -1: 0 to 4, by seed
+  Xyz<double> spacing_mm = {0, 0, 0};   // 0: as wide as it takes to see the region
+  double oblique_degrees = 0;           // turns the grid about an axis drawn by the seed
+  double noise_hu = 15;                 // standard deviation
+  double blur_mm = 0;                   // standard deviation of a Gaussian, before the noise
+  int nodules = -1;                     // in the lungs; -1: 0 to 6, by seed
+  int lesions = -1;                     // in the liver; -1: 0 to 4, by seed
 };
 
 struct Nodule {
@@ -31,9 +31,9 @@ struct Nodule {
 
 /// CT and labels on one grid. Voxels of `lesions`, `nodules` and `coronaries` are 0 or 1.
 struct Phantom {
-  Volume<float> ct;                  // whole HU, -1024 .. 3071
-  Volume<std::uint8_t> organs;       // Organ
-  Volume<std::uint8_t> vertebrae;    // 0, or 1 .. 25: C1 .. C7, T1 .. T12, L1 .. L5, sacrum
+  Volume<float> ct;                 // whole HU, -1024 .. 3071
+  Volume<std::uint8_t> organs;      // Organ
+  Volume<std::uint8_t> vertebrae;   // 0, or 1 .. 25: C1 .. C7, T1 .. T12, L1 .. L5, sacrum
   Volume<std::uint8_t> lesions, nodules, coronaries;
   std::vector<Nodule> nodule_list;   // those whose centre lies on the grid
 };
@@ -50,14 +50,18 @@ namespace phantom {
 
 inline Box region_box(const Patient& patient, Region region) {
   switch (region) {
-    case Region::thorax: return box_around({0, -10, 68}, {200, 200, 150});
-    case Region::abdomen: return box_around({0, -10, -92}, {200, 200, 146});
-    case Region::heart: return box_around({-18, 24, 36 + 0.5 * patient.dome_mm}, {84, 84, 76});
+    case Region::thorax:
+      return box_around({0, -10, 68}, {200, 200, 150});
+    case Region::abdomen:
+      return box_around({0, -10, -92}, {200, 200, 146});
+    case Region::heart:
+      return box_around({-18, 24, 36 + 0.5 * patient.dome_mm}, {84, 84, 76});
     case Region::whole_spine: {
       const double low = sacrum_of(patient).bounds().min().z() - 6, high = vertebra_z(1) + 24;
       return {Vec{-150, -185, low}, Vec{150, 115, high}};
     }
-    case Region::thorax_abdomen: break;
+    case Region::thorax_abdomen:
+      break;
   }
   return box_around({0, -10, 8}, {200, 200, 206});
 }
@@ -98,9 +102,7 @@ struct Table {
   double distance(const Vec& p) const {
     return std::max(std::abs(p.y() - top_y - p.x() * p.x() / 2200) - 7, std::abs(p.x()) - 215);
   }
-  Box bounds() const {
-    return {Vec{-216, top_y - 9, -600}, Vec{216, top_y + 32, 600}};
-  }
+  Box bounds() const { return {Vec{-216, top_y - 9, -600}, Vec{216, top_y + 32, 600}}; }
 };
 
 /// Everything that the organs lie in and on.
@@ -207,7 +209,7 @@ inline std::vector<PlacedNodule> paint_patient(Canvas& canvas, const Patient& pa
   return paint_nodules(canvas, patient, {nodules, around, stream(19)});
 }
 
-}  // namespace phantom
+}   // namespace phantom
 
 /// Makes a phantom. The patient follows from the seed alone: another grid, spacing or noise shows the same one.
 /// Units     HU; mm.     Cost  about 1 us a voxel on one core.
@@ -243,8 +245,13 @@ inline Phantom make_phantom(const PhantomOptions& options = {}, Executor* execut
     const Eigen::Vector4d world = to_world * center.homogeneous();
     list.push_back({{world[0], world[1], world[2]}, patient.scale * diameter_mm});
   }
-  return {std::move(canvas.ct), std::move(canvas.organs), std::move(canvas.vertebrae), std::move(canvas.lesions),
-          std::move(canvas.nodules), std::move(canvas.coronaries), std::move(list)};
+  return {std::move(canvas.ct),
+          std::move(canvas.organs),
+          std::move(canvas.vertebrae),
+          std::move(canvas.lesions),
+          std::move(canvas.nodules),
+          std::move(canvas.coronaries),
+          std::move(list)};
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

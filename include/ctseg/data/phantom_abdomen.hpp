@@ -32,9 +32,7 @@ struct Liver {
     const double lower = smooth_max(smooth_max(lobes, -under, 16), porta, 14);
     return smooth_max(smooth_max(lower, cavity.distance(p) + 5, 6), roof, 6);
   }
-  Box bounds() const {
-    return {Vec{-115, -105, -215}, Vec{150, 110, 18}};
-  }
+  Box bounds() const { return {Vec{-115, -105, -215}, Vec{150, 110, 18}}; }
 };
 
 inline Material liver_tissue(const Patient& patient, RandomStream& random) {
@@ -51,7 +49,11 @@ inline void paint_lesions(Canvas& canvas, const Liver& liver, double liver_hu, i
     if (!place_inside(liver, 0.7 * radius, random, center)) continue;
     const Vec radii = uneven(random, radius, 0.2);
     const Ellipsoid blob{center, radii, any_turn(random), 0.15 * radius, 0.8 * radius, &liver.patient.lattice};
-    const Material tumour{.hu = hu, .texture_hu = 4, .texture_mm = 6, .opacity = thin(canvas, radius), .organ = Organ::liver,
+    const Material tumour{.hu = hu,
+                          .texture_hu = 4,
+                          .texture_mm = 6,
+                          .opacity = thin(canvas, radius),
+                          .organ = Organ::liver,
                           .mark = Mark::lesion};
     canvas.paint(clipped(blob, liver, 1), tumour);
     canvas.stamp(center, tumour);
@@ -80,8 +82,12 @@ inline void paint_back_organs(Canvas& canvas, const Patient& patient, RandomStre
   const double top = patient.dome_mm;
   const Vec spleen_radii{random.uniform(26, 34), random.uniform(40, 52), random.uniform(42, 60)};
   const double lean = random.uniform(-25, -5), twist = random.uniform(-25, 5);
-  const Ellipsoid spleen{{-92 * patient.girth_x, -34, top - 72}, spleen_radii,
-                         turn(lean, Vec::UnitY()) * turn(twist, Vec::UnitZ()), 4, 30, &patient.lattice};
+  const Ellipsoid spleen{{-92 * patient.girth_x, -34, top - 72},
+                         spleen_radii,
+                         turn(lean, Vec::UnitY()) * turn(twist, Vec::UnitZ()),
+                         4,
+                         30,
+                         &patient.lattice};
   struct BelowDiaphragm {
     const Ellipsoid& organ;
     const Trunk& cavity;
@@ -126,8 +132,12 @@ inline void paint_bowel(Canvas& canvas, const Patient& patient, RandomStream ran
     const double r = random.uniform(11, 22);
     const Vec radii{r * random.uniform(1.0, 2.0), r, r * random.uniform(0.8, 1.6)};
     const Ellipsoid loop{{x, y, z}, radii, any_turn(random), 3, 15, &patient.lattice};
-    const Material wall{.hu = patient.soft(random.uniform(30, 52)), .core_hu = random.uniform(5, 60), .shell_mm = 3,
-                        .texture_hu = random.uniform(2, 14), .texture_mm = 8, .organ = Organ::bowel};
+    const Material wall{.hu = patient.soft(random.uniform(30, 52)),
+                        .core_hu = random.uniform(5, 60),
+                        .shell_mm = 3,
+                        .texture_hu = random.uniform(2, 14),
+                        .texture_mm = 8,
+                        .organ = Organ::bowel};
     paint_hollow(canvas, clipped(loop, cavity, 5), wall, random.uniform() < 0.3 ? y + 0.2 * r : y + 99);
   }
 }
@@ -144,15 +154,20 @@ inline void paint_stomach(Canvas& canvas, const Patient& patient, RandomStream r
       const Trunk cavity{patient, Trunk::cavity};
       return smooth_max(smooth_max(bag, cavity.distance(p) + 6, 6), roof, 6);
     }
-    Box bounds() const {
-      return {Vec{-120, -85, -185}, Vec{50, 100, 10}};
-    }
+    Box bounds() const { return {Vec{-120, -85, -185}, Vec{50, 100, 10}}; }
   };
   const double top = patient.dome_mm;
-  const Stomach stomach{patient, {-58, random.uniform(-8, 8), top - 55}, {-62, random.uniform(22, 36), top - 100},
-                        {random.uniform(-8, 12), 42, top - 128}, random.uniform(28, 40)};
-  const Material wall{.hu = patient.soft(random.uniform(38, 55)), .core_hu = random.uniform(5, 65), .shell_mm = 5,
-                      .texture_hu = random.uniform(2, 10), .texture_mm = 12, .organ = Organ::stomach};
+  const Stomach stomach{patient,
+                        {-58, random.uniform(-8, 8), top - 55},
+                        {-62, random.uniform(22, 36), top - 100},
+                        {random.uniform(-8, 12), 42, top - 128},
+                        random.uniform(28, 40)};
+  const Material wall{.hu = patient.soft(random.uniform(38, 55)),
+                      .core_hu = random.uniform(5, 65),
+                      .shell_mm = 5,
+                      .texture_hu = random.uniform(2, 10),
+                      .texture_mm = 12,
+                      .organ = Organ::stomach};
   paint_hollow(canvas, stomach, wall, random.uniform(18, 62));
 }
 
@@ -164,4 +179,4 @@ inline void paint_gallbladder(Canvas& canvas, const Patient& patient, RandomStre
                {.hu = 40, .core_hu = random.uniform(4, 18), .shell_mm = 1.5, .organ = Organ::gallbladder});
 }
 
-}  // namespace ctseg::phantom
+}   // namespace ctseg::phantom

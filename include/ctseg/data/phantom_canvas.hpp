@@ -17,13 +17,27 @@ namespace ctseg {
 
 /// Labels of Phantom::organs. Vessels and tumours belong to the organ they are in.
 enum class Organ : std::uint8_t {
-  background, body, lung, liver, spleen, kidney, stomach, bowel, heart, aorta, airway, vertebra, rib, bone, gallbladder,
+  background,
+  body,
+  lung,
+  liver,
+  spleen,
+  kidney,
+  stomach,
+  bowel,
+  heart,
+  aorta,
+  airway,
+  vertebra,
+  rib,
+  bone,
+  gallbladder,
 };
 inline constexpr int kOrgans = 15;
 
 namespace phantom {
 
-using Vec = Eigen::Vector3d;        // in the patient's frame: +x right, +y anterior, +z superior, mm
+using Vec = Eigen::Vector3d;   // in the patient's frame: +x right, +y anterior, +z superior, mm
 using Box = Eigen::AlignedBox3d;
 
 /// Smooth random field, about -1 .. 1, one bump per unit of length; it repeats after 16 units.
@@ -75,9 +89,16 @@ struct Canvas {
   Executor* executor;
 
   Canvas(const Grid& grid, const Eigen::Matrix4d& patient_from_world, const Lattice& lattice, Executor& where)
-      : ct(grid, -1000.0f), organs(grid), vertebrae(grid), lesions(grid), nodules(grid), coronaries(grid),
-        patient_from_voxel(patient_from_world * grid.affine.matrix), voxel_from_patient(patient_from_voxel.inverse()),
-        voxel_mm(std::cbrt(std::abs(patient_from_voxel.topLeftCorner<3, 3>().determinant()))), texture(&lattice),
+      : ct(grid, -1000.0f),
+        organs(grid),
+        vertebrae(grid),
+        lesions(grid),
+        nodules(grid),
+        coronaries(grid),
+        patient_from_voxel(patient_from_world * grid.affine.matrix),
+        voxel_from_patient(patient_from_voxel.inverse()),
+        voxel_mm(std::cbrt(std::abs(patient_from_voxel.topLeftCorner<3, 3>().determinant()))),
+        texture(&lattice),
         executor(&where) {}
 
   /// Paints a shape: `double distance(Vec) const` and `Box bounds() const`.
@@ -95,8 +116,10 @@ struct Canvas {
       for (Index y = low.y; y < high.y; ++y)
         for (Index x = low.x; x < high.x; ++x) paint_voxel(shape, material, {x, y, low.z + i});
     };
-    if (high.z - low.z == 1) slice(0);
-    else parallel_for(*executor, high.z - low.z, slice);
+    if (high.z - low.z == 1)
+      slice(0);
+    else
+      parallel_for(*executor, high.z - low.z, slice);
   }
 
   /// Labels the voxel that holds a point, so that things thinner than a voxel keep their label. False outside of the grid.
@@ -136,5 +159,5 @@ struct Canvas {
   }
 };
 
-}  // namespace phantom
-}  // namespace ctseg
+}   // namespace phantom
+}   // namespace ctseg

@@ -16,9 +16,7 @@ struct Lung {
     const double low = 0.6 * (diaphragm(patient, p) + 2 - p.z());
     return smooth_max(smooth_max(cavity.distance(p) + 2, middle, 14), smooth_max(low, p.z() - 212, 10), 10);
   }
-  Box bounds() const {
-    return {Vec{side > 0 ? 0.0 : -145.0, -105, -150}, Vec{side > 0 ? 145.0 : 0.0, 110, 215}};
-  }
+  Box bounds() const { return {Vec{side > 0 ? 0.0 : -145.0, -105, -150}, Vec{side > 0 ? 145.0 : 0.0, 110, 215}}; }
 };
 
 /// Where nodules may lie: in the lung, clear of heart, spine, aorta and hilum.
@@ -81,8 +79,8 @@ inline std::vector<PlacedNodule> paint_nodules(Canvas& canvas, const Patient& pa
     if (!place_inside(FreeLung{lung, plan.heart}, random.uniform() < 0.3 ? 0.6 * radius : radius + 4, random, center)) continue;
     const Vec radii = uneven(random, radius, 0.15);
     const double opacity = thin(canvas, radius);
-    const Material material{.hu = hu, .texture_hu = 10, .texture_mm = 4, .opacity = opacity * opacity, .organ = Organ::lung,
-                            .mark = Mark::nodule};
+    const Material material{
+        .hu = hu, .texture_hu = 10, .texture_mm = 4, .opacity = opacity * opacity, .organ = Organ::lung, .mark = Mark::nodule};
     const Eigen::Matrix3d upright = Eigen::Matrix3d::Identity();
     canvas.paint(Ellipsoid{center, radii, upright, 0.12 * radius, 0.9 * radius, &patient.lattice}, material);
     if (canvas.stamp(center, material)) nodules.push_back({center, 2 * std::cbrt(radii.prod())});
@@ -90,4 +88,4 @@ inline std::vector<PlacedNodule> paint_nodules(Canvas& canvas, const Patient& pa
   return nodules;
 }
 
-}  // namespace ctseg::phantom
+}   // namespace ctseg::phantom

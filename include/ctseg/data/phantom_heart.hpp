@@ -58,14 +58,27 @@ inline void paint_great_vessels(Canvas& canvas, const Patient& patient, const He
   paint_tube(canvas, {smooth_line({fork, {-28, 6, hilum_z + 2}, {-42, -4, hilum_z - 4}}, 4), 10, 7}, venous);
   const Vec atrium = heart.at(-34, 24, 8);
   paint_tube(canvas, {smooth_line({{24, 20, 172}, {26, 18, 120}, atrium}, 5), 8, 9.5}, venous);
-  paint_tube(canvas, {smooth_line({atrium, {22, 0, patient.dome_mm - 22}, {20, -20, patient.dome_mm - 60},
-                                   beside_spine(15, 28, -120), beside_spine(14, 27, -225)}, 4), 10.5, 9}, venous);
+  paint_tube(canvas,
+             {smooth_line({atrium,
+                           {22, 0, patient.dome_mm - 22},
+                           {20, -20, patient.dome_mm - 60},
+                           beside_spine(15, 28, -120),
+                           beside_spine(14, 27, -225)},
+                          4),
+              10.5, 9},
+             venous);
   // The aorta: up, over to the left and back, down in front of the spine, into two at L4.
   const Vec root = heart.root();
-  paint_tube(canvas, {smooth_line({root, {6, 30, 96}, {6, 24, 124}, {-4, 6, 147}, {-16, -12, 145},
-                                   beside_spine(-20, 24, 115)}, 5), 14.5, 12}, arterial);
-  paint_tube(canvas, {smooth_line({beside_spine(-20, 24, 115), beside_spine(-18, 23, 40), beside_spine(-10, 27, -50),
-                                   beside_spine(-9, 27, -120), beside_spine(-6, 27, -196)}, 5), 12, 8.5}, arterial);
+  paint_tube(
+      canvas,
+      {smooth_line({root, {6, 30, 96}, {6, 24, 124}, {-4, 6, 147}, {-16, -12, 145}, beside_spine(-20, 24, 115)}, 5), 14.5, 12},
+      arterial);
+  paint_tube(canvas,
+             {smooth_line({beside_spine(-20, 24, 115), beside_spine(-18, 23, 40), beside_spine(-10, 27, -50),
+                           beside_spine(-9, 27, -120), beside_spine(-6, 27, -196)},
+                          5),
+              12, 8.5},
+             arterial);
   for (const double side : {1.0, -1.0}) {
     const std::vector<Vec> iliac{beside_spine(-6, 27, -192), {side * 30, 5, -250}, {side * 62, 20, -320}};
     paint_tube(canvas, {smooth_line(iliac, 4), 6, 5}, arterial);
@@ -114,16 +127,16 @@ inline void paint_coronaries(Canvas& canvas, const Heart& heart, RandomStream ra
     artery.radius_first *= size, artery.radius_last *= size;
     paint_artery(canvas, heart, artery, random);
   };
-  draw({{{-0.34, -108}, {-0.15, -112}}, 2.2, 2.0, true});   // left main
-  draw({{{-0.15, -112}, {0.1, -106}, {0.35, -104}, {0.6, -100}, {0.8, -96}, {0.95, -80}}, 1.9, 0.6});   // LAD
-  draw({{{-0.15, -112}, {-0.2, -140}, {-0.24, -170}, {-0.24, -200}, {-0.2, -225}}, 1.7, 0.7});   // circumflex
+  draw({{{-0.34, -108}, {-0.15, -112}}, 2.2, 2.0, true});                                                 // left main
+  draw({{{-0.15, -112}, {0.1, -106}, {0.35, -104}, {0.6, -100}, {0.8, -96}, {0.95, -80}}, 1.9, 0.6});     // LAD
+  draw({{{-0.15, -112}, {-0.2, -140}, {-0.24, -170}, {-0.24, -200}, {-0.2, -225}}, 1.7, 0.7});            // circumflex
   draw({{{-0.3, -72}, {-0.22, -45}, {-0.2, -15}, {-0.2, 20}, {-0.2, 55}, {-0.2, 82}}, 2.0, 1.2, true});   // right
   draw({{{-0.2, 82}, {0.1, 88}, {0.4, 90}, {0.65, 94}}, 1.2, 0.5});   // posterior descending
-  draw({{{-0.2, 20}, {0.1, 24}, {0.4, 30}}, 1.0, 0.5});   // acute marginal
-  draw({{{0.1, -106}, {0.28, -128}, {0.48, -140}}, 1.1, 0.5});   // first diagonal
-  draw({{{0.35, -104}, {0.52, -122}, {0.68, -132}}, 0.9, 0.5});   // second diagonal
-  draw({{{-0.24, -170}, {0.05, -172}, {0.35, -170}}, 1.1, 0.5});   // obtuse marginal
+  draw({{{-0.2, 20}, {0.1, 24}, {0.4, 30}}, 1.0, 0.5});               // acute marginal
+  draw({{{0.1, -106}, {0.28, -128}, {0.48, -140}}, 1.1, 0.5});        // first diagonal
+  draw({{{0.35, -104}, {0.52, -122}, {0.68, -132}}, 0.9, 0.5});       // second diagonal
+  draw({{{-0.24, -170}, {0.05, -172}, {0.35, -170}}, 1.1, 0.5});      // obtuse marginal
   if (random.uniform() < 0.6) draw({{{-0.24, -200}, {0.05, -204}, {0.3, -208}}, 0.9, 0.5});
 }
 
-}  // namespace ctseg::phantom
+}   // namespace ctseg::phantom

@@ -20,32 +20,58 @@ template <std::size_t Rows, std::size_t Columns> struct Profile {
 };
 
 // z, half width and half depth of the cavity, its y, muscle beside and behind it.
-inline constexpr Profile<14, 5> kTrunk{{{{-420, 125, 78, 0, 45, 30}, {-345, 125, 75, 0, 40, 30}, {-240, 125, 78, 5, 16, 22},
-                                         {-150, 120, 78, 5, 11, 13}, {-60, 127, 85, 5, 10, 12},  {20, 130, 88, 5, 11, 12},
-                                         {100, 122, 82, 5, 18, 13},  {160, 95, 65, 0, 58, 24},   {200, 62, 48, -8, 92, 30},
-                                         {228, 40, 40, -15, 32, 20}, {255, 33, 36, -18, 22, 16}, {310, 33, 40, -15, 22, 15},
-                                         {350, 55, 72, 0, 12, 10},   {430, 62, 80, 5, 6, 6}}}};
-inline constexpr Profile<12, 1> kSpineY{{{{-345, -76}, {-262, -50}, {-225, -32}, {-180, -28}, {-120, -35}, {-60, -47}, {0, -56},
-                                          {60, -59}, {150, -50}, {215, -32}, {250, -18}, {345, -8}}}};
+inline constexpr Profile<14, 5> kTrunk{{{{-420, 125, 78, 0, 45, 30},
+                                         {-345, 125, 75, 0, 40, 30},
+                                         {-240, 125, 78, 5, 16, 22},
+                                         {-150, 120, 78, 5, 11, 13},
+                                         {-60, 127, 85, 5, 10, 12},
+                                         {20, 130, 88, 5, 11, 12},
+                                         {100, 122, 82, 5, 18, 13},
+                                         {160, 95, 65, 0, 58, 24},
+                                         {200, 62, 48, -8, 92, 30},
+                                         {228, 40, 40, -15, 32, 20},
+                                         {255, 33, 36, -18, 22, 16},
+                                         {310, 33, 40, -15, 22, 15},
+                                         {350, 55, 72, 0, 12, 10},
+                                         {430, 62, 80, 5, 6, 6}}}};
+inline constexpr Profile<12, 1> kSpineY{{{{-345, -76},
+                                          {-262, -50},
+                                          {-225, -32},
+                                          {-180, -28},
+                                          {-120, -35},
+                                          {-60, -47},
+                                          {0, -56},
+                                          {60, -59},
+                                          {150, -50},
+                                          {215, -32},
+                                          {250, -18},
+                                          {345, -8}}}};
 
 /// What the seed says about the patient as a whole.
 struct Patient {
   Lattice lattice;
-  double scale;        // patient's size against the plan
+  double scale;   // patient's size against the plan
   double girth_x, girth_y;
   double fat_mm;
   double scoliosis_mm, scoliosis_phase;
-  double dome_mm;      // how far the diaphragm stands above or below the plan
-  double hu_shift;     // of all soft tissue
-  double bone_hu;      // trabecular
+  double dome_mm;    // how far the diaphragm stands above or below the plan
+  double hu_shift;   // of all soft tissue
+  double bone_hu;    // trabecular
   bool table;
   Eigen::Matrix3d tilt;   // patient to world
 
   explicit Patient(RandomStream random)
-      : lattice(random), scale(random.uniform(0.92, 1.08)), girth_x(random.uniform(0.94, 1.06)),
-        girth_y(random.uniform(0.92, 1.08)), fat_mm(random.uniform(6, 24)), scoliosis_mm(random.uniform(0, 7)),
-        scoliosis_phase(random.uniform(0, 6.28)), dome_mm(random.uniform(-12, 12)), hu_shift(random.uniform(-4, 4)),
-        bone_hu(random.uniform(110, 230)), table(random.uniform() < 0.8) {
+      : lattice(random),
+        scale(random.uniform(0.92, 1.08)),
+        girth_x(random.uniform(0.94, 1.06)),
+        girth_y(random.uniform(0.92, 1.08)),
+        fat_mm(random.uniform(6, 24)),
+        scoliosis_mm(random.uniform(0, 7)),
+        scoliosis_phase(random.uniform(0, 6.28)),
+        dome_mm(random.uniform(-12, 12)),
+        hu_shift(random.uniform(-4, 4)),
+        bone_hu(random.uniform(110, 230)),
+        table(random.uniform() < 0.8) {
     const double about_x = random.uniform(-3, 3), about_y = random.uniform(-2, 2), about_z = random.uniform(-4, 4);
     tilt = turn(about_z, Vec::UnitZ()) * turn(about_y, Vec::UnitY()) * turn(about_x, Vec::UnitX());
   }
@@ -75,9 +101,7 @@ struct Trunk {
     const double square = std::sqrt(std::sqrt(u * u * u * u + v * v * v * v)), q = 0.55 * round + 0.45 * square;
     return q > 1e-6 ? std::hypot(p.x(), p.y() - y) * (1 - 1 / q) : -std::min(a, b);
   }
-  Box bounds() const {
-    return {Vec{-260, -200, -420}, Vec{260, 200, 500}};
-  }
+  Box bounds() const { return {Vec{-260, -200, -420}, Vec{260, 200, 500}}; }
 };
 
 /// The diaphragm's height over a point: a dome on either side, a saddle for the heart.
@@ -97,9 +121,7 @@ struct Diaphragm {
   double distance(const Vec& p) const {
     return std::max(0.6 * std::abs(p.z() - diaphragm(patient, p)) - 1.5, cavity.distance(p));
   }
-  Box bounds() const {
-    return {Vec{-150, -110, -160}, Vec{150, 110, 30}};
-  }
+  Box bounds() const { return {Vec{-150, -110, -160}, Vec{150, 110, 30}}; }
 };
 
 /// Draws a place at least `depth_mm` inside of a shape; false if none was found.
@@ -113,4 +135,4 @@ template <class Shape> bool place_inside(const Shape& shape, double depth_mm, Ra
   return false;
 }
 
-}  // namespace ctseg::phantom
+}   // namespace ctseg::phantom

@@ -171,4 +171,4 @@ template <class Shape> void paint_tree(Canvas& canvas, Tree<Shape> tree, const M
   }
 }
 
-}  // namespace ctseg::phantom
+}   // namespace ctseg::phantom

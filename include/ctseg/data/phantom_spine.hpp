@@ -92,15 +92,17 @@ struct Sacrum {
     }
     return std::max(d, 6 - std::hypot(q.x() / 1.4, q.y() + 17 - 0.32 * q.z()));   // the canal runs on behind
   }
-  Box bounds() const {
-    return {top + Vec{-52, -50, -106}, top + Vec{52, 16, 8}};
-  }
+  Box bounds() const { return {top + Vec{-52, -50, -106}, top + Vec{52, 16, 8}}; }
 };
 inline Sacrum sacrum_of(const Patient& patient) { return {patient.spine(vertebra_z(24) - 0.5 * vertebra_pitch(24) - 1)}; }
 
 inline Material bone(const Patient& patient, Organ organ) {
-  return {.hu = 430 + patient.bone_hu, .core_hu = patient.bone_hu, .shell_mm = 1.7,
-          .texture_hu = 22, .texture_mm = 6, .organ = organ};
+  return {.hu = 430 + patient.bone_hu,
+          .core_hu = patient.bone_hu,
+          .shell_mm = 1.7,
+          .texture_hu = 22,
+          .texture_mm = 6,
+          .organ = organ};
 }
 
 inline void paint_vertebrae(Canvas& canvas, const Patient& patient, RandomStream random) {
@@ -167,13 +169,13 @@ inline void paint_other_bones(Canvas& canvas, const Patient& patient) {
     paint_tube(canvas, {smooth_line({mirrored(14, 45, 186), mirrored(65, 42, 202), mirrored(120, 5, 214)}, 5), 6, 5.5}, other);
     const Ellipsoid blade{mirrored(92, -66, 146), {4.5, 36, 56}, turn(side * 62, Vec::UnitZ())};
     canvas.paint(clipped(blade, Trunk{patient, Trunk::muscle}, 7), other);
-    canvas.paint(Ellipsoid{mirrored(138, -8, 186), {21, 22, 22}}, other);                                  // head of the arm
-    canvas.paint(Ellipsoid{mirrored(84, -38, -262), {8, 52, 60}, turn(side * -38, Vec::UnitZ())}, other);  // ilium
-    canvas.paint(Ellipsoid{mirrored(96, 2, -352), {24, 26, 34}}, other);                                   // hip
+    canvas.paint(Ellipsoid{mirrored(138, -8, 186), {21, 22, 22}}, other);                                   // head of the arm
+    canvas.paint(Ellipsoid{mirrored(84, -38, -262), {8, 52, 60}, turn(side * -38, Vec::UnitZ())}, other);   // ilium
+    canvas.paint(Ellipsoid{mirrored(96, 2, -352), {24, 26, 34}}, other);                                    // hip
   }
   Material skull = other;
   skull.hu = 900, skull.core_hu = 36, skull.shell_mm = 7, skull.texture_hu = 3;
   canvas.paint(Ellipsoid{{0, 12, vertebra_z(1) + 96}, {64, 82, 82}}, skull);
 }
 
-}  // namespace ctseg::phantom
+}   // namespace ctseg::phantom

@@ -19,9 +19,7 @@ template <class T> std::string text(const Xyz<T>& v) { return text(v.x, " x ", v
 struct Ras {};
 struct Lps {};
 
-template <class Frame> struct Point {
-  double x = 0, y = 0, z = 0;
-};
+template <class Frame> struct Point { double x = 0, y = 0, z = 0; };
 inline Point<Lps> to_lps(Point<Ras> p) { return {-p.x, -p.y, p.z}; }
 inline Point<Ras> to_ras(Point<Lps> p) { return {-p.x, -p.y, p.z}; }
 
@@ -46,11 +44,7 @@ template <class Frame> struct Affine {
   double voxel_mm3() const { return std::abs(matrix.block<3, 3>(0, 0).determinant()); }
   bool operator==(const Affine& other) const { return matrix == other.matrix; }
 };
-inline Affine<Lps> to_lps(const Affine<Ras>& a) {
-  return Affine<Lps>(Eigen::Vector4d(-1, -1, 1, 1).asDiagonal() * a.matrix);
-}
-inline Affine<Ras> to_ras(const Affine<Lps>& a) {
-  return Affine<Ras>(Eigen::Vector4d(-1, -1, 1, 1).asDiagonal() * a.matrix);
-}
+inline Affine<Lps> to_lps(const Affine<Ras>& a) { return Affine<Lps>(Eigen::Vector4d(-1, -1, 1, 1).asDiagonal() * a.matrix); }
+inline Affine<Ras> to_ras(const Affine<Lps>& a) { return Affine<Ras>(Eigen::Vector4d(-1, -1, 1, 1).asDiagonal() * a.matrix); }
 
-}  // namespace ctseg
+}   // namespace ctseg

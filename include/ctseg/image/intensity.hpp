@@ -44,4 +44,4 @@ inline Volume<float> z_score(Volume<float> volume) {
   return volume;
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -108,4 +108,4 @@ template <class T> Volume<T> reorient_like(const Volume<T>& volume, const Grid& 
   return Volume<T>(reference, std::move(out.voxels()));
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

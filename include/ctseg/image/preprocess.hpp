@@ -26,4 +26,4 @@ inline Volume<float> preprocess(const Volume<float>& ct, const PreprocessOptions
   return apply_window(std::move(turned), options.window_hu);
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

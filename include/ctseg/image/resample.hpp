@@ -158,7 +158,7 @@ template <class T> void fill_slice(const Job<T>& job, Index z) {
   }
 }
 
-}  // namespace resampling
+}   // namespace resampling
 
 /// The volume's values at the voxel centres of another grid.
 /// Numerics  coordinates and sums in double, rounded once; integers round halves to even. Same bits for any number of threads.
@@ -205,4 +205,4 @@ Volume<T> resample_like(const Volume<T>& volume, const Volume<U>& reference, con
   return resample(volume, reference.grid(), options);
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -9,7 +9,8 @@
 
 namespace ctseg {
 
-/// The placement fields of the NIfTI header a volume came from, so that what ctseg writes on the same grid carries the same bits.
+/// The placement fields of the NIfTI header a volume came from, so that what ctseg writes on the same grid carries the same
+/// bits.
 struct NiftiPlacement {
   int qform_code = 0, sform_code = 0, xyzt_units = 2;
   std::array<double, 8> pixdim{};
@@ -34,7 +35,8 @@ inline bool same_grid(const Grid& a, const Grid& b, double tolerance_voxels = 1e
     const double x = corner & 1 ? double(a.shape.x - 1) : 0, y = corner & 2 ? double(a.shape.y - 1) : 0,
                  z = corner & 4 ? double(a.shape.z - 1) : 0;
     const Xyz<double> i = a.affine.index_of(b.affine(x, y, z));
-    if (!(std::abs(i.x - x) <= tolerance_voxels && std::abs(i.y - y) <= tolerance_voxels && std::abs(i.z - z) <= tolerance_voxels))
+    if (!(std::abs(i.x - x) <= tolerance_voxels && std::abs(i.y - y) <= tolerance_voxels &&
+          std::abs(i.z - z) <= tolerance_voxels))
       return false;
   }
   return true;
@@ -50,7 +52,8 @@ template <class T> class Volume {
   Volume(Grid grid, std::vector<T> voxels) : grid_(std::move(grid)), voxels_(std::move(voxels)) {
     checked(tensor_shape(), "volume");
     if (static_cast<Index>(voxels_.size()) != grid_.voxels())
-      throw Error(Code::shape_mismatch, "volume", text(voxels_.size(), " voxels for a grid of ", grid_.shape, " = ", grid_.voxels(), "."));
+      throw Error(Code::shape_mismatch, "volume",
+                  text(voxels_.size(), " voxels for a grid of ", grid_.shape, " = ", grid_.voxels(), "."));
   }
 
   const Grid& grid() const { return grid_; }
@@ -67,9 +70,11 @@ template <class T> class Volume {
   const T& operator()(Index z, Index y, Index x) const { return voxels_[at(z, y, x)]; }
 
  private:
-  std::size_t at(Index z, Index y, Index x) const { return static_cast<std::size_t>((z * grid_.shape.y + y) * grid_.shape.x + x); }
+  std::size_t at(Index z, Index y, Index x) const {
+    return static_cast<std::size_t>((z * grid_.shape.y + y) * grid_.shape.x + x);
+  }
   Grid grid_;
   std::vector<T> voxels_;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

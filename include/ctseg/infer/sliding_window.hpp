@@ -14,9 +14,9 @@ enum class Blend { gaussian, constant };
 
 template <int Dim> struct SlidingWindowOptions {
   Axes<Dim> window = 96;
-  float overlap = 0.5f;         // fraction of the window that neighbours share
+  float overlap = 0.5f;   // fraction of the window that neighbours share
   Blend blend = Blend::gaussian;
-  float outside = 0;            // image value around a volume that is smaller than the window
+  float outside = 0;   // image value around a volume that is smaller than the window
 };
 
 /// First voxels of the windows along one axis: every step, the last one moved back to end with the volume.
@@ -51,10 +51,12 @@ template <int Dim> struct WindowGrid {
 
   WindowGrid(const std::array<Index, Dim>& space, const SlidingWindowOptions<Dim>& o) {
     if (!(o.overlap >= 0 && o.overlap < 1))
-      throw Error(Code::bad_argument, "sliding_window", text("overlap = ", double{o.overlap}, "; must be at least 0 and below 1."));
+      throw Error(Code::bad_argument, "sliding_window",
+                  text("overlap = ", double{o.overlap}, "; must be at least 0 and below 1."));
     for (std::size_t d = 0; d < Dim; ++d) {
       const std::size_t a = d + 3 - Dim;
-      if (o.window.value[d] < 1) throw Error(Code::bad_argument, "sliding_window", text("window ", o.window, "; must be 1 or more."));
+      if (o.window.value[d] < 1)
+        throw Error(Code::bad_argument, "sliding_window", text("window ", o.window, "; must be 1 or more."));
       image[a] = space[d];
       window[a] = o.window.value[d];
       starts[a] = window_starts(image[a], window[a], double{o.overlap});
@@ -76,7 +78,7 @@ template <int Dim> struct WindowGrid {
   }
 };
 
-}  // namespace detail
+}   // namespace detail
 
 /// Weighted mean of predict's output over all windows that cover a voxel.
 /// Shapes    image [1, Cin, D, H, W]; predict(In<S> [1, Cin, window]) -> In<S> [1, C, window]; result [1, C, D, H, W] in float
@@ -86,7 +88,8 @@ template <AnySpec S, class Predict>
 Tensor<float, S::kDim> sliding_window(Context<Cpu>& ctx, Predict&& predict, In<S> image,
                                       const std::type_identity_t<SlidingWindowOptions<S::kDim>>& o) {
   using T = typename S::T;
-  if (image.shape.n != 1) throw Error(Code::shape_mismatch, "sliding_window", text("image is ", image.shape, "; one image at a time."));
+  if (image.shape.n != 1)
+    throw Error(Code::shape_mismatch, "sliding_window", text("image is ", image.shape, "; one image at a time."));
   const detail::WindowGrid<S::kDim> grid(image.shape.space, o);
   Tensor<T, S::kDim> window(Shape<S::kDim>{1, image.shape.c, o.window.value});
   Tensor<float, S::kDim> sum;
@@ -150,4 +153,4 @@ Volume<std::uint8_t> sliding_window_labels(Context<typename Net::Spec::Device>& 
   return labels;
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -262,4 +262,4 @@ inline void write_file(const std::filesystem::path& path, std::span<const std::b
   file.commit();
 }
 
-}  // namespace ctseg::io
+}   // namespace ctseg::io

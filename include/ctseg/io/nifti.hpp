@@ -129,7 +129,7 @@ inline void check_size(const InputFile& file, const NiftiHeader& h, Index bytes_
                      " bytes; the limit is ReadOptions::max_bytes = ", max_bytes, "."));
 }
 
-}  // namespace nifti
+}   // namespace nifti
 
 /// Reads a volume as T: any integer or floating datatype, scl_slope and scl_inter applied, in either byte order.
 /// Numerics  scaled in double, rounded once; an integer T takes only values that it holds exactly.
@@ -257,7 +257,7 @@ template <class Raw> Raw encode(const Grid& grid, const NiftiPlacement& p, int d
   return raw;
 }
 
-}  // namespace nifti
+}   // namespace nifti
 
 /// Writes .nii or .nii.gz, whole or not at all. A grid that came from a NIfTI file keeps its bits: forms, codes, units.
 /// Numerics  NIfTI-1, or NIfTI-2 where NIfTI-1 cannot hold the extents or the placement. Equal volumes give equal files.
@@ -282,4 +282,4 @@ void write_nifti(const std::filesystem::path& path, const Volume<T>& volume, con
   file.commit();
 }
 
-}  // namespace ctseg::io
+}   // namespace ctseg::io

@@ -264,7 +264,7 @@ inline void skip_extensions(InputFile& file, const NiftiHeader& h, const Complai
   file.skip(h.vox_offset - at, "the space before the voxels");
 }
 
-}  // namespace nifti
+}   // namespace nifti
 
 /// Reads and checks a header; the file then stands right behind it.
 /// Errors    bad_input naming file, field and value.
@@ -286,4 +286,4 @@ inline NiftiHeader read_nifti_header(InputFile& file, LogSink log = {}) {
   return true_size == 348 ? decode_as(nifti_1_header{}) : decode_as(nifti_2_header{});
 }
 
-}  // namespace ctseg::io
+}   // namespace ctseg::io

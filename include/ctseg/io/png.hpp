@@ -44,7 +44,7 @@ inline png_image describe(int width, int height, png_uint_32 format) {
   return image;
 }
 
-}  // namespace png
+}   // namespace png
 
 /// Writes a PNG, whole or not at all.
 /// Errors    bad_argument if the pixels do not fill width x height; io if it could not be written.
@@ -55,4 +55,4 @@ inline void write_png(const std::filesystem::path& path, const GrayImage& pictur
   png::write(path, picture.gray, png::describe(picture.width, picture.height, PNG_FORMAT_GRAY));
 }
 
-}  // namespace ctseg::io
+}   // namespace ctseg::io

@@ -218,7 +218,7 @@ inline void check(const Volume<float>& ct, const Volume<std::uint8_t>& mask, con
                        ct.shape(), "). Hint: resample_like(mask, ct)."));
 }
 
-}  // namespace previewing
+}   // namespace previewing
 
 /// A montage of 3 x 5 axial slices over the mask's extent, with one coronal and one sagittal beside them.
 /// Units     all panels in true millimetre proportions; one scale for the axial ones, one for the other two
@@ -263,4 +263,4 @@ inline RgbImage preview(const Volume<float>& ct, const Volume<std::uint8_t>& mas
   return std::move(canvas.image);
 }
 
-}  // namespace ctseg::io
+}   // namespace ctseg::io

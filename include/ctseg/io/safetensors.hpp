@@ -317,7 +317,7 @@ inline std::string header_of(const std::vector<const TensorRecord*>& order,
   return json;
 }
 
-}  // namespace safetensors
+}   // namespace safetensors
 
 /// Reads the content of a safetensors file; `name` is what errors call it. Tensors come in the order of their data.
 /// Errors    bad_input for a duplicate, hole, overlap, overflow, mismatch, unknown dtype or trailing byte, naming the tensor.
@@ -376,4 +376,4 @@ inline void write_safetensors(const std::filesystem::path& path, const TensorFil
   out.commit();
 }
 
-}  // namespace ctseg::io
+}   // namespace ctseg::io

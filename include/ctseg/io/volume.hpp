@@ -13,4 +13,4 @@ template <class T> Volume<T> read_volume(const std::filesystem::path& path, cons
               "the name tells no format that can be read; supported: NIfTI (.nii, .nii.gz, .hdr with .img).");
 }
 
-}  // namespace ctseg::io
+}   // namespace ctseg::io

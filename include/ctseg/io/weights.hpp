@@ -15,7 +15,8 @@ void save_weights(const std::filesystem::path& path, const Model& model, std::ma
     TensorRecord record{.name = name, .dtype = dtype_of<Acc>(), .shape = p.shape()};
     record.bytes.resize(static_cast<std::size_t>(p.size()) * sizeof(Acc));
     for_file_order(p, [&](Index memory, Index at) {
-      std::memcpy(record.bytes.data() + static_cast<std::size_t>(at) * sizeof(Acc), &p.values()[static_cast<std::size_t>(memory)], sizeof(Acc));
+      std::memcpy(record.bytes.data() + static_cast<std::size_t>(at) * sizeof(Acc),
+                  &p.values()[static_cast<std::size_t>(memory)], sizeof(Acc));
     });
     file.tensors.push_back(std::move(record));
   });
@@ -31,11 +32,16 @@ inline double number_at(const TensorRecord& r, Index i) {
     return value;
   };
   switch (r.dtype) {
-    case Dtype::f64: return read(double{});
-    case Dtype::f32: return static_cast<double>(read(float{}));
-    case Dtype::f16: return static_cast<double>(static_cast<float>(read(half{})));
-    case Dtype::bf16: return static_cast<double>(static_cast<float>(read(bf16{})));
-    default: throw Error(Code::bad_input, "weights", text("tensor ", r.name, " is ", r.dtype, "; weights are f64, f32, f16 or bf16."));
+    case Dtype::f64:
+      return read(double{});
+    case Dtype::f32:
+      return static_cast<double>(read(float{}));
+    case Dtype::f16:
+      return static_cast<double>(static_cast<float>(read(half{})));
+    case Dtype::bf16:
+      return static_cast<double>(static_cast<float>(read(bf16{})));
+    default:
+      throw Error(Code::bad_input, "weights", text("tensor ", r.name, " is ", r.dtype, "; weights are f64, f32, f16 or bf16."));
   }
 }
 inline std::string text_of(const std::vector<Index>& shape) {
@@ -44,7 +50,7 @@ inline std::string text_of(const std::vector<Index>& shape) {
   return out + "]";
 }
 
-}  // namespace weights
+}   // namespace weights
 
 /// Fills every parameter from the file; the model is not touched unless all of it fits.
 /// Errors    bad_input if a name is missing or unknown, a shape differs, or a value is not finite; each names the tensor.
@@ -56,17 +62,23 @@ template <class Model> void load_weights(const std::filesystem::path& path, Mode
   std::size_t used = 0;
   visit(model, [&](const std::string& name, const auto& p) {   // first look at everything
     const auto it = found.find(name);
-    if (it == found.end()) throw Error(Code::bad_input, where, text("has no tensor ", name, ". Hint: it was saved from another network or other options."));
+    if (it == found.end())
+      throw Error(Code::bad_input, where,
+                  text("has no tensor ", name, ". Hint: it was saved from another network or other options."));
     const TensorRecord& t = *it->second;
     if (t.shape != p.shape())
-      throw Error(Code::bad_input, where, text("tensor ", name, " is ", weights::text_of(t.shape), ", the network's is ", weights::text_of(p.shape()), "."));
+      throw Error(
+          Code::bad_input, where,
+          text("tensor ", name, " is ", weights::text_of(t.shape), ", the network's is ", weights::text_of(p.shape()), "."));
     for (Index i = 0; i < p.size(); ++i)
-      if (!is_finite(weights::number_at(t, i))) throw Error(Code::bad_input, where, text("tensor ", name, " has a value that is not finite at ", i, "."));
+      if (!is_finite(weights::number_at(t, i)))
+        throw Error(Code::bad_input, where, text("tensor ", name, " has a value that is not finite at ", i, "."));
     ++used;
   });
   if (used != found.size()) {
     visit(model, [&](const std::string& name, const auto&) { found.erase(name); });
-    throw Error(Code::bad_input, where, text("has ", found.size(), " tensors that the network has not; the first is ", found.begin()->first, "."));
+    throw Error(Code::bad_input, where,
+                text("has ", found.size(), " tensors that the network has not; the first is ", found.begin()->first, "."));
   }
   visit(model, [&](const std::string& name, auto& p) {
     using Acc = typename std::remove_cvref_t<decltype(p)>::Acc;
@@ -77,4 +89,4 @@ template <class Model> void load_weights(const std::filesystem::path& path, Mode
   });
 }
 
-}  // namespace ctseg::io
+}   // namespace ctseg::io

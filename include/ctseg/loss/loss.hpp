@@ -25,12 +25,11 @@ template <AnySpec S> class Loss {
 
  public:
   template <class F>
-    requires(!std::same_as<F, Loss>)
-  Loss(F f) : self_(std::make_shared<const Holder<F>>(std::move(f))) {}
+  requires(!std::same_as<F, Loss>) Loss(F f) : self_(std::make_shared<const Holder<F>>(std::move(f))) {}
   Var<S> operator()(Var<S> logits, Var<S> labels) const { return (*self_)(logits, labels); }
 
  private:
   std::shared_ptr<const Base> self_;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

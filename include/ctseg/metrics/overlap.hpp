@@ -59,7 +59,9 @@ inline std::vector<Overlap> overlap_table(std::span<const std::uint8_t> predicti
   const Index voxels = static_cast<Index>(truth.size());
   std::vector<Overlap> table(static_cast<std::size_t>(labels));
   for (std::size_t l = 0; l < table.size(); ++l)
-    table[l] = {.tp = both[l], .fp = predicted[l] - both[l], .fn = present[l] - both[l],
+    table[l] = {.tp = both[l],
+                .fp = predicted[l] - both[l],
+                .fn = present[l] - both[l],
                 .tn = voxels - predicted[l] - present[l] + both[l]};
   return table;
 }
@@ -142,4 +144,4 @@ inline ThresholdDice best_threshold_dice(const Volume<float>& ct, const Volume<s
   return best;
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

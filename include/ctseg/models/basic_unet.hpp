@@ -16,8 +16,9 @@ struct BasicUNetOptions {
 };
 
 /// Two blocks per level, max pooling down, transposed convolution up, concat [skip, up]; raw logits.
-/// Shapes    x [N, in_channels, D, H, W] -> [N, out_channels, D, H, W], any size of 16 or more per axis: where pooling lost a
-///           voxel, the decoder replicates its last one.
+/// Shapes    x [N, in_channels, D, H, W] -> [N, out_channels, D, H, W], any size of 16 or more per axis (in training one axis
+/// of
+///           32 or more): where pooling lost a voxel, the decoder replicates its last one.
 /// Source    Falk et al., Nature Methods 2019; layout, names and defaults of MONAI BasicUNet.
 template <AnySpec S> class BasicUNet {
  public:
@@ -50,8 +51,7 @@ template <AnySpec S> class BasicUNet {
   }
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
-    for (std::size_t i = 0; i < 5; ++i)
-      TwoConv::each(self.encoder_[i], text(prefix, level_name(i), i ? ".convs." : "."), f);
+    for (std::size_t i = 0; i < 5; ++i) TwoConv::each(self.encoder_[i], text(prefix, level_name(i), i ? ".convs." : "."), f);
     for (std::size_t i = 0; i < 4; ++i) {
       const std::string name = text(prefix, "upcat_", 4 - i);
       Conv<S>::each(self.up_[i], name + ".upsample.deconv.", f);
@@ -71,8 +71,11 @@ template <AnySpec S> class BasicUNet {
       Block<S>::each(self.second, prefix + "conv_1.", f);
     }
     static BlockOptions<S::kDim> options(const BasicUNetOptions& o, Index in, Index out) {
-      return {.conv = {.in_channels = in, .out_channels = out, .bias = o.bias}, .norm = o.norm, .activation = o.activation,
-              .dropout = o.dropout, .fused = o.fused};
+      return {.conv = {.in_channels = in, .out_channels = out, .bias = o.bias},
+              .norm = o.norm,
+              .activation = o.activation,
+              .dropout = o.dropout,
+              .fused = o.fused};
     }
   };
 
@@ -90,4 +93,4 @@ template <AnySpec S> class BasicUNet {
   Conv<S> final_conv_;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -17,7 +17,9 @@ template <AnySpec S> Var<S> relu(Var<S> x) { return activate(x, relu()); }
 template <AnySpec S> Var<S> leaky_relu(Var<S> x, float slope = 0.01f) { return activate(x, leaky_relu(slope)); }
 template <AnySpec S> Var<S> elu(Var<S> x, float alpha = 1) { return activate(x, elu(alpha)); }
 template <AnySpec S> Var<S> sigmoid(Var<S> x) { return activate(x, sigmoid()); }
-template <AnySpec S> Var<S> prelu(Var<S> x, const Parameter<S>& slope) { return x.tape->append(ActivationOp<S>{prelu()}, {x}, {slope}); }
+template <AnySpec S> Var<S> prelu(Var<S> x, const Parameter<S>& slope) {
+  return x.tape->append(ActivationOp<S>{prelu()}, {x}, {slope});
+}
 template <AnySpec S> Var<S> softmax(Var<S> x) { return x.tape->append(SoftmaxOp<S>{}, {x}); }
 
 template <AnySpec S> Var<S> max_pool(Var<S> x, MaxPoolOp<S> options = {}) { return x.tape->append(options, {x}); }
@@ -27,10 +29,12 @@ template <AnySpec S> Var<S> replicate_pad(Var<S> x, PadOp<S> pads) { return x.ta
 
 template <AnySpec S> Var<S> concat(Var<S> a, Var<S> b) { return a.tape->append(ConcatOp<S>{}, {a, b}); }
 /// a + scale * b.
-template <AnySpec S> Var<S> add(Var<S> a, Var<S> b, typename S::Acc scale = 1) { return a.tape->append(AddOp<S>{scale}, {a, b}); }
+template <AnySpec S> Var<S> add(Var<S> a, Var<S> b, typename S::Acc scale = 1) {
+  return a.tape->append(AddOp<S>{scale}, {a, b});
+}
 
 template <AnySpec S> Var<S> dice_ce(Var<S> logits, Var<S> labels, const DiceCeOptions& options = {}) {
   return logits.tape->append(DiceCeOp<S>{options}, {logits, labels});
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

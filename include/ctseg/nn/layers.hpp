@@ -39,8 +39,13 @@ template <AnySpec S> class Conv {
         throw Error(Code::bad_argument, "conv", text("kernel ", o.kernel, ", stride ", o.stride, "; both must be 1 or more."));
     Axes<S::kDim> padding = o.kernel;
     for (Index& p : padding.value) p = p % 2 ? p / 2 : 0;
-    return {.in_channels = o.in_channels, .out_channels = o.out_channels, .kernel = o.kernel, .stride = o.stride,
-            .padding = o.padding.value_or(padding), .output_padding = o.output_padding, .transposed = o.transposed};
+    return {.in_channels = o.in_channels,
+            .out_channels = o.out_channels,
+            .kernel = o.kernel,
+            .stride = o.stride,
+            .padding = o.padding.value_or(padding),
+            .output_padding = o.output_padding,
+            .transposed = o.transposed};
   }
   ConvOp<S> op_;
 };
@@ -106,7 +111,8 @@ template <AnySpec S> class Block {
   explicit Block(const BlockOptions<S::kDim>& o)
       : conv(o.conv),
         norm({.channels = o.conv.out_channels, .kind = o.norm, .affine = o.affine, .activation = o.activation}),
-        dropout_(o.dropout), fused_(o.fused) {}
+        dropout_(o.dropout),
+        fused_(o.fused) {}
 
   Var<S> operator()(Var<S> x) const {
     const auto all = norm.weights();
@@ -136,4 +142,4 @@ template <AnySpec S> class Block {
   bool fused_;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

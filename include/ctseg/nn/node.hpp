@@ -128,29 +128,41 @@ template <AnySpec S> void run_forward(const StepContext<S>& step, const Nodes<S>
   const Node<S>& node = nodes[at(i)];
   std::array<AnyView<S::kDim>, kMaxInputs> x;
   for (std::size_t k = 0; k < node.inputs.size(); ++k) x[k] = frame.value[at(node.inputs[k])];
-  node.op->forward({step.ctx, step.mode, node.info.choice, {x.data(), node.inputs.size()}, node.weights, frame.value[at(i)],
-                    frame.saved[at(i)], step.scratch, frame.prepared[at(i)], step.key(node)});
+  node.op->forward({step.ctx,
+                    step.mode,
+                    node.info.choice,
+                    {x.data(), node.inputs.size()},
+                    node.weights,
+                    frame.value[at(i)],
+                    frame.saved[at(i)],
+                    step.scratch,
+                    frame.prepared[at(i)],
+                    step.key(node)});
 }
 
 template <AnySpec S> void add_any(Context<typename S::Device>& ctx, const AnyView<S::kDim>& from, const AnyView<S::kDim>& to) {
   using T = typename S::T;
   using Acc = typename S::Acc;
-  if (to.dtype == dtype_of<T>()) Kernel<Elementwise, S>::add(ctx, from.template as<const T>(), to.template as<T>());
-  else Kernel<Elementwise, S>::add(ctx, from.template as<const Acc>(), to.template as<Acc>());
+  if (to.dtype == dtype_of<T>())
+    Kernel<Elementwise, S>::add(ctx, from.template as<const T>(), to.template as<T>());
+  else
+    Kernel<Elementwise, S>::add(ctx, from.template as<const Acc>(), to.template as<Acc>());
 }
 
 /// Sets the gradient that backward starts from: a loss is Acc, any other value S::T.
 template <AnySpec S> void fill_seed(Context<typename S::Device>& ctx, typename S::Acc seed, const AnyView<S::kDim>& to) {
   using T = typename S::T;
   using Acc = typename S::Acc;
-  if (to.dtype == dtype_of<T>()) Kernel<Elementwise, S>::fill(ctx, T(seed), to.template as<T>());
-  else Kernel<Elementwise, S>::fill(ctx, seed, to.template as<Acc>());
+  if (to.dtype == dtype_of<T>())
+    Kernel<Elementwise, S>::fill(ctx, T(seed), to.template as<T>());
+  else
+    Kernel<Elementwise, S>::fill(ctx, seed, to.template as<Acc>());
 }
 
 /// Gives the op room for every wanted gradient, then sums what several consumers send to one value, in list order.
-template <AnySpec S, class Gradients>
-void run_backward(const StepContext<S>& step, const Nodes<S>& nodes, int i, const Frame<S>& frame, const std::vector<int>& writer,
-                  Gradients& gradients) {
+template <AnySpec S, class Gradients> void run_backward(const StepContext<S>& step, const Nodes<S>& nodes, int i,
+                                                        const Frame<S>& frame, const std::vector<int>& writer,
+                                                        Gradients& gradients) {
   const Node<S>& node = nodes[at(i)];
   const std::size_t inputs = node.inputs.size();
   std::array<AnyView<S::kDim>, kMaxInputs> x, dx;
@@ -164,16 +176,29 @@ void run_backward(const StepContext<S>& step, const Nodes<S>& nodes, int i, cons
     dx[k].shape = input.info.shape;
     dx[k].dtype = input.info.dtype;
     if (writer[at(v)] < 0) continue;
-    if (assigns(nodes, node, k, writer)) dx[k] = frame.gradient[at(v)];
-    else dx[k] = AnyView<S::kDim>(take<std::byte>(scratch, input.value_bytes()), input.value(), input.info.shape.c);
+    if (assigns(nodes, node, k, writer))
+      dx[k] = frame.gradient[at(v)];
+    else
+      dx[k] = AnyView<S::kDim>(take<std::byte>(scratch, input.value_bytes()), input.value(), input.info.shape.c);
   }
   for (std::size_t k = 0; k < node.weights.size(); ++k) dw[k] = gradients.of(node.weights[k]);
   AnyView<S::kDim> y = frame.value[at(i)];
   if (!node.info.reads_output) y.data = nullptr;
-  node.op->backward({step.ctx, step.mode, node.info.choice, {x.data(), inputs}, node.weights, y, frame.gradient[at(node.origin)],
-                     {dx.data(), inputs}, {dw.data(), node.weights.size()}, frame.saved[at(i)], scratch, step.key(node)});
+  node.op->backward({step.ctx,
+                     step.mode,
+                     node.info.choice,
+                     {x.data(), inputs},
+                     node.weights,
+                     y,
+                     frame.gradient[at(node.origin)],
+                     {dx.data(), inputs},
+                     {dw.data(), node.weights.size()},
+                     frame.saved[at(i)],
+                     scratch,
+                     step.key(node)});
   for (std::size_t k = 0; k < inputs; ++k)
-    if (dx[k] && !assigns(nodes, node, k, writer)) add_any<S>(step.ctx, dx[k], frame.gradient[at(nodes[at(node.inputs[k])].origin)]);
+    if (dx[k] && !assigns(nodes, node, k, writer))
+      add_any<S>(step.ctx, dx[k], frame.gradient[at(nodes[at(node.inputs[k])].origin)]);
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -8,20 +8,22 @@
 
 namespace ctseg {
 
-/// trained: the optimizer descends. averaged: a running statistic; backward adds (running - batch) where a gradient would be, and
-/// the optimizer follows it at `average_rate`. So a model stays const while it runs, and recomputing cannot count a batch twice.
+/// trained: the optimizer descends. averaged: a running statistic; backward adds (running - batch) where a gradient would be,
+/// and the optimizer follows it at `average_rate`. So a model stays const while it runs, and recomputing cannot count a batch
+/// twice.
 enum class Role { trained, averaged };
 
 /// How the values of a parameter lie in memory, against PyTorch's order in files.
-/// plain  as they are      conv  [k..., Cin, Cout] for [Cout, Cin, k...]      conv_transposed  [k..., Cin, Cout] for [Cin, Cout, k...]
+/// plain  as they are      conv  [k..., Cin, Cout] for [Cout, Cin, k...]      conv_transposed  [k..., Cin, Cout] for [Cin,
+/// Cout, k...]
 enum class WeightLayout { plain, conv, conv_transposed };
 
 struct ParameterOptions {
-  std::vector<Index> shape{};          // as PyTorch prints it
+  std::vector<Index> shape{};   // as PyTorch prints it
   WeightLayout layout = WeightLayout::plain;
   double fill = 0;
   Role role = Role::trained;
-  double average_rate = 0.1;           // of averaged parameters: PyTorch's momentum
+  double average_rate = 0.1;   // of averaged parameters: PyTorch's momentum
 };
 
 /// Values of fixed number at a fixed address (moving the model keeps it), with a count of their changes.
@@ -33,12 +35,16 @@ template <AnySpec S> class Parameter {
   explicit Parameter(ParameterOptions options) : options_(std::move(options)), block_(std::make_unique<Block>()) {
     Index size = 1;
     for (Index e : options_.shape) {
-      if (e <= 0) throw Error(Code::bad_argument, "parameter", text("an extent of ", e, "; channels and kernels must be 1 or more."));
+      if (e <= 0 || size > kMostValues / e)
+        throw Error(Code::bad_argument, "parameter",
+                    text("an extent of ", e, " after ", size,
+                         " values; channels and kernels must be 1 or more, and values at most ", kMostValues, "."));
       size *= e;
     }
     block_->values.assign(static_cast<std::size_t>(size), static_cast<Acc>(options_.fill));
   }
-  Parameter(const Parameter& other) : options_(other.options_), block_(other.block_ ? std::make_unique<Block>(*other.block_) : nullptr) {}
+  Parameter(const Parameter& other)
+      : options_(other.options_), block_(other.block_ ? std::make_unique<Block>(*other.block_) : nullptr) {}
   Parameter(Parameter&&) noexcept = default;
   Parameter& operator=(Parameter other) noexcept {
     options_ = std::move(other.options_);
@@ -73,6 +79,7 @@ template <AnySpec S> class Parameter {
   }
 
  private:
+  static constexpr Index kMostValues = Index{1} << 40;
   struct Block {
     std::uint64_t version = 0;
     std::vector<Acc> values{};
@@ -145,4 +152,4 @@ template <AnySpec S> class Gradients {
   std::vector<Acc> flat_;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -1,5 +1,5 @@
-// The recorded list as a schedule with one arena. A Plan is immutable: it says what runs when and where everything lives, and reads
-// only what Inferred says; no op is known here. A Run (run.hpp) puts it to work.
+// The recorded list as a schedule with one arena. A Plan is immutable: it says what runs when and where everything lives, and
+// reads only what Inferred says; no op is known here. A Run (run.hpp) puts it to work.
 #pragma once
 #include <optional>
 
@@ -15,7 +15,8 @@ template <AnySpec S> struct PlanOptions {
   std::vector<std::string> checkpoint{};
 };
 
-/// What a run will need, in bytes, known before anything is allocated. The optimizer's state is two numbers per parameter (Adam).
+/// What a run will need, in bytes, known before anything is allocated. The optimizer's state is two numbers per parameter
+/// (Adam).
 struct MemoryEstimate {
   Index arena = 0, prepared = 0, parameters = 0, gradients = 0, optimizer = 0;
   Index total() const { return arena + prepared + parameters + gradients + optimizer; }
@@ -30,7 +31,8 @@ template <AnySpec S> class Plan {
       : nodes_(tape.nodes()), recorded_(static_cast<int>(nodes_.size())), mode_(tape.mode()), device_(tape.device()) {
     if (options.loss && tape.mode() == Mode::infer)
       throw Error(Code::bad_argument, "plan", "a loss needs ops recorded for training. Hint: Tape{Mode::train}.");
-    if (options.outputs.empty() && !options.loss) throw Error(Code::bad_argument, "plan", "neither outputs nor a loss: nothing to do.");
+    if (options.outputs.empty() && !options.loss)
+      throw Error(Code::bad_argument, "plan", "neither outputs nor a loss: nothing to do.");
     for (const std::string& stage : options.checkpoint)
       if (std::ranges::find(nodes_, stage, &Node<S>::scope) == nodes_.end())
         throw Error(Code::bad_argument, "plan", text("no op was recorded in a scope called ", stage, "."));
@@ -56,7 +58,8 @@ template <AnySpec S> class Plan {
     int node;
   };
 
-  /// Memory with a life: from the step that first writes it to the step that last touches it. `into`: it is part of another slot.
+  /// Memory with a life: from the step that first writes it to the step that last touches it. `into`: it is part of another
+  /// slot.
   struct Slot {
     Index bytes = 0, offset = 0, channel = 0, pitch = 0;
     int first = -1, last = -1, into = -1;
@@ -86,11 +89,13 @@ template <AnySpec S> class Plan {
     for (int i = 0; i < recorded_; ++i) twin[at(i)] = i;
     for (int i = loss_; i >= 0; --i) {
       if (writer_[at(i)] < 0) continue;
-      if (twin[at(i)] == i && std::ranges::count(options.checkpoint, nodes_[at(i)].scope)) record_again(nodes_[at(i)].scope, wanted, twin);
+      if (twin[at(i)] == i && std::ranges::count(options.checkpoint, nodes_[at(i)].scope))
+        record_again(nodes_[at(i)].scope, wanted, twin);
       steps_.push_back({Step::backward, twin[at(i)]});
     }
   }
-  void record_again(const std::string stage, const std::vector<bool>& wanted, std::vector<int>& twin) {   // stage by value: nodes_ grows
+  void record_again(const std::string stage, const std::vector<bool>& wanted,
+                    std::vector<int>& twin) {   // stage by value: nodes_ grows
     for (int j = 0; j < recorded_; ++j) {
       if (nodes_[at(j)].scope != stage || !wanted[at(j)] || nodes_[at(j)].inputs.empty()) continue;   // an input is filled once
       Node<S> again = nodes_[at(j)];
@@ -245,10 +250,12 @@ template <AnySpec S> std::string Plan<S>::summary() const {
   }
   const MemoryEstimate m = memory();
   const auto mb = [](Index bytes) { return static_cast<double>(bytes) / 1e6; };
-  std::snprintf(line, sizeof line, "%s: %.1f MB = arena %.1f (%.1f alive at once) + prepared %.1f + parameters %.1f + gradients %.1f + optimizer %.1f\n",
-                loss_ < 0 ? "inference" : "training", mb(m.total()), mb(arena_), mb(live_), mb(m.prepared), mb(m.parameters), mb(m.gradients),
-                mb(m.optimizer));
+  std::snprintf(
+      line, sizeof line,
+      "%s: %.1f MB = arena %.1f (%.1f alive at once) + prepared %.1f + parameters %.1f + gradients %.1f + optimizer %.1f\n",
+      loss_ < 0 ? "inference" : "training", mb(m.total()), mb(arena_), mb(live_), mb(m.prepared), mb(m.parameters),
+      mb(m.gradients), mb(m.optimizer));
   return out + line;
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -4,16 +4,20 @@
 
 namespace ctseg {
 
-/// Calls net.forward on values of one fixed shape. The net must outlive it; a const net serves any number of predictors, one per
-/// context.
+/// Calls net.forward on values of one fixed shape. The net must outlive it; a const net serves any number of predictors, one
+/// per context.
 template <class Net> class Predictor {
  public:
   using S = typename Net::Spec;
   using Device = typename S::Device;
 
   Predictor(Context<Device>& ctx, const Net& net, const Shape<S::kDim>& shape)
-      : ctx_(&ctx), tape_(std::make_unique<Tape<S>>(Mode::infer, ctx.traits())), x_(tape_->input(shape)), y_(net.forward(x_)),
-        plan_(std::make_unique<Plan<S>>(*tape_, PlanOptions<S>{.outputs = {y_}})), run_(*plan_, ctx) {}
+      : ctx_(&ctx),
+        tape_(std::make_unique<Tape<S>>(Mode::infer, ctx.traits())),
+        x_(tape_->input(shape)),
+        y_(net.forward(x_)),
+        plan_(std::make_unique<Plan<S>>(*tape_, PlanOptions<S>{.outputs = {y_}})),
+        run_(*plan_, ctx) {}
 
   const Shape<S::kDim>& input_shape() const { return x_.shape(); }
   const Shape<S::kDim>& output_shape() const { return y_.shape(); }
@@ -40,4 +44,4 @@ template <class Net> class Predictor {
   Run<S> run_;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

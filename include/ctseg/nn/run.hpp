@@ -4,8 +4,8 @@
 
 namespace ctseg {
 
-/// Weights in the form that the plan's kernels want (packed, transformed, rounded): made once per plan and weight change. Const after
-/// refresh, so that threads share it; the plan and the model must outlive it.
+/// Weights in the form that the plan's kernels want (packed, transformed, rounded): made once per plan and weight change. Const
+/// after refresh, so that threads share it; the plan and the model must outlive it.
 template <AnySpec S> class Prepared {
  public:
   Prepared(const Plan<S>& plan, Context<typename S::Device>& ctx) : plan_(&plan) {
@@ -26,7 +26,8 @@ template <AnySpec S> class Prepared {
       if (node.info.prepared == 0) continue;
       std::uint64_t version = 0;
       for (const auto& w : node.weights) version += w.version ? *w.version : 0;
-      if (std::exchange(versions_[at(i)], version) != version) run_prepare(ctx, plan_->nodes_, node, {memory_.data() + offset_[at(i)]});
+      if (std::exchange(versions_[at(i)], version) != version)
+        run_prepare(ctx, plan_->nodes_, node, {memory_.data() + offset_[at(i)]});
     }
   }
   Bytes of(int node) const { return {const_cast<std::byte*>(memory_.data()) + offset_[at(node)]}; }
@@ -96,8 +97,10 @@ template <AnySpec S> class Run {
     ctx_->check_cancelled("run");
     const auto [kind, node] = plan_->steps_[at(s)];
     const StepContext<S> context{*ctx_, plan_->mode_, {arena_.data() + plan_->slots_[at(plan_->scratch(s))].offset}, key_};
-    if (kind == Plan<S>::Step::forward) run_forward(context, plan_->nodes_, node, frame_);
-    else run_backward(context, plan_->nodes_, node, frame_, plan_->writer_, *gradients);
+    if (kind == Plan<S>::Step::forward)
+      run_forward(context, plan_->nodes_, node, frame_);
+    else
+      run_backward(context, plan_->nodes_, node, frame_, plan_->writer_, *gradients);
   }
 
   const Plan<S>* plan_;
@@ -108,4 +111,4 @@ template <AnySpec S> class Run {
   RandomKey key_;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -1,8 +1,8 @@
 // The recorded list. With a context every op runs as it is recorded: for learning, debugging and loops of one's own.
 // Without one only shapes are known, and the list becomes a Plan.
 #pragma once
-#include "parameter.hpp"
 #include "node.hpp"
+#include "parameter.hpp"
 
 namespace ctseg {
 
@@ -59,7 +59,8 @@ template <AnySpec S> class Tape {
   Var<S> append(AnyOp<S> op, std::span<const Var<S>> inputs, std::vector<Weights<S>> weights) {
     Node<S> node{std::move(op), {}, std::move(weights), {}, scope_, static_cast<int>(nodes_.size())};
     if (std::max(inputs.size(), node.weights.size()) > kMaxInputs)
-      throw Error(Code::bad_argument, node.op->name(), text(inputs.size(), " inputs and ", node.weights.size(), " weights; at most ", kMaxInputs, " each."));
+      throw Error(Code::bad_argument, node.op->name(),
+                  text(inputs.size(), " inputs and ", node.weights.size(), " weights; at most ", kMaxInputs, " each."));
     for (const Var<S>& x : inputs) {
       if (x.tape != this) throw Error(Code::bad_argument, node.op->name(), "an input belongs to another tape.");
       node.inputs.push_back(x.id);
@@ -87,7 +88,8 @@ template <AnySpec S> class Tape {
     fill_seed<S>(*ctx_, seed, frame_.gradient[at(loss.id)]);
     for (int i = loss.id; i >= 0; --i)
       if (writer[at(i)] >= 0)
-        run_backward<S>({*ctx_, mode_, scratch(backward_scratch(nodes_, nodes_[at(i)], writer)), run_}, nodes_, i, frame_, writer, gradients);
+        run_backward<S>({*ctx_, mode_, scratch(backward_scratch(nodes_, nodes_[at(i)], writer)), run_}, nodes_, i, frame_,
+                        writer, gradients);
   }
   /// The gradient of any value on a way from a parameter to the loss, after backward.
   In<S> gradient(Var<S> x) const { return frame_.gradient.at(at(x.id)).template as<const typename S::T>(); }
@@ -106,7 +108,8 @@ template <AnySpec S> class Tape {
   const DeviceTraits<Device>& device() const { return device_; }
   const Nodes<S>& nodes() const { return nodes_; }
   const AnyView<S::kDim>& value(Var<S> x) const {
-    if (!ctx_) throw Error(Code::bad_argument, "tape", "this tape knows shapes only. Hint: Tape(mode, ctx), or a Plan and a Run.");
+    if (!ctx_)
+      throw Error(Code::bad_argument, "tape", "this tape knows shapes only. Hint: Tape(mode, ctx), or a Plan and a Run.");
     return frame_.value.at(at(x.id));
   }
   /// Memory that the tape holds.
@@ -146,4 +149,4 @@ template <AnySpec S> class Tape {
   Memory<Device> scratch_;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

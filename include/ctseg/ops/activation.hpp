@@ -8,8 +8,9 @@
 namespace ctseg {
 
 enum class ActivationKind { identity, relu, leaky_relu, elu, sigmoid, prelu };
-inline constexpr ActivationKind kActivationKinds[] = {ActivationKind::identity, ActivationKind::relu,    ActivationKind::leaky_relu,
-                                                      ActivationKind::elu,      ActivationKind::sigmoid, ActivationKind::prelu};
+inline constexpr ActivationKind kActivationKinds[] = {ActivationKind::identity,   ActivationKind::relu,
+                                                      ActivationKind::leaky_relu, ActivationKind::elu,
+                                                      ActivationKind::sigmoid,    ActivationKind::prelu};
 
 inline std::string text(ActivationKind kind) {
   constexpr const char* names[] = {"identity", "relu", "leaky_relu", "elu", "sigmoid", "prelu"};
@@ -62,12 +63,18 @@ template <class Acc> struct PRelu {   // one slope for all channels (step 0) or 
 template <AnySpec S, class F> void with_activation(const Activation& a, const Weights<S>& slopes, F f) {
   using Acc = typename S::Acc;
   switch (a.kind) {
-    case ActivationKind::identity: return f(Identity<Acc>{});
-    case ActivationKind::relu: return f(Relu<Acc>{});
-    case ActivationKind::leaky_relu: return f(LeakyRelu<Acc>{Acc(a.parameter)});
-    case ActivationKind::elu: return f(Elu<Acc>{Acc(a.parameter)});
-    case ActivationKind::sigmoid: return f(Sigmoid<Acc>{});
-    case ActivationKind::prelu: return f(PRelu<Acc>{slopes.data(), slopes.size() > 1 ? 1 : 0});
+    case ActivationKind::identity:
+      return f(Identity<Acc>{});
+    case ActivationKind::relu:
+      return f(Relu<Acc>{});
+    case ActivationKind::leaky_relu:
+      return f(LeakyRelu<Acc>{Acc(a.parameter)});
+    case ActivationKind::elu:
+      return f(Elu<Acc>{Acc(a.parameter)});
+    case ActivationKind::sigmoid:
+      return f(Sigmoid<Acc>{});
+    case ActivationKind::prelu:
+      return f(PRelu<Acc>{slopes.data(), slopes.size() > 1 ? 1 : 0});
   }
 }
 
@@ -76,7 +83,8 @@ template <AnySpec S> void check_slopes(const Activation& a, AllWeights<S> slopes
   if (a.kind != ActivationKind::prelu) return;
   const Index count = slopes.empty() ? 0 : slopes[0].size();
   if (count != 1 && count != channels)
-    throw Error(Code::shape_mismatch, "prelu", text(count, " slopes for ", channels, " channels; must be 1 or ", channels, "."));
+    throw Error(Code::shape_mismatch, "prelu",
+                text(count, " slopes for ", channels, " channels; must be 1 or ", channels, "."));
 }
 
 struct Pointwise;   // Kernel<Pointwise, S>: forward(ctx, activation, x, slopes, y), backward(..., dslopes, scratch)
@@ -92,7 +100,9 @@ template <AnySpec S> struct ActivationOp {
   }
   Inferred<S> infer(const Facts<S>& f) const {
     check_slopes<S>(activation, f.w, f.x().c);
-    return {.shape = f.x(), .backward_scratch = Kernel<Pointwise, S>::scratch(activation, f.x()), .reads_inputs = true,
+    return {.shape = f.x(),
+            .backward_scratch = Kernel<Pointwise, S>::scratch(activation, f.x()),
+            .reads_inputs = true,
             .sharing = Sharing::in_place};
   }
   void forward(const Forward<S>& f) const { Kernel<Pointwise, S>::forward(f.ctx, activation, f.x(), slopes(f.w), f.y()); }
@@ -104,4 +114,4 @@ template <AnySpec S> struct ActivationOp {
   static Weights<S> slopes(AllWeights<S> w) { return w.empty() ? Weights<S>{} : w[0]; }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

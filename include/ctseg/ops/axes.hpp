@@ -15,7 +15,8 @@ template <int Dim> struct Axes {
   Axes(Index all) { value.fill(all); }
   Axes(std::initializer_list<Index> each) {
     if (each.size() != Dim)
-      throw Error(Code::bad_argument, "axes", text(each.size(), " numbers for ", Dim, " axes. Hint: give one for all, or one each."));
+      throw Error(Code::bad_argument, "axes",
+                  text(each.size(), " numbers for ", Dim, " axes. Hint: give one for all, or one each."));
     std::copy(each.begin(), each.end(), value.begin());
   }
   Axes(const std::array<Index, Dim>& each) : value(each) {}
@@ -42,9 +43,8 @@ template <int Dim> Axes<Dim> same_padding(const Axes<Dim>& kernel) {
 }
 
 /// The three-axis window of a 2-D or 3-D op.
-template <int Dim>
-ConvWindow make_window(const std::array<Index, Dim>& input, const std::array<Index, Dim>& output, const Axes<Dim>& kernel,
-                       const Axes<Dim>& stride, const Axes<Dim>& padding) {
+template <int Dim> ConvWindow make_window(const std::array<Index, Dim>& input, const std::array<Index, Dim>& output,
+                                          const Axes<Dim>& kernel, const Axes<Dim>& stride, const Axes<Dim>& padding) {
   ConvWindow w{{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}};
   for (std::size_t d = 0; d < Dim; ++d) {
     const std::size_t to = d + 3 - Dim;
@@ -57,4 +57,4 @@ ConvWindow make_window(const std::array<Index, Dim>& input, const std::array<Ind
   return w;
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -19,9 +19,13 @@ template <AnySpec S> struct ConvNormActOp {
     const ValueInfo<S::kDim> raw_info{z.shape, z.dtype};
     const Inferred<S> y = norm.infer({{&raw_info, 1}, f.w.subspan(2), f.mode, f.device});
     const Index raw = bytes_of<typename S::T>(z.shape.elements()), kept = f.mode == Mode::train ? raw : 0;
-    return {.shape = y.shape, .saved = kept + y.saved, .forward_scratch = std::max(z.forward_scratch, y.forward_scratch),
-            .backward_scratch = raw + std::max(z.backward_scratch, y.backward_scratch), .prepared = z.prepared,
-            .reads_inputs = true, .choice = z.choice};
+    return {.shape = y.shape,
+            .saved = kept + y.saved,
+            .forward_scratch = std::max(z.forward_scratch, y.forward_scratch),
+            .backward_scratch = raw + std::max(z.backward_scratch, y.backward_scratch),
+            .prepared = z.prepared,
+            .reads_inputs = true,
+            .choice = z.choice};
   }
   void prepare(const Prepare<S>& p) const { conv.prepare({p.ctx, p.choice, p.inputs, p.w.first(2), p.prepared}); }
 
@@ -35,9 +39,21 @@ template <AnySpec S> struct ConvNormActOp {
   void backward(const Backward<S>& b) const {
     Bytes saved = b.saved, scratch = b.scratch;
     const AnyView<S::kDim> z = packed<S>(saved, b.dy().shape), dz = packed<S>(scratch, b.dy().shape);
-    norm.backward({b.ctx, b.mode, 0, {&z, 1}, b.w.subspan(2), b.output, b.output_gradient, {&dz, 1}, b.dw.subspan(2), saved, scratch, b.key});
-    conv.backward({b.ctx, b.mode, b.choice, b.inputs, b.w.first(2), b.output, dz, b.input_gradients, b.dw.first(2), {}, scratch, b.key});
+    norm.backward({b.ctx,
+                   b.mode,
+                   0,
+                   {&z, 1},
+                   b.w.subspan(2),
+                   b.output,
+                   b.output_gradient,
+                   {&dz, 1},
+                   b.dw.subspan(2),
+                   saved,
+                   scratch,
+                   b.key});
+    conv.backward(
+        {b.ctx, b.mode, b.choice, b.inputs, b.w.first(2), b.output, dz, b.input_gradients, b.dw.first(2), {}, scratch, b.key});
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -13,7 +13,8 @@ template <AnySpec S> struct ConcatOp {
     for (std::size_t k = 0; k < f.inputs.size(); ++k) {
       if (f.x(k).with_channels(1) != f.x(0).with_channels(1))
         throw Error(Code::shape_mismatch, "concat",
-                    text("cannot join ", f.x(0), " and ", f.x(k), ". Hint: the network's input must be divisible by its total stride."));
+                    text("cannot join ", f.x(0), " and ", f.x(k),
+                         ". Hint: the network's input must be divisible by its total stride."));
       channels += f.x(k).c;
     }
     return {.shape = f.x(0).with_channels(channels), .sharing = Sharing::stacked};
@@ -36,4 +37,4 @@ template <AnySpec S> struct ConcatOp {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -12,7 +12,7 @@ struct Convolution;   // Kernel<Convolution, S>: choose, prepare, forward, backw
 /// All that the numerics of one convolution depend on.
 struct ConvProblem {
   ConvWindow window;
-  Side y_side;             // output for a convolution, input for a transposed one
+  Side y_side;   // output for a convolution, input for a transposed one
   Index images, in_channels, out_channels;
 };
 
@@ -40,8 +40,12 @@ template <AnySpec S> struct ConvOp {
   Inferred<S> infer(const Facts<S>& f) const {
     const Shape<S::kDim> y = infer_shape(f.x());
     const ConvChoice c = Kernel<Convolution, S>::choose(problem(f.x(), y), f.mode, f.device);
-    return {.shape = y, .forward_scratch = c.forward_scratch, .backward_scratch = c.backward_scratch, .prepared = c.prepared,
-            .reads_inputs = true, .choice = c.choice};
+    return {.shape = y,
+            .forward_scratch = c.forward_scratch,
+            .backward_scratch = c.backward_scratch,
+            .prepared = c.prepared,
+            .reads_inputs = true,
+            .choice = c.choice};
   }
   void prepare(const Prepare<S>& p) const {
     const auto& x = p.inputs[0].shape;
@@ -66,7 +70,9 @@ template <AnySpec S> struct ConvOp {
     Shape<S::kDim> y = x.with_channels(out_channels);
     for (int d = 0; d < S::kDim; ++d) {
       const Index n = x.space[static_cast<std::size_t>(d)], k = kernel[d], s = stride[d], p = padding[d];
-      const Index extent = transposed ? (n - 1) * s - 2 * p + k + output_padding[d] : n + 2 * p < k ? 0 : (n + 2 * p - k) / s + 1;
+      const Index extent = transposed      ? (n - 1) * s - 2 * p + k + output_padding[d]
+                           : n + 2 * p < k ? 0
+                                           : (n + 2 * p - k) / s + 1;
       if (extent < 1)
         throw Error(Code::shape_mismatch, where(),
                     text("input ", x, " with padding ", p, " is too small for a kernel of ", k, " along spatial axis ", d,
@@ -77,4 +83,4 @@ template <AnySpec S> struct ConvOp {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -4,7 +4,7 @@
 
 namespace ctseg {
 
-struct DiceCrossEntropy;   // Kernel<DiceCrossEntropy, S>
+struct DiceCrossEntropy;                     // Kernel<DiceCrossEntropy, S>
 inline constexpr Index kMostClasses = 512;   // the probabilities of one voxel are kept on the stack
 
 /// MONAI's names and defaults. A weight of 0 switches a term off.
@@ -15,12 +15,11 @@ struct DiceCeOptions {
   bool batch = false;               // Dice sums over the images first
 };
 
-/// dice_weight * (1 - mean over (n, c) of (2 sum p q + s) / (sum p + sum q + s)) + ce_weight * mean over voxels of -log p[label],
-/// with p the softmax of the logits and q the one-hot labels.
-/// Shapes    logits [N, C >= 2, D, H, W], labels u8 or u16 [N, 1, D, H, W] with values 0 .. C-1 -> [1, 1, 1, 1, 1] of Acc
-/// Numerics  sums in double, in blocks cut by shape.      Gradient  dlogits assigned; reads logits and labels again.
-/// Errors    shape_mismatch for other labels; bad_input for a label that is not a class.
-/// Source    Milletari et al., V-Net, arXiv:1606.04797; MONAI DiceCELoss.
+/// dice_weight * (1 - mean over (n, c) of (2 sum p q + s) / (sum p + sum q + s)) + ce_weight * mean over voxels of -log
+/// p[label], with p the softmax of the logits and q the one-hot labels. Shapes    logits [N, C >= 2, D, H, W], labels u8 or u16
+/// [N, 1, D, H, W] with values 0 .. C-1 -> [1, 1, 1, 1, 1] of Acc Numerics  sums in double, in blocks cut by shape. Gradient
+/// dlogits assigned; reads logits and labels again. Errors    shape_mismatch for other labels; bad_input for a label that is
+/// not a class. Source    Milletari et al., V-Net, arXiv:1606.04797; MONAI DiceCELoss.
 template <AnySpec S> struct DiceCeOp {
   DiceCeOptions options;
 
@@ -28,14 +27,18 @@ template <AnySpec S> struct DiceCeOp {
   Inferred<S> infer(const Facts<S>& f) const {
     const auto &x = f.x(), &labels = f.labels(1);
     if (labels != x.with_channels(1))
-      throw Error(Code::shape_mismatch, "dice_ce", text("labels are ", labels, ", logits ", x, " ask for ", x.with_channels(1), "."));
+      throw Error(Code::shape_mismatch, "dice_ce",
+                  text("labels are ", labels, ", logits ", x, " ask for ", x.with_channels(1), "."));
     if (x.c < 2)
       throw Error(Code::shape_mismatch, "dice_ce",
-                  text("logits ", x, " have ", x.c, " channel, softmax needs 2 or more. Hint: out_channels = 2 for one structure and background."));
+                  text("logits ", x, " have ", x.c,
+                       " channel, softmax needs 2 or more. Hint: out_channels = 2 for one structure and background."));
     if (x.c > kMostClasses)
-      throw Error(Code::unsupported, "dice_ce", text("logits ", x, " have ", x.c, " channels; at most ", kMostClasses, " classes."));
+      throw Error(Code::unsupported, "dice_ce",
+                  text("logits ", x, " have ", x.c, " channels; at most ", kMostClasses, " classes."));
     const auto bytes = Kernel<DiceCrossEntropy, S>::memory(x);
-    Inferred<S> out{.dtype = dtype_of<typename S::Acc>(), .saved = bytes.saved, .forward_scratch = bytes.scratch, .reads_inputs = true};
+    Inferred<S> out{
+        .dtype = dtype_of<typename S::Acc>(), .saved = bytes.saved, .forward_scratch = bytes.scratch, .reads_inputs = true};
     out.shape.space.fill(1);
     return out;
   }
@@ -45,4 +48,4 @@ template <AnySpec S> struct DiceCeOp {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

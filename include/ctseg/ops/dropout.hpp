@@ -7,14 +7,16 @@ namespace ctseg {
 struct Dropping;   // Kernel<Dropping, S>: apply(ctx, op, key, from, to)
 
 /// Training: zero with probability p, else x / (1 - p); otherwise y = x. channelwise drops whole (image, channel) maps.
-/// Gradient  dx assigned, through the same mask.      Source  Srivastava et al., JMLR 2014; channels: Tompson et al., arXiv:1411.4280.
+/// Gradient  dx assigned, through the same mask.      Source  Srivastava et al., JMLR 2014; channels: Tompson et al.,
+/// arXiv:1411.4280.
 template <AnySpec S> struct DropoutOp {
   float p = 0.5f;
   bool channelwise = false;
 
   std::string_view name() const { return channelwise ? "ChannelDropout" : "Dropout"; }
   Inferred<S> infer(const Facts<S>& f) const {
-    if (!(p >= 0 && p < 1)) throw Error(Code::bad_argument, "dropout", text("p = ", double{p}, "; must be at least 0 and below 1."));
+    if (!(p >= 0 && p < 1))
+      throw Error(Code::bad_argument, "dropout", text("p = ", double{p}, "; must be at least 0 and below 1."));
     return {.shape = f.x(), .sharing = Sharing::in_place};
   }
   void forward(const Forward<S>& f) const { Kernel<Dropping, S>::apply(f.ctx, effective(f.mode), f.key, f.x(), f.y()); }
@@ -26,4 +28,4 @@ template <AnySpec S> struct DropoutOp {
   DropoutOp effective(Mode mode) const { return {mode == Mode::train ? p : 0.f, channelwise}; }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

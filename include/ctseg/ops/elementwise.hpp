@@ -14,7 +14,8 @@ template <AnySpec S> struct AddOp {
   std::string_view name() const { return "Add"; }
   Inferred<S> infer(const Facts<S>& f) const {
     if (f.inputs[0] != f.inputs[1])
-      throw Error(Code::shape_mismatch, "add", text("cannot add ", f.inputs[1], " to ", f.inputs[0], "; both must be the same."));
+      throw Error(Code::shape_mismatch, "add",
+                  text("cannot add ", f.inputs[1], " to ", f.inputs[0], "; both must be the same."));
     return {.shape = f.inputs[0].shape, .dtype = f.inputs[0].dtype, .sharing = Sharing::in_place};
   }
   void forward(const Forward<S>& f) const {
@@ -37,9 +38,11 @@ template <AnySpec S> struct AddOp {
  private:
   /// Activations or losses: the two types a gradient can have.
   template <class F> static void visit_type(Dtype dtype, F f) {
-    if (dtype == dtype_of<typename S::T>()) f(static_cast<typename S::T*>(nullptr));
-    else f(static_cast<typename S::Acc*>(nullptr));
+    if (dtype == dtype_of<typename S::T>())
+      f(static_cast<typename S::T*>(nullptr));
+    else
+      f(static_cast<typename S::Acc*>(nullptr));
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -8,8 +8,8 @@ struct Normalization;   // Kernel<Normalization, S>
 
 enum class NormKind { instance, batch };
 
-/// y = act((x - mean) / sqrt(variance + eps) * gamma + beta), statistics per image and channel (instance) or per channel (batch).
-/// Weights   gamma, beta [C] where affine; batch: then running mean, running variance [C]; prelu: last its slopes
+/// y = act((x - mean) / sqrt(variance + eps) * gamma + beta), statistics per image and channel (instance) or per channel
+/// (batch). Weights   gamma, beta [C] where affine; batch: then running mean, running variance [C]; prelu: last its slopes
 /// Numerics  biased variance; batch in training moves the running variance by the unbiased one; outside training batch uses the
 ///           running statistics. Sums are formed in blocks around a shift and merged in double.
 /// Gradient  dx assigned; dgamma, dbeta, dslope added; running statistics get (running - batch), which the optimizer follows.
@@ -31,20 +31,29 @@ template <AnySpec S> struct NormOp {
 
   Inferred<S> infer(const Facts<S>& f) const {
     const auto& x = f.x();
+    const std::size_t wanted = slopes_at() + (activation.kind == ActivationKind::prelu ? 1 : 0);
+    if (f.w.size() != wanted)
+      throw Error(Code::bad_argument, "norm", text(f.w.size(), " weights given, these options need ", wanted, "."));
     for (std::size_t k = 0; k < slopes_at(); ++k)
       if (f.w[k].size() != x.c)
         throw Error(Code::shape_mismatch, "norm",
-                    text("input has ", x.c, " channels, layer expects ", f.w[k].size(), " (input ", x, "). Hint: set NormOptions::channels."));
+                    text("input has ", x.c, " channels, layer expects ", f.w[k].size(), " (input ", x,
+                         "). Hint: set NormOptions::channels."));
     check_slopes<S>(activation, f.w.subspan(slopes_at()), x.c);
     if (f.mode == Mode::train && x.elements() == groups(x) * x.c)
-      throw Error(Code::shape_mismatch, "norm",
-                  text("input ", x, " has one value per channel, training needs two or more. Hint: larger patches, or fewer levels."));
+      throw Error(
+          Code::shape_mismatch, "norm",
+          text("input ", x, " has one value per channel, training needs two or more. Hint: larger patches, or fewer levels."));
     const auto bytes = Kernel<Normalization, S>::memory(*this, x);
-    return {.shape = x, .saved = bytes.saved, .forward_scratch = bytes.forward_scratch, .backward_scratch = bytes.backward_scratch,
-            .reads_inputs = true, .sharing = Sharing::in_place};
+    return {.shape = x,
+            .saved = bytes.saved,
+            .forward_scratch = bytes.forward_scratch,
+            .backward_scratch = bytes.backward_scratch,
+            .reads_inputs = true,
+            .sharing = Sharing::in_place};
   }
   void forward(const Forward<S>& f) const { Kernel<Normalization, S>::forward(*this, f); }
   void backward(const Backward<S>& b) const { Kernel<Normalization, S>::backward(*this, b); }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

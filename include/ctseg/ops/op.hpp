@@ -1,5 +1,5 @@
-// What an op is: a small struct of options with infer, forward and backward. It owns nothing; weights, memory and random numbers
-// come from whoever runs it. To add one, copy ops/dropout.hpp and its kernel: nothing else needs to know.
+// What an op is: a small struct of options with infer, forward and backward. It owns nothing; weights, memory and random
+// numbers come from whoever runs it. To add one, copy ops/dropout.hpp and its kernel: nothing else needs to know.
 #pragma once
 #include <algorithm>
 #include <concepts>
@@ -36,7 +36,8 @@ template <AnySpec S> struct Facts {
   /// Shape of input k, which must be activations.
   const Shape<S::kDim>& x(std::size_t k = 0) const {
     if (inputs[k].dtype != dtype_of<typename S::T>())
-      throw Error(Code::bad_argument, "input", text("input ", k, " is ", inputs[k], ", expected activations of ", dtype_of<typename S::T>(), "."));
+      throw Error(Code::bad_argument, "input",
+                  text("input ", k, " is ", inputs[k], ", expected activations of ", dtype_of<typename S::T>(), "."));
     return inputs[k].shape;
   }
   /// Shape of input k, which must be labels.
@@ -54,15 +55,15 @@ enum class Sharing { none, in_place, stacked };
 
 /// What an op says before anything is allocated. Sizes in bytes.
 template <AnySpec S> struct Inferred {
-  Shape<S::kDim> shape{};                       // of the output
-  Dtype dtype = dtype_of<typename S::T>();      // of the output
-  Index saved = 0;                              // what forward leaves for backward: statistics, positions, raw convolution output
+  Shape<S::kDim> shape{};                    // of the output
+  Dtype dtype = dtype_of<typename S::T>();   // of the output
+  Index saved = 0;                           // what forward leaves for backward: statistics, positions, raw convolution output
   Index forward_scratch = 0, backward_scratch = 0;   // what only one call needs
-  Index prepared = 0;                           // weights in the kernel's own form, made by prepare() when they change
-  bool reads_inputs = false;                    // backward looks at x; where it does not say so, x and y arrive without data
-  bool reads_output = false;                    // backward looks at y
+  Index prepared = 0;                                // weights in the kernel's own form, made by prepare() when they change
+  bool reads_inputs = false;   // backward looks at x; where it does not say so, x and y arrive without data
+  bool reads_output = false;   // backward looks at y
   Sharing sharing = Sharing::none;
-  int choice = 0;                               // of a kernel, made from the facts; forward and backward get it back
+  int choice = 0;   // of a kernel, made from the facts; forward and backward get it back
 };
 
 template <AnySpec S> struct Forward {
@@ -127,4 +128,4 @@ template <class Algorithm, AnySpec S> struct Kernel {
   static void backward(auto&&...) {}
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

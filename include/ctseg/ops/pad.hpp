@@ -16,7 +16,8 @@ template <AnySpec S> struct PadOp {
     Shape<S::kDim> y = f.x();
     for (std::size_t d = 0; d < S::kDim; ++d) {
       if (low[d] < 0 || high[d] < 0)
-        throw Error(Code::bad_argument, "pad", text("pads ", low[d], " and ", high[d], " along spatial axis ", d, "; must be 0 or more."));
+        throw Error(Code::bad_argument, "pad",
+                    text("pads ", low[d], " and ", high[d], " along spatial axis ", d, "; must be 0 or more."));
       y.space[d] += low[d] + high[d];
     }
     return {.shape = y};
@@ -27,4 +28,4 @@ template <AnySpec S> struct PadOp {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -23,8 +23,9 @@ template <AnySpec S> struct MaxPoolOp {
     for (int d = 0; d < S::kDim; ++d) {
       Index& e = y.space[static_cast<std::size_t>(d)];
       if (e < kernel[d])
-        throw Error(Code::shape_mismatch, "max_pool",
-                    text("input ", f.x(), " has an axis shorter than the window ", kernel, ". Hint: larger patches, or fewer levels."));
+        throw Error(
+            Code::shape_mismatch, "max_pool",
+            text("input ", f.x(), " has an axis shorter than the window ", kernel, ". Hint: larger patches, or fewer levels."));
       e = (e - kernel[d]) / stride[d] + 1;
     }
     return {.shape = y, .saved = f.mode == Mode::train ? bytes_of<std::uint8_t>(y.elements()) : 0};
@@ -47,4 +48,4 @@ template <AnySpec S> struct MaxPoolOp {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -16,4 +16,4 @@ template <AnySpec S> struct SoftmaxOp {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

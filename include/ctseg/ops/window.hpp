@@ -19,4 +19,4 @@ struct ConvWindow {
 /// One of the two sides of a window. A strided convolution reads its input side and writes its output side.
 enum class Side { input, output };
 
-}  // namespace ctseg
+}   // namespace ctseg

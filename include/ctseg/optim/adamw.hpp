@@ -28,7 +28,8 @@ template <AnySpec S> class AdamW {
   /// One update from the gradients of the same parameters. Does not touch the gradients.
   void step(Context<Cpu>& ctx, Gradients<S>& gradients) {
     ++steps_;
-    const double correction1 = 1 - std::pow(double{options_.beta1}, double(steps_)), correction2 = 1 - std::pow(double{options_.beta2}, double(steps_));
+    const double correction1 = 1 - std::pow(double{options_.beta1}, double(steps_)),
+                 correction2 = 1 - std::pow(double{options_.beta2}, double(steps_));
     for (std::size_t k = 0; k < parameters_.size(); ++k) {
       Parameter<S>& p = *parameters_[k];
       const auto g = gradients.of(p);
@@ -65,4 +66,4 @@ template <AnySpec S> class AdamW {
   Index steps_ = 0;
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -14,7 +14,7 @@ enum class Schedule { constant, cosine, poly };   // poly: (1 - t)^0.9, as nnU-N
 
 struct FitProgress {
   Index step = 0, steps = 0;
-  double loss = 0;                 // running mean over the last steps
+  double loss = 0;   // running mean over the last steps
   double steps_per_second = 0, eta_seconds = 0;
 };
 /// "step 120/400  loss 0.412  3.1 steps/s  ETA 1:31".
@@ -30,9 +30,9 @@ template <AnySpec S> struct FitOptions {
   Index steps = 1000, batch = 2;
   Loss<S> loss = dice_ce();
   Schedule schedule = Schedule::constant;
-  Index warm_up = 0;                             // steps of rising learning rate
-  std::vector<std::string> checkpoint{};         // stages to recompute in backward: less memory, more time
-  Index max_memory = 0;                          // bytes; 0: no limit. Checked before anything is allocated
+  Index warm_up = 0;                                               // steps of rising learning rate
+  std::vector<std::string> checkpoint{};                           // stages to recompute in backward: less memory, more time
+  Index max_memory = 0;                                            // bytes; 0: no limit. Checked before anything is allocated
   void (*on_progress)(void* user, const FitProgress&) = nullptr;   // after every step, on the calling thread
   void* user = nullptr;
 };
@@ -78,7 +78,8 @@ FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& opt
   Index bad_in_a_row = 0;
   double mean = 0, weight = 0;
   for (Index step = 0; step < o.steps; ++step) {
-    const auto cases = sampler.fill({ctx.seed(), 0, 0}, (first + step) * o.batch, run.input(x), run.template input_as<std::uint8_t>(labels));
+    const auto cases =
+        sampler.fill({ctx.seed(), 0, 0}, (first + step) * o.batch, run.input(x), run.template input_as<std::uint8_t>(labels));
     run.forward();
     gradients.zero();
     run.backward(gradients);
@@ -89,8 +90,9 @@ FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& opt
       ctx.log(text("fit: step ", step, " skipped, loss or gradients are not finite; cases:", names));
       ++result.skipped;
       if (++bad_in_a_row == 10)
-        throw Error(Code::bad_input, "fit", text("ten steps in a row without finite gradients, the last at step ", step, "; cases:", names,
-                                                 ". Hint: a lower learning rate; check these cases for NaN."));
+        throw Error(Code::bad_input, "fit",
+                    text("ten steps in a row without finite gradients, the last at step ", step, "; cases:", names,
+                         ". Hint: a lower learning rate; check these cases for NaN."));
       continue;
     }
     bad_in_a_row = 0;
@@ -101,10 +103,11 @@ FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& opt
     ++result.steps;
     result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
     const double rate = static_cast<double>(step + 1) / result.seconds;
-    if (o.on_progress) o.on_progress(o.user, {step + 1, o.steps, mean / weight, rate, static_cast<double>(o.steps - step - 1) / rate});
+    if (o.on_progress)
+      o.on_progress(o.user, {step + 1, o.steps, mean / weight, rate, static_cast<double>(o.steps - step - 1) / rate});
   }
   optimizer.set_learning_rate(base_rate);
   return result;
 }
 
-}  // namespace ctseg
+}   // namespace ctseg

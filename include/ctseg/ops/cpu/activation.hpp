@@ -59,4 +59,4 @@ template <class T, int Dim> struct Kernel<Pointwise, Spec<T, Dim, Cpu>> {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

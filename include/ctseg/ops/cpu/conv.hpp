@@ -1,5 +1,5 @@
-// Convolution on the CPU, for every scalar: plain loops over the window. They serve double and the 16-bit types and are the shape
-// that the SIMD engine of float (conv_float.hpp) is held against.
+// Convolution on the CPU, for every scalar: plain loops over the window. They serve double and the 16-bit types and are the
+// shape that the SIMD engine of float (conv_float.hpp) is held against.
 #pragma once
 #include "../conv.hpp"
 #include "rows.hpp"
@@ -9,14 +9,15 @@ namespace ctseg {
 
 namespace cpu {
 /// db[c] += sum of dy over all voxels; partials as partial_bytes<Acc>(rows, channels) says.
-template <AnySpec S> void add_channel_sums(Context<Cpu>& ctx, In<S> dy, std::span<typename S::Acc> db, typename S::Acc* partials) {
+template <AnySpec S>
+void add_channel_sums(Context<Cpu>& ctx, In<S> dy, std::span<typename S::Acc> db, typename S::Acc* partials) {
   using Acc = typename S::Acc;
   sum_rows(ctx, dy.rows(), dy.shape.c, partials, db.data(), [&](Index first, Index last, Acc* sum) {
     for (Index r = first; r < last; ++r)
       for (Index c = 0; c < dy.shape.c; ++c) sum[c] += Acc(dy.row(r)[c]);
   });
 }
-}  // namespace cpu
+}   // namespace cpu
 
 template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cpu>> {
   using S = Spec<T, Dim, Cpu>;
@@ -44,8 +45,8 @@ template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cpu>> {
   static Index extent(const std::array<Index, 3>& e) { return e[0] * e[1] * e[2]; }
 
   /// y[v] = b + sum over partners u of w[tap] x[u]; `flipped` reads w as [tap][to][from], which is the data gradient.
-  static void gather(Context<Cpu>& ctx, const ConvWindow& window, Side side, In<S> x, const Weights<S>& w, bool flipped, const Weights<S>& b,
-                     Out<S> y) {
+  static void gather(Context<Cpu>& ctx, const ConvWindow& window, Side side, In<S> x, const Weights<S>& w, bool flipped,
+                     const Weights<S>& b, Out<S> y) {
     const Index from = x.shape.c, to = y.shape.c, voxels = y.shape.voxels();
     cpu::for_rows(ctx, y.rows(), [&](Index first, Index last) {
       for (Index r = first; r < last; ++r)
@@ -83,4 +84,4 @@ template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cpu>> {
   static constexpr Index kChannels = 64;   // sums kept on the stack
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -9,10 +9,13 @@ template <class T, int Dim> struct Kernel<DiceCrossEntropy, Spec<T, Dim, Cpu>> {
   using S = Spec<T, Dim, Cpu>;
   using Acc = typename S::Acc;
 
-  struct LossMemory { Index saved, scratch; };
+  struct LossMemory {
+    Index saved, scratch;
+  };
   /// saved: intersections, then totals, [N, C] each. scratch: the partial sums of one image; cross entropy is the last column.
   static LossMemory memory(const Shape<Dim>& x) {
-    return {bytes_of<double>(2 * x.n * x.c), cpu::partial_bytes<double>(x.voxels(), 2 * x.c + 1) + bytes_of<double>(2 * x.c + 1)};
+    return {bytes_of<double>(2 * x.n * x.c),
+            cpu::partial_bytes<double>(x.voxels(), 2 * x.c + 1) + bytes_of<double>(2 * x.c + 1)};
   }
 
   static void forward(const DiceCeOptions& o, const Forward<S>& f) {
@@ -52,7 +55,8 @@ template <class T, int Dim> struct Kernel<DiceCrossEntropy, Spec<T, Dim, Cpu>> {
     const double* intersection = take<double>(saved, 2 * x.shape.n * classes);
     const double* total = intersection + x.shape.n * classes;
     const double seed = static_cast<double>(b.output_gradient.template as<const Acc>().data[0]);
-    const double pairs = static_cast<double>((o.batch ? 1 : x.shape.n) * (classes - (o.include_background ? 0 : 1)));   // sums of a batch serve all
+    const double pairs = static_cast<double>((o.batch ? 1 : x.shape.n) *
+                                             (classes - (o.include_background ? 0 : 1)));   // sums of a batch serve all
     const double dice = seed * double{o.dice_weight} / pairs, ce = seed * double{o.ce_weight} / static_cast<double>(x.rows());
     with_labels(b.inputs[1], [&](auto labels) {
       cpu::for_rows(b.ctx, x.rows(), [&](Index first, Index last) {
@@ -68,7 +72,8 @@ template <class T, int Dim> struct Kernel<DiceCrossEntropy, Spec<T, Dim, Cpu>> {
           };
           double mean = 0;
           for (Index c = 0; c < classes; ++c) mean += p[c] * g(c);
-          for (Index c = 0; c < classes; ++c) dx.row(r)[c] = T(static_cast<Acc>(p[c] * (g(c) - mean) + ce * (p[c] - (c == label))));
+          for (Index c = 0; c < classes; ++c)
+            dx.row(r)[c] = T(static_cast<Acc>(p[c] * (g(c) - mean) + ce * (p[c] - (c == label))));
         }
       });
     });
@@ -76,8 +81,10 @@ template <class T, int Dim> struct Kernel<DiceCrossEntropy, Spec<T, Dim, Cpu>> {
 
  private:
   template <class F> static void with_labels(const AnyView<Dim>& labels, F f) {
-    if (labels.dtype == Dtype::u8) f(labels.template as<const std::uint8_t>());
-    else f(labels.template as<const std::uint16_t>());
+    if (labels.dtype == Dtype::u8)
+      f(labels.template as<const std::uint8_t>());
+    else
+      f(labels.template as<const std::uint16_t>());
   }
 
   template <class L> static void add_sums(In<S> x, View<const L, Dim> labels, Index first, Index last, double* sum) {
@@ -87,9 +94,10 @@ template <class T, int Dim> struct Kernel<DiceCrossEntropy, Spec<T, Dim, Cpu>> {
       const double log_sum = cpu::softmax(x.row(r), classes, p);
       const Index label = labels.row(r)[0];
       if (label >= classes)
-        throw Error(Code::bad_input, "dice_ce",
-                    text("label ", label, " at voxel ", r % x.shape.voxels(), " of image ", r / x.shape.voxels(), "; the logits have ", classes,
-                         " classes, 0 .. ", classes - 1, ". Hint: set out_channels = ", label + 1, ", or map the labels."));
+        throw Error(
+            Code::bad_input, "dice_ce",
+            text("label ", label, " at voxel ", r % x.shape.voxels(), " of image ", r / x.shape.voxels(), "; the logits have ",
+                 classes, " classes, 0 .. ", classes - 1, ". Hint: set out_channels = ", label + 1, ", or map the labels."));
       sum[label] += p[label];
       for (Index c = 0; c < classes; ++c) sum[classes + c] += p[c];
       sum[classes + label] += 1;
@@ -108,4 +116,4 @@ template <class T, int Dim> struct Kernel<DiceCrossEntropy, Spec<T, Dim, Cpu>> {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -23,4 +23,4 @@ template <class T, int Dim> struct Kernel<Dropping, Spec<T, Dim, Cpu>> {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -17,7 +17,8 @@ template <class Spec_T, int Dim> struct Kernel<Elementwise, Spec<Spec_T, Dim, Cp
   template <class T> static void copy(Context<Cpu>& ctx, View<const T, Dim> from, View<T, Dim> to, Acc scale = 1) {
     cpu::for_rows(ctx, to.rows(), [&](Index first, Index last) {
       for (Index r = first; r < last; ++r) {
-        if (scale == Acc(1)) std::memcpy(to.row(r), from.row(r), static_cast<std::size_t>(to.shape.c) * sizeof(T));
+        if (scale == Acc(1))
+          std::memcpy(to.row(r), from.row(r), static_cast<std::size_t>(to.shape.c) * sizeof(T));
         else
           for (Index c = 0; c < to.shape.c; ++c) to.row(r)[c] = T(scale * Acc(from.row(r)[c]));
       }
@@ -31,4 +32,4 @@ template <class Spec_T, int Dim> struct Kernel<Elementwise, Spec<Spec_T, Dim, Cp
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

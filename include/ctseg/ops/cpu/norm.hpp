@@ -9,7 +9,9 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
   using S = Spec<T, Dim, Cpu>;
   using Acc = typename S::Acc;
 
-  struct NormMemory { Index saved, forward_scratch, backward_scratch; };
+  struct NormMemory {
+    Index saved, forward_scratch, backward_scratch;
+  };
   static NormMemory memory(const NormOp<S>& op, const Shape<Dim>& x) {
     const Index groups = op.groups(x), rows = x.n * x.voxels() / groups;
     return {bytes_of<Acc>(2 * groups * x.c), cpu::partial_bytes<Acc>(rows, 2 * x.c) + bytes_of<Acc>(2 * x.c),
@@ -114,8 +116,10 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     return w.size() > op.slopes_at() ? w[op.slopes_at()] : Weights<S>{};
   }
 
-  /// One pass: every block sums d and d * d around its first row (so that a large mean does not cancel), and blocks merge in double.
-  static void statistics(Context<Cpu>& ctx, const NormOp<S>& op, In<S> x, Index first_row, Index rows, Acc* mean, Acc* rstd, Bytes scratch) {
+  /// One pass: every block sums d and d * d around its first row (so that a large mean does not cancel), and blocks merge in
+  /// double.
+  static void statistics(Context<Cpu>& ctx, const NormOp<S>& op, In<S> x, Index first_row, Index rows, Acc* mean, Acc* rstd,
+                         Bytes scratch) {
     const cpu::RowBlocks blocks(rows);
     const Index channels = x.shape.c;
     Acc* partials = take<Acc>(scratch, blocks.count * 2 * channels);
@@ -147,8 +151,8 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     }
   }
 
-  static void add_parameter_gradients(const NormOp<S>& op, const Backward<S>& b, std::span<const Acc> mean, const Acc* rstd, const Acc* sums,
-                                      Index rows) {
+  static void add_parameter_gradients(const NormOp<S>& op, const Backward<S>& b, std::span<const Acc> mean, const Acc* rstd,
+                                      const Acc* sums, Index rows) {
     const Index channels = std::ssize(mean);
     const auto add = [&](std::size_t k, auto gradient) {
       if (k < b.dw.size() && !b.dw[k].empty())
@@ -172,4 +176,4 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -26,7 +26,8 @@ template <class T, int Dim> struct Kernel<Padding, Spec<T, Dim, Cpu>> {
     });
   }
 
-  /// Every input voxel gathers its copies, in a fixed order: along each axis a range that only border voxels have longer than one.
+  /// Every input voxel gathers its copies, in a fixed order: along each axis a range that only border voxels have longer than
+  /// one.
   static void backward(Context<Cpu>& ctx, const Low& low, In<S> dy, Out<S> dx) {
     const auto from = axes3(dy.shape.space, 1), to = axes3(dx.shape.space, 1), shift = axes3(low, 0);
     cpu::for_rows(ctx, dx.rows(), [&](Index first, Index last) {
@@ -57,4 +58,4 @@ template <class T, int Dim> struct Kernel<Padding, Spec<T, Dim, Cpu>> {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

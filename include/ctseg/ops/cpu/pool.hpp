@@ -53,4 +53,4 @@ template <class T, int Dim> struct Kernel<Pooling, Spec<T, Dim, Cpu>> {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

@@ -1,4 +1,5 @@
-// How CPU kernels walk over voxels: blocks of rows cut by shape, and sums over rows that have the same bits for any number of threads.
+// How CPU kernels walk over voxels: blocks of rows cut by shape, and sums over rows that have the same bits for any number of
+// threads.
 #pragma once
 #include <cstring>
 
@@ -38,8 +39,8 @@ void sum_rows(Context<Cpu>& ctx, Index rows, Index width, Sum* partials, Total* 
   }
 }
 
-/// f(channels 0..8, then the rest) of a row in pieces of 8: inner loops of a known length, which every compiler turns into vectors.
-/// The piece is read into locals before anything is stored, so source and target may be the same memory.
+/// f(channels 0..8, then the rest) of a row in pieces of 8: inner loops of a known length, which every compiler turns into
+/// vectors. The piece is read into locals before anything is stored, so source and target may be the same memory.
 inline constexpr Index kPiece = 8;
 template <class F> void for_pieces(Index channels, F f) {
   Index c = 0;
@@ -47,4 +48,4 @@ template <class F> void for_pieces(Index channels, F f) {
   if (c < channels) f(c, channels - c);
 }
 
-}  // namespace ctseg::cpu
+}   // namespace ctseg::cpu

@@ -15,7 +15,7 @@ template <class X, class Acc> Acc softmax(const X* x, Index channels, Acc* p) {
   for (Index c = 0; c < channels; ++c) p[c] /= sum;
   return top + std::log(sum);
 }
-}  // namespace cpu
+}   // namespace cpu
 
 template <class T, int Dim> struct Kernel<Softmaxing, Spec<T, Dim, Cpu>> {
   using S = Spec<T, Dim, Cpu>;
@@ -43,4 +43,4 @@ template <class T, int Dim> struct Kernel<Softmaxing, Spec<T, Dim, Cpu>> {
   }
 };
 
-}  // namespace ctseg
+}   // namespace ctseg

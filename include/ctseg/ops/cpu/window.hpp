@@ -9,7 +9,8 @@ template <class F> void for_partners(const ConvWindow& w, Side side, Index voxel
   const auto& there = side == Side::output ? w.input : w.output;
   const std::array<Index, 3> at = {voxel / (here[1] * here[2]), voxel / here[2] % here[1], voxel % here[2]};
   const auto partner = [&](std::size_t d, Index tap, Index& to) {   // along one axis; false where there is none
-    if (side == Side::output) to = at[d] * w.stride[d] + tap - w.padding[d];
+    if (side == Side::output)
+      to = at[d] * w.stride[d] + tap - w.padding[d];
     else {
       to = at[d] + w.padding[d] - tap;
       if (to % w.stride[d] != 0) return false;
@@ -28,4 +29,4 @@ template <class F> void for_partners(const ConvWindow& w, Side side, Index voxel
   }
 }
 
-}  // namespace ctseg::cpu
+}   // namespace ctseg::cpu

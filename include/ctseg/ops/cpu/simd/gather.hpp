@@ -70,8 +70,13 @@ struct GatherJob {
 class GatherRow {
  public:
   GatherRow(const GatherJob& job, const Phase& phase, const float* w, Index first_channel)
-      : job_(job), phase_(phase), w_(w), first_(first_channel), real_(std::min(job.table.block(), job.plan.to - first_channel)),
-        vectors_(ceil_div(real_, job.table.lanes)), width_(vectors_ * job.table.lanes),
+      : job_(job),
+        phase_(phase),
+        w_(w),
+        first_(first_channel),
+        real_(std::min(job.table.block(), job.plan.to - first_channel)),
+        vectors_(ceil_div(real_, job.table.lanes)),
+        width_(vectors_ * job.table.lanes),
         shape_(&job.table.wide(vectors_).best(phase.x.count, vectors_)) {
     for (Index c = 0; c < width_; ++c) bias_[c] = job.buffers.bias && c < real_ ? job.buffers.bias[first_ + c] : 0.0f;
   }
@@ -270,4 +275,4 @@ inline void gather(Executor& executor, const ConvPlan& plan, const GatherBuffers
   });
 }
 
-}  // namespace ctseg::simd
+}   // namespace ctseg::simd

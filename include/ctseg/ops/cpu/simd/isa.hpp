@@ -41,4 +41,4 @@ inline const TileTable& tiles(Isa isa, [[maybe_unused]] Index channels) {
   return scalar::kTable;
 }
 
-}  // namespace ctseg::simd
+}   // namespace ctseg::simd

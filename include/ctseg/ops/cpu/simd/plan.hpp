@@ -58,4 +58,4 @@ inline Phase phase(const ConvPlan& plan, Index i) {
 
 inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 
-}  // namespace ctseg::simd
+}   // namespace ctseg::simd

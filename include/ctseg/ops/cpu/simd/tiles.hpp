@@ -82,4 +82,4 @@ struct TileTable {
   const TileSet& wide(Index vectors) const { return sets[vectors - 1]; }
 };
 
-}  // namespace ctseg::simd
+}   // namespace ctseg::simd

@@ -82,7 +82,7 @@ inline constexpr auto& kOne = kShapes<1, CTSEG_SIMD_ROWS_OF_ONE>;
 inline constexpr auto& kTwo = kShapes<2, CTSEG_SIMD_ROWS_OF_TWO>;
 inline constexpr TileTable kTable = {kLanes, {{kOne, std::size(kOne)}, {kTwo, std::size(kTwo)}}, &add};
 
-}  // namespace ctseg::simd::CTSEG_SIMD_NAME
+}   // namespace ctseg::simd::CTSEG_SIMD_NAME
 
 #undef CTSEG_SIMD_NAME
 #undef CTSEG_SIMD_TARGET

@@ -128,8 +128,8 @@ class GradientTask {
     const TileShape& best = set.best(last_from_ - first_from_, vectors);
     for (Index c = first_from_; c < last_from_;) {
       const TileShape& shape = last_from_ - c >= best.rows ? best : set.within(last_from_ - c);
-      GradientTile t{x.data + c, x.step[0], x.step[1], x.step[2], dy.data, dy.step[0], dy.step[1], dy.step[2],
-                     count[0],   count[1],  count[2],  nullptr,   0};
+      GradientTile t{x.data + c, x.step[0], x.step[1], x.step[2], dy.data, dy.step[0], dy.step[1],
+                     dy.step[2], count[0],  count[1],  count[2],  nullptr, 0};
       add_tile(shape, t, sums + c * plan_.to, real);
       c += shape.rows;
     }
@@ -197,4 +197,4 @@ inline void weight_gradient(Executor& executor, const ConvPlan& plan, const Grad
   });
 }
 
-}  // namespace ctseg::simd
+}   // namespace ctseg::simd
