@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include <ctseg/ctseg.hpp>
@@ -143,6 +142,10 @@ int run(const Arguments& a) {
   std::optional<cs::Volume<float>> scan;
   if (!a.scan.empty()) scan = cs::io::read_volume<float>(a.scan);
 
+  const std::filesystem::path out = a.out;
+  std::filesystem::create_directories(out);
+  cs::io::write_file(out / "run.json", {});   // a folder that cannot be written to must not cost one either
+
   std::fprintf(stderr, "making %d patients ...\n", a.patients);
   std::vector<cs::Case> cases;
   for (int k = 0; k < a.patients; ++k) cases.push_back(training_case(static_cast<std::uint64_t>(k), ctx.executor()));
@@ -150,7 +153,7 @@ int run(const Arguments& a) {
 
   cs::BasicUNet<S> net{{.in_channels = 1, .out_channels = 2, .features = {8, 16, 32, 64, 64, 8}}};
   net.initialize(ctx);
-  cs::AdamW<S> adam{net.parameters(), {.learning_rate = 4e-3f, .weight_decay = 1e-4f}};
+  cs::AdamW<S> adam{net.parameters(), {.learning_rate = 4e-3, .weight_decay = 1e-4}};
   std::fprintf(stderr, "training a BasicUNet of %lld parameters on %d threads (%s) ...\n",
                static_cast<long long>(cs::parameter_count(net)), ctx.executor().threads(), cs::text(ctx.traits().isa).c_str());
   const cs::FitResult fitted = cs::fit(ctx, net, adam, patches,
@@ -161,8 +164,6 @@ int run(const Arguments& a) {
                                         .warm_up = 10,
                                         .on_progress = show_progress});
 
-  std::filesystem::create_directories(a.out);
-  const std::filesystem::path out = a.out;
   const auto write_result = [&](const cs::Volume<float>& ct, const Segmentation& s) {
     cs::io::write_nifti(out / "mask.nii.gz", s.mask);
     cs::io::write_png(out / "preview.png", cs::io::preview(ct, s.mask, {.window_hu = {-160, 240}}));
@@ -220,7 +221,8 @@ int run(const Arguments& a) {
   report["seconds"] = {{"train", fitted.seconds}, {"segment", segment_seconds}, {"total", now() - start}};
   report["peak_memory_mb"] = peak_memory_mb();
   report["outputs"] = {"mask.nii.gz", "preview.png", "weights.safetensors", "run.json"};
-  std::ofstream(out / "run.json") << report.dump(2) << "\n";
+  const std::string json = report.dump(2) + "\n";
+  cs::io::write_file(out / "run.json", std::as_bytes(std::span(json)));
 
   std::printf("\n  trained %.0f s, segmented %.1f s, all %.0f s, %.0f MB at most\n", fitted.seconds, segment_seconds,
               now() - start, peak_memory_mb());

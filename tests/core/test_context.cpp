@@ -71,7 +71,7 @@ TEST_CASE("an instruction set that the processor lacks is refused") {
 TEST_CASE("threads: counted, refused when negative, or the caller's own") {
   CHECK(Context<Cpu>({.threads = 3}).executor().threads() == 3);
   CHECK(Context<Cpu>().executor().threads() >= 1);
-  CHECK_THROWS_WITH_AS(Context<Cpu>({.threads = -2}), "context: threads = -2; must be 0 (all processors) or more.", Error);
+  CHECK_THROWS_WITH_AS(Context<Cpu>({.threads = -2}), "context: threads = -2; must be 0 (all processors) to 1024.", Error);
   Backwards mine;
   Context<Cpu> ctx({.executor = &mine});
   CHECK(&ctx.executor() == &mine);

@@ -11,7 +11,11 @@ inline Activation random_activation(RandomStream& random) {
   const auto kind = kActivationKinds[static_cast<std::size_t>(random.below(std::ssize(kActivationKinds)))];
   return {kind, kind == ActivationKind::elu ? 0.7f : 0.15f};
 }
-inline bool smooth(const Activation& a) { return a.kind == ActivationKind::identity || a.kind == ActivationKind::sigmoid; }
+/// Every kind counts as smooth, and is checked without exception, unless it is named here.
+inline bool smooth(const Activation& a) {
+  return a.kind != ActivationKind::relu && a.kind != ActivationKind::leaky_relu && a.kind != ActivationKind::elu &&
+         a.kind != ActivationKind::prelu;
+}
 
 template <AnySpec S> OpCase<S> norm_case_of(const NormOp<S>& op, const Shape<S::kDim>& x, Mode mode, Index slopes) {
   OpCase<S> c{.name = text(op.name(), " ", x, op.affine ? ", affine" : "", ", ", op.activation.kind,

@@ -24,7 +24,7 @@ TEST_CASE("activations: derivatives, precisions, threads") {
     for (bool shared : {true, false}) check_family<3>(MakeActivation{kind, shared}, {.rounds = 10});
 }
 
-TEST_CASE("activations: values and derivatives at points worked out by hand") {
+TEST_CASE("activations: values at points worked out by hand") {
   using S = Spec<double, 2, Cpu>;
   const double slopes[] = {0.25, -2};
   const Weights<S> w{slopes, 2, nullptr};
@@ -51,10 +51,7 @@ TEST_CASE("activations: values and derivatives at points worked out by hand") {
 TEST_CASE("activations have a name each, and prelu checks its slopes") {
   using S = Spec<float, 2, Cpu>;
   std::vector<std::string> names;
-  for (ActivationKind kind : kActivationKinds) {
-    names.emplace_back(ActivationOp<S>{{kind, 0}}.name());
-    names.push_back(text(kind));
-  }
+  for (ActivationKind kind : kActivationKinds) names.emplace_back(ActivationOp<S>{{kind, 0}}.name());
   std::ranges::sort(names);
   CHECK(std::ranges::adjacent_find(names) == names.end());
   const ValueInfo<2> x{{1, 5, {3, 3}}, Dtype::f32};

@@ -9,10 +9,10 @@ using D = Spec<double, 3, Cpu>;
 using F = Spec<float, 3, Cpu>;
 
 TEST_CASE("three steps, by the paper's algorithm") {
-  const double rate = 0.5f, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, decay = 0.25f;   // as the floats of the options
+  const double rate = 0.5, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, decay = 0.25;
   Parameter<D> p({.shape = {2}});
   p.edit()[0] = 1, p.edit()[1] = -2;
-  AdamW<D> adam({&p}, {.learning_rate = 0.5f, .weight_decay = 0.25f});
+  AdamW<D> adam({&p}, {.learning_rate = 0.5, .weight_decay = 0.25});
   Gradients<D> g({&p});
   Context<Cpu> ctx({.threads = 1});
   const double gradients[3][2] = {{0.1, -3}, {-0.2, 0}, {0.4, 1e-3}};
@@ -34,7 +34,7 @@ TEST_CASE("three steps, by the paper's algorithm") {
   }
   // The first step of Adam is the sign of the gradient times the rate; with w = 1, decay 0.25: 1 - 0.5 * 0.25 - 0.5.
   Parameter<D> one({.shape = {1}, .fill = 1});
-  AdamW<D> fresh({&one}, {.learning_rate = 0.5f, .weight_decay = 0.25f});
+  AdamW<D> fresh({&one}, {.learning_rate = 0.5, .weight_decay = 0.25});
   Gradients<D> slope({&one});
   slope.flat()[0] = 7;
   fresh.step(ctx, slope);

@@ -22,12 +22,12 @@ constexpr Index kPatch = 48;
 /// Trains on one scan and segments it; the Dice on the scan's own grid.
 double fit_one(const Volume<float>& ct, const Volume<std::uint8_t>& liver) {
   Context<Cpu> ctx{{.seed = 5}};
-  const Volume<float> x = preprocess(ct, {.spacing_mm = {.x = 4.5, .y = 4.5, .z = 4.5}, .window_hu = {-160, 240}});
+  const Volume<float> x = preprocess(ct, {.spacing_mm = {.x = 6, .y = 6, .z = 6}, .window_hu = {-160, 240}});
   const PatchSampler<S> patches({{"example_ct", x, resample_like(liver, x)}}, {.patch = kPatch, .positive = 2, .negative = 1});
   BasicUNet<S> net{{.features = {8, 16, 32, 32, 32, 8}}};
   net.initialize(ctx);
-  AdamW<S> adam{net.parameters(), {.learning_rate = 5e-3f}};
-  fit(ctx, net, adam, patches, {.steps = 240, .batch = 1, .schedule = Schedule::cosine, .warm_up = 5});
+  AdamW<S> adam{net.parameters(), {.learning_rate = 5e-3}};
+  fit(ctx, net, adam, patches, {.steps = 360, .batch = 1, .schedule = Schedule::cosine, .warm_up = 5});
   Predictor<BasicUNet<S>> predict(ctx, net, {1, 1, {kPatch, kPatch, kPatch}});
   const auto logits = sliding_window<S>(ctx, predict, {x.data(), x.tensor_shape(), 1}, {.window = kPatch, .overlap = 0.5f});
   Volume<float> margin(x.grid());

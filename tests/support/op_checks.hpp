@@ -170,19 +170,21 @@ void check_precision(const OpCase<S>& c, const OpCase<D>& in_double, Context<Cpu
   const auto number = [](Room<S::kDim>& room, Index i) {
     return room.info().dtype == dtype_of<T>() ? OpRun<S>::number(room.template at<T>(i)) : double(room.template at<Acc>(i));
   };
-  const auto compare = [&](Room<S::kDim>& a, Room<S::kDim>& b, const char* what) {
+  const std::string type = text(dtype_of<T>());
+  const auto compare = [&](Room<S::kDim>& a, Room<S::kDim>& b, const std::string& what) {
     Distance d;
     for (Index i = 0; i < a.elements(); ++i) d.add(number(a, i), b.template at<double>(i));
-    INFO(c.name << ", " << what << ": relative distance " << d.value());
+    INFO(c.name << ", " << type << ", " << what << ": relative distance " << d.value() << ", allowed " << tolerance);
     CHECK(d.within(tolerance));
   };
   compare(run.y, exact.y, "y");
+  if (c.kinks && sizeof(T) == 2) return;   // rounding moves values across a kink, and there the derivative jumps
   for (std::size_t k = 0; k < run.x.size(); ++k)
     if (!run.is_labels(k)) compare(run.dx[k], exact.dx[k], "dx");
   Distance d;   // of all weights together: one alone may be all noise
   for (std::size_t k = 0; k < run.w.size(); ++k)
     for (std::size_t i = 0; i < run.dw[k].size(); ++i) d.add(double(run.dw[k][i]) - 1, exact.dw[k][i] - 1);
-  INFO(c.name << ", dw: relative distance " << d.value());
+  INFO(c.name << ", " << type << ", dw: relative distance " << d.value() << ", allowed " << tolerance);
   CHECK(d.within(tolerance));
 }
 

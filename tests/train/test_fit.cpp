@@ -81,9 +81,68 @@ TEST_CASE("the loss falls, progress is told after every step, and the learning r
   CHECK(seen.back().step == 40);
   CHECK(seen.back().eta_seconds == 0);
   CHECK(seen.back().loss < 0.8 * seen.front().loss);
-  CHECK(adam.learning_rate() == 1e-2f);
+  CHECK(adam.learning_rate() == double{1e-2f});
   CHECK(text(FitProgress{.step = 12, .steps = 40, .loss = 0.5, .steps_per_second = 2, .eta_seconds = 74}) ==
         "step 12/40  loss 0.5000  2.00 steps/s  ETA 1:14");
+}
+
+TEST_CASE("going on where a training ended gives the bits of the straight run") {
+  const FitOptions<S> straight{.steps = 5, .schedule = Schedule::cosine, .warm_up = 2};
+  const Trained all = train(2, straight);
+  Context<Cpu> ctx{{.threads = 1, .seed = 11}};
+  BasicUNet<S> net{kSmall};
+  net.initialize(ctx);
+  AdamW<S> adam{net.parameters(), {.learning_rate = 5e-3f}};
+  const PatchSampler<S> sampler({box_case(1), box_case(2)}, {.patch = 32});
+  std::stop_source stop;
+  Context<Cpu> interrupted{{.threads = 1, .seed = 11, .cancel = stop.get_token()}};
+  FitOptions<S> part = straight;
+  part.on_progress = [](void* user, const FitProgress& p) {
+    if (p.step == 2) static_cast<std::stop_source*>(user)->request_stop();
+  };
+  part.user = &stop;
+  CHECK_THROWS_AS(fit(interrupted, net, adam, sampler, part), Error);
+  ctx.next_run();   // what else the context did does not matter
+  FitOptions<S> rest = straight;
+  rest.first_step = 2;
+  CHECK(fit(ctx, net, adam, sampler, rest).steps == 3);
+  std::vector<float> weights;
+  visit(net, [&](const std::string&, const Parameter<S>& p) {
+    weights.insert(weights.end(), p.values().begin(), p.values().end());
+  });
+  CHECK(weights == all.weights);
+}
+
+TEST_CASE("a moved network is still the one that the optimizer trains; a foreign one is refused") {
+  Context<Cpu> ctx{{.threads = 1, .seed = 1}};
+  auto first = std::make_unique<BasicUNet<S>>(BasicUNetOptions{.features = {4, 4, 4, 4, 4, 4}});
+  first->initialize(ctx);
+  AdamW<S> adam{first->parameters(), {}};
+  BasicUNet<S> net = std::move(*first);
+  first.reset();
+  const PatchSampler<S> sampler({box_case(1)}, {.patch = 32});
+  const BasicUNet<S> before = net;
+  fit(ctx, net, adam, sampler, {.steps = 1, .batch = 1});
+  std::vector<std::vector<float>> old;
+  visit(before, [&](const std::string&, const Parameter<S>& p) { old.emplace_back(p.values().begin(), p.values().end()); });
+  std::size_t k = 0;
+  visit(net, [&](const std::string& name, const Parameter<S>& p) {
+    if (name.ends_with("weight")) CHECK_MESSAGE(!std::ranges::equal(p.values(), old[k]), name);
+    ++k;
+  });
+  BasicUNet<S> other = before;
+  CHECK_THROWS_WITH_AS(fit(ctx, other, adam, sampler, {.steps = 1}), doctest::Contains("holds no parameter"), Error);
+}
+
+TEST_CASE("labels beyond the classes are refused before any work") {
+  Context<Cpu> ctx{{.threads = 1, .seed = 1}};
+  BasicUNet<S> net{{.features = {4, 4, 4, 4, 4, 4}}};
+  AdamW<S> adam{net.parameters(), {}};
+  Case c = box_case(1);
+  c.label(1, 1, 1) = 7;
+  const PatchSampler<S> sampler({c}, {.patch = 32});
+  CHECK_THROWS_WITH_AS(fit(ctx, net, adam, sampler, {.steps = 1}),
+                       doctest::Contains("labels go up to 7, the network has 2 classes"), Error);
 }
 
 TEST_CASE("schedules") {

@@ -32,8 +32,9 @@ template <> class Context<Cpu> {
  public:
   explicit Context(ContextOptions options = {}) : options_(std::move(options)) {
     traits_.isa = choose_isa(options_.isa);
-    if (options_.threads < 0)
-      throw Error(Code::bad_argument, "context", text("threads = ", options_.threads, "; must be 0 (all processors) or more."));
+    if (options_.threads < 0 || options_.threads > kMostThreads)
+      throw Error(Code::bad_argument, "context",
+                  text("threads = ", options_.threads, "; must be 0 (all processors) to ", kMostThreads, "."));
     if (!options_.executor) {
       const int all = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
       own_threads_ = std::make_unique<ThreadPool>(options_.threads > 0 ? options_.threads : all);
@@ -59,6 +60,8 @@ template <> class Context<Cpu> {
   }
 
  private:
+  static constexpr int kMostThreads = 1024;
+
   static Isa choose_isa(std::optional<Isa> wanted) {
     const Isa best = detect_isa();
     if (!wanted) {

@@ -20,9 +20,10 @@ inline std::string text(Isa isa) { return isa == Isa::avx512 ? "avx512" : isa ==
 /// The best path of this processor.
 inline Isa detect_isa() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");   // avx512 paths use its tiles as well
+  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
     return Isa::avx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
+  if (avx2) return Isa::avx2;
 #endif
   return Isa::scalar;
 }

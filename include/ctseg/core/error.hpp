@@ -21,7 +21,7 @@ enum class Code {
   cancelled,        // the caller's stop token was raised
 };
 
-/// The one exception of the library. what() is "where: message".
+/// What the library throws, beside std::bad_alloc where the host has no memory left. what() is "where: message".
 class Error : public std::runtime_error {
  public:
   Error(Code code, std::string_view where, std::string_view message)

@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -20,17 +21,33 @@ class Executor {
  public:
   virtual ~Executor() = default;
   virtual int threads() const = 0;
-  /// Calls task(data, i) once for every i in [0, count), in any order and on any threads; returns when all are done.
-  /// If tasks throw, the exception of the lowest i is thrown again. A call from inside a task runs on the calling thread.
+  /// Calls task(data, i) once for every i in [0, count), in any order and on any threads; returns when all are done. Tasks do
+  /// not throw. A call from inside a task runs on the calling thread.
   virtual void run(Index count, void (*task)(void* data, Index i), void* data) = 0;
 };
 
-/// f(i) for every i in [0, count) on the executor.
+/// f(i) for every i in [0, count) on the executor. If some throw, the rest still run, and the exception of the lowest i is
+/// thrown again on the calling thread.
 template <class F> void parallel_for(Executor& executor, Index count, F&& f) {
+  struct Body {
+    std::remove_reference_t<F>* f;
+    std::mutex mutex{};
+    Index error_at = 0;
+    std::exception_ptr error{};
+  };
   if (count <= 0) return;
-  using Body = std::remove_reference_t<F>;
-  executor.run(
-      count, [](void* data, Index i) { (*static_cast<Body*>(data))(i); }, const_cast<std::remove_const_t<Body>*>(&f));
+  Body body{&f};
+  const auto task = [](void* data, Index i) {
+    auto& b = *static_cast<Body*>(data);
+    try {
+      (*b.f)(i);
+    } catch (...) {
+      const std::lock_guard lock(b.mutex);
+      if (!b.error || i < b.error_at) b.error = std::current_exception(), b.error_at = i;
+    }
+  };
+  executor.run(count, task, &body);
+  if (body.error) std::rethrow_exception(body.error);
 }
 
 /// [0, count) cut into blocks of `grain`: f(first, last). The cut depends on count and grain only.
@@ -43,18 +60,20 @@ template <class F> void parallel_blocks(Executor& executor, Index count, Index g
 /// A fixed set of threads that take tasks from a counter. One thread means none beside the caller.
 class ThreadPool final : public Executor {
  public:
+  /// Errors    out_of_memory if the system starts no more threads.
   explicit ThreadPool(int threads) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    try {
+      for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      const int started = this->threads();
+      join();
+      throw Error(Code::out_of_memory, "threads",
+                  text("the system started ", started, " of ", threads, " threads. Hint: ContextOptions::threads = ", started,
+                       " or less."));
+    }
   }
   ThreadPool(const ThreadPool&) = delete;
-  ~ThreadPool() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    wake_.notify_all();
-    for (auto& worker : workers_) worker.join();
-  }
+  ~ThreadPool() override { join(); }
 
   int threads() const override { return static_cast<int>(workers_.size()) + 1; }
 
@@ -78,7 +97,6 @@ class ThreadPool final : public Executor {
       job_ = nullptr;   // nobody joins any more; wait for those that did
       idle_.wait(lock, [&] { return busy_ == 0; });
     }
-    if (job.error) std::rethrow_exception(job.error);
   }
 
  private:
@@ -87,19 +105,20 @@ class ThreadPool final : public Executor {
     void (*task)(void*, Index);
     void* data;
     std::atomic<Index> next{0};
-    std::mutex error_mutex{};
-    Index error_at = 0;
-    std::exception_ptr error{};
 
     void take_all() {
-      for (Index i = next++; i < count; i = next++) try {
-          task(data, i);
-        } catch (...) {
-          const std::lock_guard lock(error_mutex);
-          if (!error || i < error_at) error = std::current_exception(), error_at = i;
-        }
+      for (Index i = next++; i < count; i = next++) task(data, i);
     }
   };
+
+  void join() {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (auto& worker : workers_) worker.join();
+  }
 
   /// True on a thread that is running a task of some pool: nested calls then stay on that thread.
   static bool& inside() {

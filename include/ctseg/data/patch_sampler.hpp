@@ -9,8 +9,8 @@
 
 namespace ctseg {
 
-/// A patch is centred on a foreground voxel (label > 0) with probability positive / (positive + negative), else on a background
-/// one.
+/// A patch is laid around a foreground voxel (label > 0) with probability positive / (positive + negative), else around a
+/// background one: in its middle, unless the border of the volume is near.
 template <int Dim> struct PatchSamplerOptions {
   Axes<Dim> patch = 96;   // z, y, x; a 2-D patch is a piece of an axial slice
   double positive = 1, negative = 1;
@@ -38,6 +38,11 @@ template <AnySpec S> class PatchSampler {
 
   Shape<S::kDim> shape(Index batch) const { return {batch, 1, options_.patch.value}; }
   const std::vector<Case>& cases() const { return cases_; }
+  std::uint8_t largest_label() const {
+    std::uint8_t most = 0;
+    for (const Case& c : cases_) most = std::max(most, *std::ranges::max_element(c.label.voxels()));
+    return most;
+  }
 
   /// Fills images [N, 1, patch] and labels with samples number first, first + 1, ...; returns the cases they came from.
   std::vector<std::size_t> fill(const RandomKey& key, Index first, Out<S> images, View<std::uint8_t, S::kDim> labels) const {
@@ -71,11 +76,23 @@ template <AnySpec S> class PatchSampler {
     const Index voxels = label.grid().voxels(), background = voxels - std::ssize(foreground);
     const bool want = random.uniform() * (options_.positive + options_.negative) < options_.positive;
     const bool positive = foreground.empty() ? false : background == 0 || want;   // falls back to the class there is
-    Index at =
-        positive ? Index{foreground[static_cast<std::size_t>(random.below(std::ssize(foreground)))]} : random.below(voxels);
-    while (!positive && label.voxels()[static_cast<std::size_t>(at)] > 0) at = random.below(voxels);
+    const Index at = positive ? Index{foreground[static_cast<std::size_t>(random.below(std::ssize(foreground)))]}
+                              : background_voxel(foreground, random.below(background));
     const auto& s = label.shape();
     return {at / (s.x * s.y), at / s.x % s.y, at % s.x};
+  }
+
+  /// Voxel number `rank` among those that are not in the sorted list: before its k-th voxel there are list[k] - k others.
+  static Index background_voxel(const std::vector<std::uint32_t>& sorted, Index rank) {
+    Index low = 0, high = std::ssize(sorted);
+    while (low < high) {
+      const Index k = (low + high) / 2;
+      if (Index{sorted[static_cast<std::size_t>(k)]} - k > rank)
+        high = k;
+      else
+        low = k + 1;
+    }
+    return rank + low;
   }
 
   At patch() const {

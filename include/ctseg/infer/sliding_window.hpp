@@ -14,7 +14,7 @@ enum class Blend { gaussian, constant };
 
 template <int Dim> struct SlidingWindowOptions {
   Axes<Dim> window = 96;
-  float overlap = 0.5f;   // fraction of the window that neighbours share
+  double overlap = 0.5;   // fraction of the window that neighbours share
   Blend blend = Blend::gaussian;
   float outside = 0;   // image value around a volume that is smaller than the window
 };
@@ -51,15 +51,14 @@ template <int Dim> struct WindowGrid {
 
   WindowGrid(const std::array<Index, Dim>& space, const SlidingWindowOptions<Dim>& o) {
     if (!(o.overlap >= 0 && o.overlap < 1))
-      throw Error(Code::bad_argument, "sliding_window",
-                  text("overlap = ", double{o.overlap}, "; must be at least 0 and below 1."));
+      throw Error(Code::bad_argument, "sliding_window", text("overlap = ", o.overlap, "; must be at least 0 and below 1."));
     for (std::size_t d = 0; d < Dim; ++d) {
       const std::size_t a = d + 3 - Dim;
       if (o.window.value[d] < 1)
         throw Error(Code::bad_argument, "sliding_window", text("window ", o.window, "; must be 1 or more."));
       image[a] = space[d];
       window[a] = o.window.value[d];
-      starts[a] = window_starts(image[a], window[a], double{o.overlap});
+      starts[a] = window_starts(image[a], window[a], o.overlap);
       if (image[a] < window[a]) starts[a] = {-((window[a] - image[a]) / 2)};   // a small volume sits in the middle
       weights[a] = blend_profile(window[a], o.blend);
     }
@@ -105,6 +104,11 @@ Tensor<float, S::kDim> sliding_window(Context<Cpu>& ctx, Predict&& predict, In<S
           });
         });
         const In<S> logits = predict(In<S>(window.view()));
+        if (logits.shape.n != 1 || logits.shape.space != o.window.value ||
+            (sum.shape().c > 0 && logits.shape.c != sum.shape().c))
+          throw Error(Code::shape_mismatch, "sliding_window",
+                      text("predict made ", logits.shape, " of a window ", o.window,
+                           "; it must keep the size and the number of channels."));
         if (sum.shape().c == 0) sum = Tensor<float, S::kDim>(image.shape.with_channels(logits.shape.c));
         parallel_for(ctx.executor(), grid.window[0], [&](Index slice) {
           grid.each({z, y, x}, slice, slice + 1, [&](Index row, Index at, float w) {

@@ -58,9 +58,11 @@ template <class Model> void load_weights(const std::filesystem::path& path, Mode
   const TensorFile file = read_safetensors(path);
   const std::string where = path.string();
   std::map<std::string, const TensorRecord*> found;
-  for (const TensorRecord& t : file.tensors) found[t.name] = &t;
+  for (const TensorRecord& t : file.tensors)   // PyTorch counts batch norm's batches; nothing here needs the count
+    if (!t.name.ends_with(".num_batches_tracked")) found[t.name] = &t;
   std::size_t used = 0;
   visit(model, [&](const std::string& name, const auto& p) {   // first look at everything
+    using Acc = typename std::remove_cvref_t<decltype(p)>::Acc;
     const auto it = found.find(name);
     if (it == found.end())
       throw Error(Code::bad_input, where,
@@ -71,7 +73,7 @@ template <class Model> void load_weights(const std::filesystem::path& path, Mode
           Code::bad_input, where,
           text("tensor ", name, " is ", weights::text_of(t.shape), ", the network's is ", weights::text_of(p.shape()), "."));
     for (Index i = 0; i < p.size(); ++i)
-      if (!is_finite(weights::number_at(t, i)))
+      if (!is_finite(static_cast<Acc>(weights::number_at(t, i))))
         throw Error(Code::bad_input, where, text("tensor ", name, " has a value that is not finite at ", i, "."));
     ++used;
   });

@@ -32,7 +32,7 @@ template <AnySpec S> class Parameter {
   using Acc = typename S::Acc;
 
   Parameter() = default;   // absent: a convolution without bias
-  explicit Parameter(ParameterOptions options) : options_(std::move(options)), block_(std::make_unique<Block>()) {
+  explicit Parameter(ParameterOptions options) : options_(std::move(options)), block_(std::make_shared<Block>()) {
     Index size = 1;
     for (Index e : options_.shape) {
       if (e <= 0 || size > kMostValues / e)
@@ -44,12 +44,23 @@ template <AnySpec S> class Parameter {
     block_->values.assign(static_cast<std::size_t>(size), static_cast<Acc>(options_.fill));
   }
   Parameter(const Parameter& other)
-      : options_(other.options_), block_(other.block_ ? std::make_unique<Block>(*other.block_) : nullptr) {}
+      : options_(other.options_), block_(other.block_ ? std::make_shared<Block>(*other.block_) : nullptr) {}
   Parameter(Parameter&&) noexcept = default;
-  Parameter& operator=(Parameter other) noexcept {
-    options_ = std::move(other.options_);
-    block_ = std::move(other.block_);
+  Parameter& operator=(Parameter&&) noexcept = default;
+  /// Copies values into the memory there is, where they fit: plans and optimizers of this model stay valid.
+  Parameter& operator=(const Parameter& other) {
+    if (!block_ || !other.block_ || size() != other.size()) return *this = Parameter(other);
+    options_ = other.options_;
+    block_->values = other.block_->values;
+    ++block_->version;
     return *this;
+  }
+  /// The same values, not a copy: what an optimizer holds, so that moving or ending the model cannot leave it behind.
+  Parameter share() const {
+    Parameter same;
+    same.options_ = options_;
+    same.block_ = block_;
+    return same;
   }
 
   operator Weights<S>() const {
@@ -85,7 +96,7 @@ template <AnySpec S> class Parameter {
     std::vector<Acc> values{};
   };
   ParameterOptions options_;
-  std::unique_ptr<Block> block_;
+  std::shared_ptr<Block> block_;
 };
 
 /// f(memory index, file index) for every value: the one place that knows both orders.

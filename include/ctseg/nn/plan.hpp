@@ -33,6 +33,8 @@ template <AnySpec S> class Plan {
       throw Error(Code::bad_argument, "plan", "a loss needs ops recorded for training. Hint: Tape{Mode::train}.");
     if (options.outputs.empty() && !options.loss)
       throw Error(Code::bad_argument, "plan", "neither outputs nor a loss: nothing to do.");
+    for (const auto& v : options.outputs) check_own(tape, v);
+    if (options.loss) check_own(tape, *options.loss);
     for (const std::string& stage : options.checkpoint)
       if (std::ranges::find(nodes_, stage, &Node<S>::scope) == nodes_.end())
         throw Error(Code::bad_argument, "plan", text("no op was recorded in a scope called ", stage, "."));
@@ -65,6 +67,10 @@ template <AnySpec S> class Plan {
     int first = -1, last = -1, into = -1;
     bool used() const { return last >= 0; }
   };
+  static void check_own(const Tape<S>& tape, const Var<S>& v) {
+    if (v.tape != &tape) throw Error(Code::bad_argument, "plan", "an output or the loss belongs to another tape.");
+  }
+
   // Slots of values, gradients and saved bytes, by node; then scratch, by step.
   int value(int node) const { return node; }
   int gradient(int node) const { return static_cast<int>(nodes_.size()) + nodes_[at(node)].origin; }

@@ -19,8 +19,8 @@ template <class Net> class Predictor {
         plan_(std::make_unique<Plan<S>>(*tape_, PlanOptions<S>{.outputs = {y_}})),
         run_(*plan_, ctx) {}
 
-  const Shape<S::kDim>& input_shape() const { return x_.shape(); }
-  const Shape<S::kDim>& output_shape() const { return y_.shape(); }
+  Shape<S::kDim> input_shape() const { return x_.shape(); }
+  Shape<S::kDim> output_shape() const { return y_.shape(); }
   MemoryEstimate memory() const { return plan_->memory(); }
 
   /// Where the next windows go; then call. Valid logits until the next call.

@@ -26,10 +26,12 @@ template <AnySpec S> class Prepared {
       if (node.info.prepared == 0) continue;
       std::uint64_t version = 0;
       for (const auto& w : node.weights) version += w.version ? *w.version : 0;
-      if (std::exchange(versions_[at(i)], version) != version)
-        run_prepare(ctx, plan_->nodes_, node, {memory_.data() + offset_[at(i)]});
+      if (versions_[at(i)] == version) continue;
+      run_prepare(ctx, plan_->nodes_, node, {memory_.data() + offset_[at(i)]});
+      versions_[at(i)] = version;
     }
   }
+  const Plan<S>& plan() const { return *plan_; }
   Bytes of(int node) const { return {const_cast<std::byte*>(memory_.data()) + offset_[at(node)]}; }
 
  private:
@@ -46,6 +48,7 @@ template <AnySpec S> class Run {
 
   /// With weights of its own, refreshed before every forward: for training.
   Run(const Plan<S>& plan, Context<Device>& ctx) : Run(plan, ctx, nullptr) {}
+  Run(Plan<S>&&, Context<Device>&) = delete;   // the plan must outlive the run
   /// With weights prepared by the caller and shared by several runs: for inference.
   Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>& shared) : Run(plan, ctx, &shared) {}
 
@@ -58,13 +61,17 @@ template <AnySpec S> class Run {
   Memory<Device>& arena() { return arena_; }
 
   void forward() {
+    ready_ = false;
     if (own_) own_->refresh(*ctx_);
     key_ = ctx_->next_run();
     for (int s = 0; s < plan_->forward_steps_; ++s) step(s, nullptr);
+    ready_ = true;
   }
   /// Adds to `gradients`. `seed` is d(loss)/d(loss), or a loss scale.
   void backward(Gradients<S>& gradients, typename S::Acc seed = 1) {
     if (plan_->loss_ < 0) throw Error(Code::bad_argument, "backward", "this plan has no loss. Hint: set PlanOptions::loss.");
+    if (!std::exchange(ready_, false))   // backward reuses the memory of values, so each needs a forward of its own
+      throw Error(Code::bad_argument, "backward", "no finished forward before it. Hint: forward, then backward, once each.");
     fill_seed<S>(*ctx_, seed, frame_.gradient[at(plan_->loss_)]);
     for (int s = plan_->forward_steps_; s < static_cast<int>(plan_->steps_.size()); ++s) step(s, &gradients);
   }
@@ -73,6 +80,8 @@ template <AnySpec S> class Run {
   Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared) : plan_(&plan), ctx_(&ctx), arena_(plan.arena_) {
     if (!(plan.device() == ctx.traits()))
       throw Error(Code::bad_argument, "run", "the plan was made for another device. Hint: Tape(mode, ctx.traits()).");
+    if (shared && &shared->plan() != &plan)
+      throw Error(Code::bad_argument, "run", "the prepared weights belong to another plan.");
     if (!shared) own_ = std::make_unique<Prepared<S>>(plan, ctx), shared = own_.get();
     const auto view = [&](int node, int slot) -> AnyView<S::kDim> {
       const auto& s = plan.slots_[at(slot)];
@@ -109,6 +118,7 @@ template <AnySpec S> class Run {
   Memory<Device> arena_;
   Frame<S> frame_;
   RandomKey key_;
+  bool ready_ = false;
 };
 
 }   // namespace ctseg

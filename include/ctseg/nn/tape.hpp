@@ -13,7 +13,7 @@ template <AnySpec S> struct Var {
   Tape<S>* tape = nullptr;
   int id = -1;
 
-  const Shape<S::kDim>& shape() const { return tape->nodes()[at(id)].info.shape; }
+  Shape<S::kDim> shape() const { return tape->nodes()[at(id)].info.shape; }
   In<S> value() const { return tape->value(*this).template as<const typename S::T>(); }
   /// The one number of a loss.
   double scalar() const { return static_cast<double>(tape->value(*this).template as<const typename S::Acc>().data[0]); }
@@ -68,12 +68,21 @@ template <AnySpec S> class Tape {
     try {
       const InputInfos<S> infos(nodes_, node.inputs);
       node.info = node.op->infer({infos.all(), node.weights, mode_, device_});
+      checked(node.info.shape, node.op->name());
     } catch (const Error& e) {
       if (scope_.empty()) throw;
       throw Error(e.code(), scope_, e.what());
     }
     nodes_.push_back(std::move(node));
-    if (ctx_) run_last();
+    if (ctx_) try {
+        run_last();
+      } catch (...) {   // a value that was not made is not on the list
+        nodes_.pop_back();
+        frame_.value.resize(nodes_.size());
+        frame_.saved.resize(nodes_.size());
+        frame_.prepared.resize(nodes_.size());
+        throw;
+      }
     return {this, nodes_.back().origin};
   }
 
@@ -81,6 +90,7 @@ template <AnySpec S> class Tape {
   void backward(Var<S> loss, Gradients<S>& gradients, typename S::Acc seed = 1) {
     if (!ctx_ || mode_ == Mode::infer)
       throw Error(Code::bad_argument, "backward", "this tape keeps no values for it. Hint: Tape(Mode::train, ctx), or a Plan.");
+    if (loss.tape != this) throw Error(Code::bad_argument, "backward", "the loss belongs to another tape.");
     const auto writer = first_writers(nodes_, loss.id);
     frame_.gradient.assign(nodes_.size(), {});
     for (int i = 0; i <= loss.id; ++i)

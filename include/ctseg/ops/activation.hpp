@@ -2,20 +2,21 @@
 // and the gradient check all go through the table, so a new activation is a functor, an enumerator and a line in the table.
 #pragma once
 #include <cmath>
+#include <iterator>
 
 #include "op.hpp"
 
 namespace ctseg {
 
 enum class ActivationKind { identity, relu, leaky_relu, elu, sigmoid, prelu };
-inline constexpr ActivationKind kActivationKinds[] = {ActivationKind::identity,   ActivationKind::relu,
-                                                      ActivationKind::leaky_relu, ActivationKind::elu,
-                                                      ActivationKind::sigmoid,    ActivationKind::prelu};
+/// In the order of the enumerators.
+inline constexpr std::string_view kActivationNames[] = {"identity", "relu", "leaky_relu", "elu", "sigmoid", "prelu"};
+inline constexpr ActivationKind kActivationKinds[] = {ActivationKind::identity, ActivationKind::relu,    ActivationKind::leaky_relu,
+                                                      ActivationKind::elu,      ActivationKind::sigmoid, ActivationKind::prelu};
+static_assert(std::size(kActivationNames) == std::size(kActivationKinds));
 
-inline std::string text(ActivationKind kind) {
-  constexpr const char* names[] = {"identity", "relu", "leaky_relu", "elu", "sigmoid", "prelu"};
-  return names[static_cast<std::size_t>(kind)];
-}
+constexpr std::string_view name_of(ActivationKind kind) { return kActivationNames[static_cast<std::size_t>(kind)]; }
+inline std::string text(ActivationKind kind) { return std::string(name_of(kind)); }
 
 /// leaky_relu: slope for x <= 0; elu: alpha. relu, sigmoid and identity have no parameter; prelu learns its slope.
 struct Activation {
@@ -94,10 +95,7 @@ struct Pointwise;   // Kernel<Pointwise, S>: forward(ctx, activation, x, slopes,
 template <AnySpec S> struct ActivationOp {
   Activation activation;
 
-  std::string_view name() const {
-    constexpr std::string_view names[] = {"Identity", "ReLU", "LeakyReLU", "ELU", "Sigmoid", "PReLU"};
-    return names[static_cast<std::size_t>(activation.kind)];
-  }
+  std::string_view name() const { return name_of(activation.kind); }
   Inferred<S> infer(const Facts<S>& f) const {
     check_slopes<S>(activation, f.w, f.x().c);
     return {.shape = f.x(),

@@ -35,13 +35,6 @@ template <int Dim> std::string text(const Axes<Dim>& a) {
   return out;
 }
 
-/// Padding that keeps the size at stride 1; for odd kernels.
-template <int Dim> Axes<Dim> same_padding(const Axes<Dim>& kernel) {
-  Axes<Dim> p = kernel;
-  for (Index& v : p.value) v /= 2;
-  return p;
-}
-
 /// The three-axis window of a 2-D or 3-D op.
 template <int Dim> ConvWindow make_window(const std::array<Index, Dim>& input, const std::array<Index, Dim>& output,
                                           const Axes<Dim>& kernel, const Axes<Dim>& stride, const Axes<Dim>& padding) {

@@ -39,6 +39,11 @@ template <AnySpec S> struct ConvOp {
 
   Inferred<S> infer(const Facts<S>& f) const {
     const Shape<S::kDim> y = infer_shape(f.x());
+    const Index wanted = kernel.product() * in_channels * out_channels;
+    if (f.w.empty() || f.w[0].size() != wanted || (f.w.size() > 1 && !f.w[1].empty() && f.w[1].size() != out_channels))
+      throw Error(Code::shape_mismatch, where(),
+                  text("weights of ", f.w.empty() ? 0 : f.w[0].size(), " values, these options need ", wanted, " and ",
+                       out_channels, " biases or none."));
     const ConvChoice c = Kernel<Convolution, S>::choose(problem(f.x(), y), f.mode, f.device);
     return {.shape = y,
             .forward_scratch = c.forward_scratch,
@@ -69,6 +74,8 @@ template <AnySpec S> struct ConvOp {
                        S::kDim == 3 ? "D,H,W" : "H,W", "). Hint: set ConvOptions::in_channels = ", x.c, "."));
     Shape<S::kDim> y = x.with_channels(out_channels);
     for (int d = 0; d < S::kDim; ++d) {
+      if (kernel[d] < 1 || stride[d] < 1)
+        throw Error(Code::bad_argument, where(), text("kernel ", kernel, ", stride ", stride, "; both must be 1 or more."));
       const Index n = x.space[static_cast<std::size_t>(d)], k = kernel[d], s = stride[d], p = padding[d];
       const Index extent = transposed      ? (n - 1) * s - 2 * p + k + output_padding[d]
                            : n + 2 * p < k ? 0

@@ -9,8 +9,8 @@ inline constexpr Index kMostClasses = 512;   // the probabilities of one voxel a
 
 /// MONAI's names and defaults. A weight of 0 switches a term off.
 struct DiceCeOptions {
-  float dice_weight = 1, ce_weight = 1;
-  float smooth_numerator = 1e-5f, smooth_denominator = 1e-5f;
+  double dice_weight = 1, ce_weight = 1;
+  double smooth_numerator = 1e-5, smooth_denominator = 1e-5;
   bool include_background = true;   // of Dice; cross entropy always sees all classes
   bool batch = false;               // Dice sums over the images first
 };

@@ -11,7 +11,7 @@ enum class NormKind { instance, batch };
 /// y = act((x - mean) / sqrt(variance + eps) * gamma + beta), statistics per image and channel (instance) or per channel
 /// (batch). Weights   gamma, beta [C] where affine; batch: then running mean, running variance [C]; prelu: last its slopes
 /// Numerics  biased variance; batch in training moves the running variance by the unbiased one; outside training batch uses the
-///           running statistics. Sums are formed in blocks around a shift and merged in double.
+///           running statistics. Sums are formed in tiles around their means and merged in double.
 /// Gradient  dx assigned; dgamma, dbeta, dslope added; running statistics get (running - batch), which the optimizer follows.
 /// Cost      reads x again; saves mean and 1/sigma.
 /// Errors    shape_mismatch for other channels, or for one voxel per channel in training.

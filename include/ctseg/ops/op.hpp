@@ -123,7 +123,8 @@ concept Op = requires(const O op, const Facts<S>& facts, const Forward<S>& f, co
 /// Numerics of one algorithm on one device: Kernel<Convolution, S>. ops/cpu and ops/cuda specialise it; the primary explains.
 /// It accepts every call, so that a missing kernel is one error and not a page of them.
 template <class Algorithm, AnySpec S> struct Kernel {
-  static_assert(!kIncluded<typename S::Device>, "ctseg: this op has no kernel on this device; specialise Kernel<Algorithm, S>");
+  static_assert(!kIncluded<typename S::Device>,
+                "ctseg: this op has no kernel here. Include <ctseg/ops/cpu.hpp> for Cpu, or specialise Kernel<Algorithm, S>");
   static void forward(auto&&...) {}
   static void backward(auto&&...) {}
 };

@@ -5,8 +5,8 @@
 namespace ctseg {
 
 struct AdamWOptions {
-  float learning_rate = 1e-3f, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f;
-  float weight_decay = 1e-2f;
+  double learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  double weight_decay = 1e-2;
 };
 
 /// Adam with decoupled weight decay. Running averages move by their own rate instead.
@@ -17,21 +17,27 @@ template <AnySpec S> class AdamW {
   using Spec = S;
   using Acc = typename S::Acc;
 
-  AdamW(std::vector<Parameter<S>*> parameters, const AdamWOptions& o) : parameters_(std::move(parameters)), options_(o) {
-    for (const auto* p : parameters_) {
+  /// Holds the parameters' memory: the model may move, and may end before the optimizer.
+  AdamW(const std::vector<Parameter<S>*>& parameters, const AdamWOptions& o) : options_(o) {
+    for (const auto* p : parameters) {
       const auto size = static_cast<std::size_t>(p->role() == Role::trained ? p->size() : 0);
+      parameters_.push_back(p->share());
       first_.emplace_back(size);
       second_.emplace_back(size);
     }
   }
 
-  /// One update from the gradients of the same parameters. Does not touch the gradients.
-  void step(Context<Cpu>& ctx, Gradients<S>& gradients) {
+  AdamW(const AdamW&) = delete;
+  AdamW(AdamW&&) = default;
+
+  /// One update from the gradients of the same parameters, at `rate` times the learning rate. Does not touch the gradients.
+  void step(Context<Cpu>& ctx, Gradients<S>& gradients, double rate = 1) {
+    const double learning_rate = options_.learning_rate * rate;
     ++steps_;
-    const double correction1 = 1 - std::pow(double{options_.beta1}, double(steps_)),
-                 correction2 = 1 - std::pow(double{options_.beta2}, double(steps_));
+    const double correction1 = 1 - std::pow(options_.beta1, double(steps_)),
+                 correction2 = 1 - std::pow(options_.beta2, double(steps_));
     for (std::size_t k = 0; k < parameters_.size(); ++k) {
-      Parameter<S>& p = *parameters_[k];
+      Parameter<S>& p = parameters_[k];
       const auto g = gradients.of(p);
       if (g.empty()) continue;
       const auto w = p.edit();
@@ -42,25 +48,29 @@ template <AnySpec S> class AdamW {
       parallel_blocks(ctx.executor(), std::ssize(g), 16384, [&](Index begin, Index end) {
         for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
           const double d = static_cast<double>(g[i]);
-          const double m = double{options_.beta1} * double(first_[k][i]) + (1 - double{options_.beta1}) * d;
-          const double v = double{options_.beta2} * double(second_[k][i]) + (1 - double{options_.beta2}) * d * d;
+          const double m = options_.beta1 * double(first_[k][i]) + (1 - options_.beta1) * d;
+          const double v = options_.beta2 * double(second_[k][i]) + (1 - options_.beta2) * d * d;
           first_[k][i] = static_cast<Acc>(m);
           second_[k][i] = static_cast<Acc>(v);
-          const double update = m / correction1 / (std::sqrt(v / correction2) + double{options_.eps});
-          const double decayed = double(w[i]) * (1 - double{options_.learning_rate} * double{options_.weight_decay});
-          w[i] = static_cast<Acc>(decayed - double{options_.learning_rate} * update);
+          const double update = m / correction1 / (std::sqrt(v / correction2) + options_.eps);
+          const double decayed = double(w[i]) * (1 - learning_rate * options_.weight_decay);
+          w[i] = static_cast<Acc>(decayed - learning_rate * update);
         }
       });
     }
   }
 
-  const std::vector<Parameter<S>*>& parameters() const { return parameters_; }
-  float learning_rate() const { return options_.learning_rate; }
-  void set_learning_rate(float rate) { options_.learning_rate = rate; }
+  std::vector<Parameter<S>*> parameters() {
+    std::vector<Parameter<S>*> all;
+    for (auto& p : parameters_) all.push_back(&p);
+    return all;
+  }
+  double learning_rate() const { return options_.learning_rate; }
+  void set_learning_rate(double rate) { options_.learning_rate = rate; }
   Index steps() const { return steps_; }
 
  private:
-  std::vector<Parameter<S>*> parameters_;
+  std::vector<Parameter<S>> parameters_;   // shared with the model
   AdamWOptions options_;
   std::vector<std::vector<Acc>> first_, second_;
   Index steps_ = 0;

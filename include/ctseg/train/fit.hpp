@@ -28,6 +28,7 @@ inline std::string text(const FitProgress& p) {
 
 template <AnySpec S> struct FitOptions {
   Index steps = 1000, batch = 2;
+  Index first_step = 0;   // to go on where a training ended: samples, schedule and dropout follow the number of the step
   Loss<S> loss = dice_ce();
   Schedule schedule = Schedule::constant;
   Index warm_up = 0;                                               // steps of rising learning rate
@@ -38,8 +39,8 @@ template <AnySpec S> struct FitOptions {
 };
 
 struct FitResult {
-  Index steps = 0, skipped = 0;
-  double loss = 0, seconds = 0;
+  Index steps = 0, skipped = 0;   // done in this call
+  double loss = 0, seconds = 0;   // of the last step that was not skipped
   MemoryEstimate memory{};
 };
 
@@ -52,18 +53,31 @@ inline double schedule_factor(Schedule schedule, Index step, Index steps, Index 
   return rise;
 }
 
-/// Trains net on patches for options.steps updates, from where the optimizer stands.
+/// Trains net on patches: steps number first_step .. steps - 1.
 /// Numerics  the same bits for any number of threads, given one seed.
-/// Errors    bad_input after ten steps in a row whose loss or gradients are not finite (each is skipped and logged with its
-///           cases); out_of_memory before any work if the plan needs more than max_memory; cancelled between two ops.
+/// Errors    before any work: bad_argument if the optimizer holds nothing of this network, bad_input for labels beyond its classes,
+///           out_of_memory if the plan needs more than max_memory. Later: bad_input after ten steps in a row whose loss or
+///           gradients are not finite (each is skipped and logged with its cases); cancelled between two ops.
 template <class Net, class Optimizer, class Sampler>
 FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& optimizer, const Sampler& sampler,
               const std::type_identity_t<FitOptions<typename Net::Spec>>& o) {
   using S = typename Net::Spec;
   using Clock = std::chrono::steady_clock;
   Tape<S> tape(Mode::train, ctx.traits());
-  const auto x = tape.input(sampler.shape(o.batch)), labels = tape.input(sampler.shape(o.batch), Dtype::u8);
-  const auto loss = o.loss(net.forward(x), labels);
+  const auto x = tape.input(sampler.shape(o.batch)), labels = tape.input(sampler.shape(o.batch), Dtype::u8),
+             logits = net.forward(x);
+  const auto loss = o.loss(logits, labels);
+  if (loss.shape().elements() != 1)
+    throw Error(Code::shape_mismatch, "fit", text("the loss is ", loss.shape(), "; it must be one number."));
+  if (sampler.largest_label() >= logits.shape().c)
+    throw Error(
+        Code::bad_input, "fit",
+        text("labels go up to ", int{sampler.largest_label()}, ", the network has ", logits.shape().c, " classes, 0 .. ",
+             logits.shape().c - 1, ". Hint: out_channels = ", int{sampler.largest_label()} + 1, ", or map the labels."));
+  Gradients<S> gradients(optimizer.parameters());
+  if (std::ranges::none_of(parameters_of<S>(net), [&](const Parameter<S>* p) { return !gradients.of(*p).empty(); }))
+    throw Error(Code::bad_argument, "fit",
+                "the optimizer holds no parameter of this network. Hint: make it from net.parameters().");
   const Plan<S> plan(tape, {.loss = loss, .checkpoint = o.checkpoint});
   FitResult result{.memory = plan.memory()};
   if (o.max_memory > 0 && result.memory.total() > o.max_memory)
@@ -71,42 +85,40 @@ FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& opt
                 text("training needs ", result.memory.total() >> 20, " MiB, allowed are ", o.max_memory >> 20,
                      " MiB. Hint: a smaller batch or patch, or FitOptions::checkpoint."));
   Run<S> run(plan, ctx);
-  Gradients<S> gradients(optimizer.parameters());
-  const float base_rate = optimizer.learning_rate();
-  const Index first = optimizer.steps();
   const auto start = Clock::now();
   Index bad_in_a_row = 0;
   double mean = 0, weight = 0;
-  for (Index step = 0; step < o.steps; ++step) {
+  for (Index step = o.first_step; step < o.steps; ++step) {
+    ctx.resume_at(static_cast<std::uint64_t>(step));
     const auto cases =
-        sampler.fill({ctx.seed(), 0, 0}, (first + step) * o.batch, run.input(x), run.template input_as<std::uint8_t>(labels));
+        sampler.fill({ctx.seed(), 0, 0}, step * o.batch, run.input(x), run.template input_as<std::uint8_t>(labels));
     run.forward();
     gradients.zero();
     run.backward(gradients);
-    result.loss = run.scalar(loss);
-    if (!is_finite(result.loss) || !all_finite(gradients.flat())) {
-      std::string names;
-      for (std::size_t k : cases) names += " " + sampler.cases()[k].name;
-      ctx.log(text("fit: step ", step, " skipped, loss or gradients are not finite; cases:", names));
+    const double value = run.scalar(loss);
+    if (is_finite(value) && all_finite(gradients.flat())) {
+      optimizer.step(ctx, gradients, schedule_factor(o.schedule, step, o.steps, o.warm_up));
+      result.loss = value;
+      mean = 0.95 * mean + 0.05 * value;
+      weight = 0.95 * weight + 0.05;
+      bad_in_a_row = 0;
+      ++result.steps;
+    } else {
       ++result.skipped;
+      std::string names;
+      for (std::size_t k : cases) names.append(" ").append(sampler.cases()[k].name);
+      ctx.log(text("fit: step ", step, " skipped, loss or gradients are not finite; cases:", names));
       if (++bad_in_a_row == 10)
         throw Error(Code::bad_input, "fit",
                     text("ten steps in a row without finite gradients, the last at step ", step, "; cases:", names,
                          ". Hint: a lower learning rate; check these cases for NaN."));
-      continue;
     }
-    bad_in_a_row = 0;
-    optimizer.set_learning_rate(static_cast<float>(double{base_rate} * schedule_factor(o.schedule, step, o.steps, o.warm_up)));
-    optimizer.step(ctx, gradients);
-    mean = 0.95 * mean + 0.05 * result.loss;
-    weight = 0.95 * weight + 0.05;
-    ++result.steps;
     result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    const double rate = static_cast<double>(step + 1) / result.seconds;
+    const double rate = static_cast<double>(step + 1 - o.first_step) / result.seconds;
     if (o.on_progress)
-      o.on_progress(o.user, {step + 1, o.steps, mean / weight, rate, static_cast<double>(o.steps - step - 1) / rate});
+      o.on_progress(o.user,
+                    {step + 1, o.steps, weight > 0 ? mean / weight : 0, rate, static_cast<double>(o.steps - step - 1) / rate});
   }
-  optimizer.set_learning_rate(base_rate);
   return result;
 }
 

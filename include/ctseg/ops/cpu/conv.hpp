@@ -69,11 +69,15 @@ template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cpu>> {
   /// dw[tap] += x[u] dy[v] over all meeting pairs; every tap is one task, so no partial sums are needed.
   static void add_weight_gradient(Context<Cpu>& ctx, const ConvProblem& p, In<S> x, In<S> dy, std::span<Acc> dw) {
     const Index in = x.shape.c, out = dy.shape.c, voxels = dy.shape.voxels();
-    parallel_for(ctx.executor(), p.window.taps(), [&](Index wanted) {
-      Acc* sum = dw.data() + wanted * in * out;
+    parallel_for(ctx.executor(), p.window.taps(), [&](Index tap) {
+      const Index row = tap / p.window.kernel[2];
+      const std::array<Index, 3> at = {row / p.window.kernel[1], row % p.window.kernel[1], tap % p.window.kernel[2]};
+      ConvWindow one = p.window;   // of this tap alone
+      one.kernel = {1, 1, 1};
+      for (std::size_t d = 0; d < 3; ++d) one.padding[d] -= at[d];
+      Acc* sum = dw.data() + tap * in * out;
       for (Index r = 0; r < dy.rows(); ++r)
-        cpu::for_partners(p.window, p.y_side, r % voxels, [&](Index u, Index tap) {
-          if (tap != wanted) return;
+        cpu::for_partners(one, p.y_side, r % voxels, [&](Index u, Index) {
           const T* values = x.at(r / voxels, u);
           for (Index i = 0; i < in; ++i)
             for (Index o = 0; o < out; ++o) sum[i * out + o] += Acc(values[i]) * Acc(dy.row(r)[o]);

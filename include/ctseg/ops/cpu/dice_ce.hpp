@@ -40,10 +40,10 @@ template <class T, int Dim> struct Kernel<DiceCrossEntropy, Spec<T, Dim, Cpu>> {
     double dice = 0;
     for (Index k = 0; k < x.shape.n * classes; ++k)
       if (k % classes > 0 || o.include_background)
-        dice += 1 - (2 * intersection[k] + double{o.smooth_numerator}) / (total[k] + double{o.smooth_denominator});
+        dice += 1 - (2 * intersection[k] + o.smooth_numerator) / (total[k] + o.smooth_denominator);
     dice /= static_cast<double>(x.shape.n * (classes - (o.include_background ? 0 : 1)));
     const double ce = cross_entropy / static_cast<double>(x.rows());
-    f.output.template as<Acc>().data[0] = static_cast<Acc>(double{o.dice_weight} * dice + double{o.ce_weight} * ce);
+    f.output.template as<Acc>().data[0] = static_cast<Acc>(o.dice_weight * dice + o.ce_weight * ce);
   }
 
   /// With g[c] the loss's derivative by p[c]: dlogit[c] = p[c] * (g[c] - sum(p * g)) for Dice, p[c] - q[c] for cross entropy.
@@ -57,7 +57,7 @@ template <class T, int Dim> struct Kernel<DiceCrossEntropy, Spec<T, Dim, Cpu>> {
     const double seed = static_cast<double>(b.output_gradient.template as<const Acc>().data[0]);
     const double pairs = static_cast<double>((o.batch ? 1 : x.shape.n) *
                                              (classes - (o.include_background ? 0 : 1)));   // sums of a batch serve all
-    const double dice = seed * double{o.dice_weight} / pairs, ce = seed * double{o.ce_weight} / static_cast<double>(x.rows());
+    const double dice = seed * o.dice_weight / pairs, ce = seed * o.ce_weight / static_cast<double>(x.rows());
     with_labels(b.inputs[1], [&](auto labels) {
       cpu::for_rows(b.ctx, x.rows(), [&](Index first, Index last) {
         double p[kMostClasses];
@@ -66,8 +66,8 @@ template <class T, int Dim> struct Kernel<DiceCrossEntropy, Spec<T, Dim, Cpu>> {
           const Index at = r / voxels * classes, label = labels.row(r)[0];
           const auto g = [&](Index c) {
             if (c == 0 && !o.include_background) return 0.0;
-            const double denominator = total[at + c] + double{o.smooth_denominator};
-            const double numerator = 2 * intersection[at + c] + double{o.smooth_numerator};
+            const double denominator = total[at + c] + o.smooth_denominator;
+            const double numerator = 2 * intersection[at + c] + o.smooth_numerator;
             return dice * (numerator - (c == label ? 2 * denominator : 0)) / (denominator * denominator);
           };
           double mean = 0;

@@ -14,7 +14,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
   };
   static NormMemory memory(const NormOp<S>& op, const Shape<Dim>& x) {
     const Index groups = op.groups(x), rows = x.n * x.voxels() / groups;
-    return {bytes_of<Acc>(2 * groups * x.c), cpu::partial_bytes<Acc>(rows, 2 * x.c) + bytes_of<Acc>(2 * x.c),
+    return {bytes_of<Acc>(2 * groups * x.c), statistics_bytes(rows, x.c) + bytes_of<Acc>(2 * x.c),
             cpu::partial_bytes<Acc>(rows, 3 * x.c) + bytes_of<Acc>(5 * x.c) + bytes_of<Acc>(2 * x.c)};
   }
 
@@ -53,7 +53,8 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
   }
 
   /// With u = xhat * gamma + beta and du = act'(u) dy:
-  /// dx = gamma / sigma * (du - mean(du) - xhat * mean(du * xhat)), per group and channel; means are 0 for running statistics.
+  /// dx = gamma / sigma * (du - mean(du) - xhat * mean(du * xhat)), per group and channel; both means are 0 where the
+  /// statistics are the running ones.
   static void backward(const NormOp<S>& op, const Backward<S>& b) {
     const In<S> x = b.x(), dy = b.dy();
     const Index channels = x.shape.c, groups = op.groups(x.shape), rows = x.rows() / groups;
@@ -64,7 +65,6 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     Acc* gamma = take<Acc>(scratch, 2 * channels);
     const Acc* beta = gamma + channels;
     affine(op, b.w, channels, gamma);
-    const bool fixed = op.uses_running(b.mode);
     with_activation<S>(op.activation, slopes(op, b.w), [&](auto act) {
       for (Index g = 0; g < groups; ++g, mean += channels, rstd += channels) {
         std::fill_n(sums, 5 * channels, Acc(0));
@@ -83,7 +83,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
         add_parameter_gradients(op, b, {mean, static_cast<std::size_t>(channels)}, rstd, sums, rows);
         if (!b.wants()) continue;
         const Out<S> dx = b.dx();
-        for (Index c = 0; c < channels && !fixed; ++c) {
+        for (Index c = 0; c < channels && !op.uses_running(b.mode); ++c) {
           sums[3 * channels + c] = sums[c] / Acc(rows);
           sums[4 * channels + c] = sums[channels + c] / Acc(rows);
         }
@@ -106,6 +106,10 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
   }
 
  private:
+  static Index statistics_bytes(Index rows, Index channels) {
+    const Index blocks = cpu::RowBlocks(rows).count;
+    return bytes_of<double>((blocks + 1) * 2 * channels) + bytes_of<Acc>(blocks * 2 * channels);
+  }
   /// gamma, then beta; 1 and 0 where the norm has none.
   static void affine(const NormOp<S>& op, AllWeights<S> w, Index channels, Acc* to) {
     std::fill_n(to, channels, Acc(1));
@@ -116,38 +120,55 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     return w.size() > op.slopes_at() ? w[op.slopes_at()] : Weights<S>{};
   }
 
-  /// One pass: every block sums d and d * d around its first row (so that a large mean does not cancel), and blocks merge in
-  /// double.
+  /// Mean and squared deviations of what was seen so far, per channel; two of them merge without cancelling.
+  struct Moments {
+    double count;
+    double *mean, *deviation;   // [channels]
+
+    void merge(Index c, double n, double m, double d) {
+      const double delta = m - mean[c], total = count + n;
+      deviation[c] += d + delta * delta * count * n / total;
+      mean[c] += delta * n / total;
+    }
+  };
+
+  /// Every block goes through tiles of rows that stay in the cache: first a tile's mean, then its deviations from it. So memory
+  /// is read once, and neither a large mean nor an odd first row costs digits. Tiles, then blocks, merge in double, in order.
   static void statistics(Context<Cpu>& ctx, const NormOp<S>& op, In<S> x, Index first_row, Index rows, Acc* mean, Acc* rstd,
                          Bytes scratch) {
     const cpu::RowBlocks blocks(rows);
-    const Index channels = x.shape.c;
-    Acc* partials = take<Acc>(scratch, blocks.count * 2 * channels);
+    const Index channels = x.shape.c, tile = std::max<Index>(16, 4096 / channels);
+    double* moments = take<double>(scratch, (blocks.count + 1) * 2 * channels);
+    Acc* sums = take<Acc>(scratch, blocks.count * 2 * channels);
+    const auto moments_of = [&](Index b) { return Moments{0, moments + b * 2 * channels, moments + (b * 2 + 1) * channels}; };
     parallel_for(ctx.executor(), blocks.count, [&](Index b) {
-      Acc *sum = partials + b * 2 * channels, *square = sum + channels;
-      std::fill_n(sum, 2 * channels, Acc(0));
-      const T* shift = x.row(first_row + blocks.first(b));
-      for (Index r = blocks.first(b); r < blocks.last(b); ++r) {
-        const T* row = x.row(first_row + r);
-        for (Index c = 0; c < channels; ++c) {
-          const Acc d = Acc(row[c]) - Acc(shift[c]);
-          sum[c] += d;
-          square[c] += d * d;
-        }
+      Moments block = moments_of(b);
+      std::fill_n(block.mean, 2 * channels, 0.0);
+      Acc *sum = sums + b * 2 * channels, *square = sum + channels;
+      for (Index begin = blocks.first(b); begin < blocks.last(b); begin += tile) {
+        const Index end = std::min(blocks.last(b), begin + tile);
+        const Acc n = static_cast<Acc>(end - begin);
+        std::fill_n(sum, 2 * channels, Acc(0));
+        for (Index r = first_row + begin; r < first_row + end; ++r)
+          for (Index c = 0; c < channels; ++c) sum[c] += Acc(x.row(r)[c]);
+        for (Index c = 0; c < channels; ++c) sum[c] /= n;
+        for (Index r = first_row + begin; r < first_row + end; ++r)
+          for (Index c = 0; c < channels; ++c) square[c] += (Acc(x.row(r)[c]) - sum[c]) * (Acc(x.row(r)[c]) - sum[c]);
+        for (Index c = 0; c < channels; ++c) block.merge(c, double(n), double(sum[c]), double(square[c]));
+        block.count += double(n);
       }
     });
+    Moments all = moments_of(blocks.count);
+    std::fill_n(all.mean, 2 * channels, 0.0);
+    for (Index b = 0; b < blocks.count; ++b) {
+      const Moments block = moments_of(b);
+      const double n = double(blocks.last(b) - blocks.first(b));
+      for (Index c = 0; c < channels; ++c) all.merge(c, n, block.mean[c], block.deviation[c]);
+      all.count += n;
+    }
     for (Index c = 0; c < channels; ++c) {
-      double count = 0, m = 0, deviation = 0;
-      for (Index b = 0; b < blocks.count; ++b) {
-        const double n = static_cast<double>(blocks.last(b) - blocks.first(b)), s = partials[b * 2 * channels + c];
-        const double block_mean = static_cast<double>(Acc(x.row(first_row + blocks.first(b))[c])) + s / n;
-        const double delta = block_mean - m, total = count + n;
-        deviation += partials[(b * 2 + 1) * channels + c] - s * s / n + delta * delta * count * n / total;
-        m += delta * n / total;
-        count = total;
-      }
-      mean[c] = static_cast<Acc>(m);
-      rstd[c] = static_cast<Acc>(1 / std::sqrt(std::max(deviation, 0.0) / count + double{op.eps}));
+      mean[c] = static_cast<Acc>(all.mean[c]);
+      rstd[c] = static_cast<Acc>(1 / std::sqrt(all.deviation[c] / all.count + double{op.eps}));
     }
   }
 
