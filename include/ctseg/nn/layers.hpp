@@ -34,6 +34,9 @@ template <AnySpec S> class Conv {
 
  private:
   static ConvOp<S> make_op(const ConvOptions<S::kDim>& o) {
+    for (int d = 0; d < S::kDim; ++d)   // here already, not only when the layer is called
+      if (o.kernel[d] < 1 || o.stride[d] < 1)
+        throw Error(Code::bad_argument, "conv", text("kernel ", o.kernel, ", stride ", o.stride, "; both must be 1 or more."));
     Axes<S::kDim> padding = o.kernel;
     for (Index& p : padding.value) p = p % 2 ? p / 2 : 0;
     return {.in_channels = o.in_channels,
