@@ -20,17 +20,21 @@ template <class T, int Dim> struct Kernel<Multiplying, Spec<T, Dim, Cpu>> {
   struct Known {
     In<S> a, b, dy;
   };
-  /// db of a voxel before its da, which may overwrite dy.
+  /// A piece is read before its da is written, which may overwrite dy.
   static void backward(Context<Cpu>& ctx, const Known& v, Out<S> da, Out<S> db) {
-    const Index channels = v.a.shape.c, step = v.b.shape.c > 1 ? 1 : 0;
+    const Index step = v.b.shape.c > 1 ? 1 : 0;
     cpu::for_rows(ctx, v.a.rows(), [&](Index first, Index last) {
       for (Index r = first; r < last; ++r) {
-        const auto product = [&](Index c) { return Acc(v.dy.row(r)[c]) * Acc(v.a.row(r)[c]); };
         Acc sum = 0;
-        for (Index c = 0; db && step == 0 && c < channels; ++c) sum += product(c);
+        cpu::for_pieces(v.a.shape.c, [&](Index c, auto count) {
+          Acc to_a[cpu::kPiece], to_b[cpu::kPiece];
+          for (Index k = 0; k < count; ++k) to_a[k] = Acc(v.dy.row(r)[c + k]) * Acc(v.b.row(r)[(c + k) * step]);
+          for (Index k = 0; k < count; ++k) to_b[k] = Acc(v.dy.row(r)[c + k]) * Acc(v.a.row(r)[c + k]);
+          for (Index k = 0; da && k < count; ++k) da.row(r)[c + k] = T(to_a[k]);
+          for (Index k = 0; db && step == 1 && k < count; ++k) db.row(r)[c + k] = T(to_b[k]);
+          for (Index k = 0; k < count; ++k) sum += to_b[k];
+        });
         if (db && step == 0) db.row(r)[0] = T(sum);
-        for (Index c = 0; db && step == 1 && c < channels; ++c) db.row(r)[c] = T(product(c));
-        for (Index c = 0; da && c < channels; ++c) da.row(r)[c] = T(Acc(v.dy.row(r)[c]) * Acc(v.b.row(r)[c * step]));
       }
     });
   }
