@@ -1,6 +1,9 @@
-// Random cases of the ops that move values: pooling, concatenation, sum, padding, dropout, softmax.
+// Random cases of the ops that move values: pooling, concatenation, slices, sum, product, padding, dropout, softmax.
 #pragma once
 #include <ctseg/ops/concat.hpp>
+#include <ctseg/ops/multiply.hpp>
+#include <ctseg/ops/pad.hpp>
+#include <ctseg/ops/slice.hpp>
 
 #include "support/op_checks.hpp"
 #include "support/op_reference.hpp"
@@ -35,13 +38,37 @@ struct MakeAdd {
     return {.name = text("add ", x), .op = AddOp<S>{random.below(2) ? 1.f : -0.375f}, .inputs = {x, x}, .linear = true};
   }
 };
+/// As many channels in the second as in the first, or one.
+struct MakeMultiply {
+  template <AnySpec S> OpCase<S> operator()(S, RandomStream& random, bool large) const {
+    const auto x = random_shape<S::kDim>(random, large, 1 + random.below(9));
+    const auto gate = random.below(2) ? x : x.with_channels(1);
+    return {
+        .name = text("multiply ", x, " by ", gate), .op = MultiplyOp<S>{}, .inputs = {activations<S>(x), activations<S>(gate)}};
+  }
+};
+struct MakeSlice {
+  template <AnySpec S> OpCase<S> operator()(S, RandomStream& random, bool large) const {
+    const auto x = random_shape<S::kDim>(random, large, 1 + random.below(9));
+    SliceOp<S> op{.first = random.below(x.c)};
+    op.count = 1 + random.below(x.c - op.first);
+    return {
+        .name = text("slice ", x, " from ", op.first, ", ", op.count), .op = op, .inputs = {activations<S>(x)}, .linear = true};
+  }
+};
 struct MakePad {
   template <AnySpec S> OpCase<S> operator()(S, RandomStream& random, bool large) const {
     PadOp<S> op;
     for (Index& p : op.low) p = random.below(3);
     for (Index& p : op.high) p = random.below(3);
-    const auto x = random_shape<S::kDim>(random, large, 1 + random.below(5));
-    return {.name = text("pad ", x), .op = op, .inputs = {activations<S>(x)}, .linear = true};
+    constexpr PadMode modes[] = {PadMode::replicate, PadMode::reflect, PadMode::constant};
+    op.mode = modes[random.below(3)];
+    if (op.mode == PadMode::constant && random.below(2)) op.value = -1.5f;
+    const auto x = random_shape<S::kDim>(random, large, 1 + random.below(5), op.mode == PadMode::reflect ? 3 : 1);
+    return {.name = text("pad ", x, ", mode ", static_cast<int>(op.mode)),
+            .op = op,
+            .inputs = {activations<S>(x)},
+            .linear = op.value == 0};
   }
 };
 struct MakeDropout {

@@ -30,12 +30,20 @@ template <AnySpec S> OpCase<S> norm_case_of(const NormOp<S>& op, const Shape<S::
   return c;
 }
 
+/// Any kind; group norm with any number of groups that divides the channels.
+template <AnySpec S> NormOp<S> random_norm(RandomStream& random, Index channels) {
+  constexpr NormKind kinds[] = {NormKind::instance, NormKind::batch, NormKind::group};
+  NormOp<S> op{.kind = kinds[random.below(3)], .affine = random.below(3) > 0, .activation = random_activation(random)};
+  if (op.kind != NormKind::group) return op;
+  do op.groups = 1 + random.below(channels);
+  while (channels % op.groups != 0);
+  return op;
+}
+
 struct MakeNorm {
   template <AnySpec S> OpCase<S> operator()(S, RandomStream& random, bool large) const {
-    const NormOp<S> op{.kind = random.below(2) ? NormKind::batch : NormKind::instance,
-                       .affine = random.below(3) > 0,
-                       .activation = random_activation(random)};
     const Index channels = random.below(4) == 0 ? 9 + random.below(9) : 1 + random.below(5);
+    const auto op = random_norm<S>(random, channels);
     const Mode mode = random.below(3) ? Mode::train : Mode::infer;
     return norm_case_of<S>(op, random_shape<S::kDim>(random, large, channels, 2), mode, random.below(2) ? 1 : channels);
   }
@@ -46,9 +54,7 @@ struct MakeBlock {
     ConvNormActOp<S> op{random_conv<S>(random), {}};
     op.conv.stride = 1;
     ++op.conv.in_channels;   // of one channel only the sign of its weight would matter: a gradient of nothing but noise
-    op.norm = {.kind = random.below(2) ? NormKind::batch : NormKind::instance,
-               .affine = random.below(2) == 0,
-               .activation = random_activation(random)};
+    op.norm = random_norm<S>(random, op.conv.out_channels);
     const bool bias = random.below(2) == 0;
     const auto conv = conv_case_of<S>(op.conv, random_shape<S::kDim>(random, large, op.conv.in_channels, 4), bias);
     const auto norm = norm_case_of<S>(op.norm, conv.inputs[0].shape.with_channels(op.conv.out_channels), Mode::train, 1);
@@ -65,8 +71,9 @@ template <int Dim> void check_norm_reference(Mode mode) {
   Context<Cpu> ctx({.threads = 1});
   for (std::uint64_t round = 0; round < 40; ++round) {
     RandomStream random({.seed = round, .op = 3});
-    NormOp<S> op{.kind = random.below(2) ? NormKind::batch : NormKind::instance, .affine = random.below(2) == 0};
     const Shape<Dim> shape = random_shape<Dim>(random, round % 4 == 0, 1 + random.below(6), 2);
+    NormOp<S> op = random_norm<S>(random, shape.c);
+    op.activation = {};
     const OpCase<S> c = norm_case_of<S>(op, shape, mode, 1);
     OpRun<S> run(c, ctx, {.seed = round});
     for (Index i = 0; i < run.x[0].elements(); ++i) run.x[0].template at<double>(i) += 1000;   // a large mean must not cancel
@@ -77,7 +84,8 @@ template <int Dim> void check_norm_reference(Mode mode) {
       static thread_local Moments m;
       static thread_local Index last_n, last_c;
       if ((z == 0 && y == 0 && w == 0) || n != last_n || channel != last_c) {
-        m = moments(x, channel, op.kind == NormKind::batch ? -1 : n);
+        const Index width = op.width(shape.c);
+        m = moments(x, channel / width * width, op.kind == NormKind::batch ? -1 : n, width);
         if (op.uses_running(mode))
           m = {run.w[op.running_at()][static_cast<std::size_t>(channel)],
                run.w[op.running_at() + 1][static_cast<std::size_t>(channel)], 0};

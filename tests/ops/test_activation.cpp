@@ -43,6 +43,10 @@ TEST_CASE("activations: values at points worked out by hand") {
   CHECK(at(sigmoid(), 0) == 0.5);
   CHECK(at(sigmoid(), -800) == 0);
   CHECK(at(sigmoid(), 800) == 1);
+  CHECK(at(gelu(), 0) == 0);
+  CHECK(at(gelu(), 1) == doctest::Approx(0.8413447460685429).epsilon(1e-14));   // Phi(1)
+  CHECK(at(gelu(), -1) == doctest::Approx(-0.15865525393145707).epsilon(1e-14));
+  CHECK(at(gelu(), -10) == doctest::Approx(-7.61985302416052e-23).epsilon(1e-12));   // the tail keeps its digits
   CHECK(at(prelu(), -4, 0) == -1);
   CHECK(at(prelu(), -4, 1) == 8);
   for (ActivationKind kind : kActivationKinds) CHECK(std::isnan(at({kind, 0.1f}, NAN)));

@@ -68,6 +68,19 @@ TEST_CASE("norm errors") {
   CHECK(error_of(Code::shape_mismatch, [&](auto& t) {
           batch(t.input(X{1, 4, {1, 1, 1}}));
         }).starts_with("norm: input [1,4,1,1,1] has one value"));
+  const Norm<S> group({.channels = 4, .kind = NormKind::group, .groups = 2});
+  CHECK(error_of(Code::shape_mismatch, [&](auto& t) {
+          group(t.input(X{1, 4, {1, 1, 1}}));
+        }) == "no error");   // two channels: two values
+  const NormOp<S> three{.kind = NormKind::group, .affine = false, .groups = 3};
+  CHECK(error_of(Code::shape_mismatch,
+                 [&](auto& t) {
+                   t.append(three, {t.input(X{1, 4, {2, 2, 2}})});
+                 }) ==
+        "norm: input has 4 channels, which 3 groups do not divide (input [1,4,2,2,2]). Hint: set NormOptions::groups to a "
+        "divisor of 4.");
+  CHECK_THROWS_WITH_AS((Norm<S>({.channels = 4, .kind = NormKind::group, .groups = 3})),
+                       "norm: 3 groups do not divide 4 channels. Hint: set NormOptions::groups to a divisor.", Error);
   Tape<S> infer(Mode::infer);
   batch(infer.input(X{1, 4, {1, 1, 1}}));   // nothing is learned from it
   norm(infer.input(X{1, 4, {1, 1, 1}}));
@@ -101,6 +114,34 @@ TEST_CASE("pool, concat, add, pad, dropout errors") {
         }) == "pad: pads -1 and 0 along spatial axis 1; must be 0 or more.");
   for (float p : {1.f, -0.1f, NAN})
     CHECK(error_of(Code::bad_argument, [p](auto& t) { dropout(t.input(X{1, 1, {2, 2, 2}}), p); }) != "no error");
+}
+
+TEST_CASE("upsample, average pool, multiply, slice, pixel shuffle errors") {
+  const X x{1, 4, {4, 6, 4}};
+  CHECK(error_of(Code::bad_argument, [&](auto& t) { upsample(t.input(x), {.factor = 0}); }) ==
+        "upsample: factor 0x0x0, size 0x0x0; factors must be 1 or more, sizes 0 (by the factor) or more.");
+  CHECK(error_of(Code::bad_argument, [&](auto& t) { upsample(t.input(x), {.size = {3, -1, 3}}); }) != "no error");
+  CHECK(error_of(Code::bad_argument, [&](auto& t) { upsample(t.input(x), {.align_corners = true}); }) ==
+        "upsample: align_corners is for UpsampleMode::linear alone.");
+  CHECK(error_of(Code::shape_mismatch, [&](auto& t) { average_pool(t.input(x), {.kernel = 5}); }) ==
+        "average_pool: input [1,4,4,6,4] has an axis shorter than the window 5x5x5. Hint: larger patches, or fewer levels.");
+  CHECK(error_of(Code::bad_argument, [&](auto& t) { average_pool(t.input(x), {.stride = 0}); }) != "no error");
+  CHECK(error_of(Code::bad_argument, [&](auto& t) {
+          adaptive_average_pool(t.input(x), {2, 0, 2});
+        }) == "adaptive_average_pool: size 2x0x2; must be 1 or more along every axis.");
+  CHECK(error_of(Code::shape_mismatch, [&](auto& t) { multiply(t.input(x), t.input(x.with_channels(2))); }) ==
+        "multiply: cannot multiply [1,4,4,6,4] by [1,2,4,6,4]; must be the same, or [1,1,4,6,4].");
+  for (const auto& [first, count] : {std::pair<Index, Index>{-1, 2}, {3, 2}, {0, 0}, {4, 1}})
+    CHECK(error_of(Code::shape_mismatch, [&](auto& t) { slice_channels(t.input(x), first, count); }) != "no error");
+  CHECK(error_of(Code::shape_mismatch, [&](auto& t) { pixel_shuffle(t.input(x), 2); }) ==
+        "pixel_shuffle: input [1,4,4,6,4] has 4 channels; a factor of 2 needs a multiple of 8.");
+  CHECK(error_of(Code::bad_argument, [&](auto& t) { pixel_shuffle(t.input(x), 0); }) != "no error");
+  CHECK(error_of(Code::shape_mismatch,
+                 [&](auto& t) {
+                   pad(t.input(x), {.low = {4, 0, 0}, .mode = PadMode::reflect});
+                 }) ==
+        "pad: reflects 4 and 0 voxels along spatial axis 0 of [1,4,4,6,4]; must be below 4. Hint: PadMode::replicate has no "
+        "limit.");
 }
 
 TEST_CASE("dice_ce errors, and where an error happened") {

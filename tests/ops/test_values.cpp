@@ -38,10 +38,11 @@ TEST_CASE("max pool: the first of equals gets the gradient, a NaN wins") {
 
 TEST_CASE("pad repeats the border") {
   Context<Cpu> ctx({.threads = 1});
-  for (std::uint64_t round = 0; round < 10; ++round) {
+  for (std::uint64_t round = 0; round < 30; ++round) {
     RandomStream random({.seed = round});
     const auto c = MakePad{}(S{}, random, false);
     const auto& op = *c.op.get<PadOp<S>>();
+    if (op.mode != PadMode::replicate) continue;
     OpRun<S> run(c, ctx, {.seed = round});
     const Volume5 x = volume_of(run.x[0].view().as<double>()), y = forward_of(run);
     CHECK(y.d == x.d + op.low[0] + op.high[0]);

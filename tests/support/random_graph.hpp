@@ -7,7 +7,8 @@
 
 namespace ctseg::test {
 
-/// Convolutions, blocks, norms, activations, dropout, sums and concatenations of whatever came before, in several scopes.
+/// Convolutions, blocks, norms, activations, dropout, sums, gates, slices, detours over a finer grid and concatenations of
+/// whatever came before, in several scopes.
 /// Values may be used many times or never; a scope may be entered again.
 template <AnySpec S> class RandomNet {
  public:
@@ -48,7 +49,7 @@ template <AnySpec S> class RandomNet {
   }
 
  private:
-  enum Kind { conv, block, norm, slope, activation, drop, soft, sum, join };
+  enum Kind { conv, block, norm, slope, activation, drop, soft, sum, join, gate, cut, detour };
   struct Step {
     Kind kind;
     std::size_t a, b, layer;
@@ -62,7 +63,7 @@ template <AnySpec S> class RandomNet {
                   back = random_.below(3) ? random_.below(std::min<Index>(count, 3)) : random_.below(count);
       return static_cast<std::size_t>(count - 1 - back);
     };
-    Step step{static_cast<Kind>(random_.below(9)), pick(), pick(), 0, scope, static_cast<float>(random_.uniform(0.1, 0.6))};
+    Step step{static_cast<Kind>(random_.below(12)), pick(), pick(), 0, scope, static_cast<float>(random_.uniform(0.1, 0.6))};
     Index out = channels_[step.a];
     if (step.kind == sum)
       for (int attempt = 0; attempt < 8 && channels_[step.b] != out; ++attempt) step.b = pick();
@@ -96,6 +97,9 @@ template <AnySpec S> class RandomNet {
       case join:
         out = channels_[step.a] + channels_[step.b];
         break;
+      case cut:
+        out = (out + 1) / 2;
+        break;
       default:
         break;
     }
@@ -105,7 +109,10 @@ template <AnySpec S> class RandomNet {
   Activation any_activation() {
     return {kActivationKinds[static_cast<std::size_t>(random_.below(std::ssize(kActivationKinds)))], 0.2f};
   }
-  NormKind norm_kind() { return random_.below(3) ? NormKind::instance : NormKind::batch; }
+  NormKind norm_kind() {
+    constexpr NormKind kinds[] = {NormKind::instance, NormKind::batch, NormKind::group};
+    return kinds[random_.below(3)];
+  }
 
   Var<S> run(const Step& step, const std::vector<Var<S>>& value) const {
     const Var<S> a = value[step.a], b = value[step.b];
@@ -128,6 +135,12 @@ template <AnySpec S> class RandomNet {
         return add(a, b, step.number);
       case join:
         return concat(a, b);
+      case gate:   // of as many channels, or of one
+        return multiply(a, a.shape().c == b.shape().c ? b : slice_channels(sigmoid(b), 0, 1));
+      case cut:
+        return slice_channels(a, a.shape().c / 2, (a.shape().c + 1) / 2);
+      case detour:
+        return average_pool(upsample(a, {.mode = step.number < 0.3f ? UpsampleMode::nearest : UpsampleMode::linear}));
     }
     return a;
   }

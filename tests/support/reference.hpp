@@ -75,18 +75,18 @@ template <class W> Volume5 conv_transposed_reference(const Volume5& x, Index out
   return y;
 }
 
-/// Mean and biased variance in two passes: per image and channel, or per channel.
+/// Mean and biased variance in two passes, of `width` channels from `first` on: of one image, or of all.
 struct Moments {
   double mean = 0, variance = 0, count = 0;
 };
-inline Moments moments(const Volume5& x, Index channel, Index image) {   // image -1: all of them
+inline Moments moments(const Volume5& x, Index first, Index image, Index width = 1) {   // image -1: all of them
   Moments m;
   x.each([&](Index n, Index c, Index z, Index y, Index w) {
-    if (c == channel && (image < 0 || n == image)) m.mean += x(n, c, z, y, w), m.count += 1;
+    if (c >= first && c < first + width && (image < 0 || n == image)) m.mean += x(n, c, z, y, w), m.count += 1;
   });
   m.mean /= m.count;
   x.each([&](Index n, Index c, Index z, Index y, Index w) {
-    if (c == channel && (image < 0 || n == image)) m.variance += std::pow(x(n, c, z, y, w) - m.mean, 2);
+    if (c >= first && c < first + width && (image < 0 || n == image)) m.variance += std::pow(x(n, c, z, y, w) - m.mean, 2);
   });
   m.variance /= m.count;
   return m;

@@ -57,12 +57,19 @@ struct NormOptions {
   float eps = 1e-5f;
   float momentum = 0.1f;   // of batch norm's running statistics
   Activation activation{};
+  Index groups = 1;   // of group norm; they divide the channels
 };
 
-/// Instance or batch norm, with an optional activation behind it; see NormOp.
+/// Instance, group or batch norm, with an optional activation behind it; see NormOp.
 template <AnySpec S> class Norm {
  public:
-  explicit Norm(const NormOptions& o) : op_{.kind = o.kind, .affine = o.affine, .eps = o.eps, .activation = o.activation} {
+  /// Errors    bad_argument if the groups of group norm do not divide the channels.
+  explicit Norm(const NormOptions& o)
+      : op_{.kind = o.kind, .affine = o.affine, .eps = o.eps, .activation = o.activation, .groups = o.groups} {
+    if (o.kind == NormKind::group && (o.groups < 1 || o.channels % o.groups != 0))
+      throw Error(
+          Code::bad_argument, "norm",
+          text(o.groups, " groups do not divide ", o.channels, " channels. Hint: set NormOptions::groups to a divisor."));
     const auto vector = [&](double fill, Role role) {
       return Parameter<S>({.shape = {o.channels}, .fill = fill, .role = role, .average_rate = double{o.momentum}});
     };
@@ -102,6 +109,7 @@ template <int Dim> struct BlockOptions {
   bool affine = true;
   Activation activation = leaky_relu();
   float dropout = 0;
+  Index groups = 1;    // of group norm
   bool fused = true;   // false: separate ops, for lessons and for checking the fused one
 };
 
@@ -110,7 +118,11 @@ template <AnySpec S> class Block {
  public:
   explicit Block(const BlockOptions<S::kDim>& o)
       : conv(o.conv),
-        norm({.channels = o.conv.out_channels, .kind = o.norm, .affine = o.affine, .activation = o.activation}),
+        norm({.channels = o.conv.out_channels,
+              .kind = o.norm,
+              .affine = o.affine,
+              .activation = o.activation,
+              .groups = o.groups}),
         dropout_(o.dropout),
         fused_(o.fused) {}
 

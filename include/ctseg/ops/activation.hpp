@@ -8,17 +8,18 @@
 
 namespace ctseg {
 
-enum class ActivationKind { identity, relu, leaky_relu, elu, sigmoid, prelu };
+enum class ActivationKind { identity, relu, leaky_relu, elu, sigmoid, gelu, prelu };
 /// In the order of the enumerators.
-inline constexpr std::string_view kActivationNames[] = {"identity", "relu", "leaky_relu", "elu", "sigmoid", "prelu"};
-inline constexpr ActivationKind kActivationKinds[] = {ActivationKind::identity, ActivationKind::relu,    ActivationKind::leaky_relu,
-                                                      ActivationKind::elu,      ActivationKind::sigmoid, ActivationKind::prelu};
+inline constexpr std::string_view kActivationNames[] = {"identity", "relu", "leaky_relu", "elu", "sigmoid", "gelu", "prelu"};
+inline constexpr ActivationKind kActivationKinds[] = {
+    ActivationKind::identity, ActivationKind::relu, ActivationKind::leaky_relu, ActivationKind::elu,
+    ActivationKind::sigmoid,  ActivationKind::gelu, ActivationKind::prelu};
 static_assert(std::size(kActivationNames) == std::size(kActivationKinds));
 
 constexpr std::string_view name_of(ActivationKind kind) { return kActivationNames[static_cast<std::size_t>(kind)]; }
 inline std::string text(ActivationKind kind) { return std::string(name_of(kind)); }
 
-/// leaky_relu: slope for x <= 0; elu: alpha. relu, sigmoid and identity have no parameter; prelu learns its slope.
+/// leaky_relu: slope for x <= 0; elu: alpha. relu, sigmoid, gelu and identity have no parameter; prelu learns its slope.
 struct Activation {
   ActivationKind kind = ActivationKind::identity;
   float parameter = 0;
@@ -27,6 +28,7 @@ constexpr Activation relu() { return {ActivationKind::relu, 0}; }
 constexpr Activation leaky_relu(float slope = 0.01f) { return {ActivationKind::leaky_relu, slope}; }
 constexpr Activation elu(float alpha = 1) { return {ActivationKind::elu, alpha}; }
 constexpr Activation sigmoid() { return {ActivationKind::sigmoid, 0}; }
+constexpr Activation gelu() { return {ActivationKind::gelu, 0}; }
 constexpr Activation prelu() { return {ActivationKind::prelu, 0}; }
 
 // value(x, c) and derivative(x, c) of channel c, with x the input: the input is what every backward pass has at hand.
@@ -53,6 +55,13 @@ template <class Acc> struct Sigmoid {
   Acc value(Acc x, Index) const { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); }
   Acc derivative(Acc x, Index c) const { return value(x, c) * value(-x, c); }
 };
+/// x Phi(x) with the distribution function Phi itself, not its approximation by tanh: PyTorch's default.
+/// Source    Hendrycks and Gimpel, arXiv:1606.08415.
+template <class Acc> struct Gelu {
+  static Acc phi(Acc x) { return Acc(0.5) * std::erfc(-x * Acc(0.70710678118654752)); }   // erfc keeps the digits of the tail
+  Acc value(Acc x, Index) const { return x * phi(x); }
+  Acc derivative(Acc x, Index) const { return phi(x) + x * Acc(0.39894228040143268) * std::exp(Acc(-0.5) * x * x); }
+};
 template <class Acc> struct PRelu {   // one slope for all channels (step 0) or one each (step 1)
   const Acc* slope;
   Index step;
@@ -74,6 +83,8 @@ template <AnySpec S, class F> void with_activation(const Activation& a, const We
       return f(Elu<Acc>{Acc(a.parameter)});
     case ActivationKind::sigmoid:
       return f(Sigmoid<Acc>{});
+    case ActivationKind::gelu:
+      return f(Gelu<Acc>{});
     case ActivationKind::prelu:
       return f(PRelu<Acc>{slopes.data(), slopes.size() > 1 ? 1 : 0});
   }

@@ -1,4 +1,4 @@
-// Instance and batch normalisation, with an optional activation behind it: one pass over memory instead of two.
+// Instance, group and batch normalisation, with an optional activation behind it: one pass over memory instead of two.
 #pragma once
 #include "activation.hpp"
 
@@ -6,25 +6,33 @@ namespace ctseg {
 
 struct Normalization;   // Kernel<Normalization, S>
 
-enum class NormKind { instance, batch };
+enum class NormKind { instance, batch, group };
 
-/// y = act((x - mean) / sqrt(variance + eps) * gamma + beta), statistics per image and channel (instance) or per channel
-/// (batch). Weights   gamma, beta [C] where affine; batch: then running mean, running variance [C]; prelu: last its slopes
+/// y = act((x - mean) / sqrt(variance + eps) * gamma + beta), statistics per image and channel (instance), per channel (batch),
+/// or per image and group of C / groups consecutive channels (group).
+/// Weights   gamma, beta [C] where affine; batch: then running mean, running variance [C]; prelu: last its slopes
 /// Numerics  biased variance; batch in training moves the running variance by the unbiased one; outside training batch uses the
 ///           running statistics. Sums are formed in tiles around their means and merged in double.
 /// Gradient  dx assigned; dgamma, dbeta, dslope added; running statistics get (running - batch), which the optimizer follows.
 /// Cost      reads x again; saves mean and 1/sigma.
-/// Errors    shape_mismatch for other channels, or for one voxel per channel in training.
-/// Source    Ioffe and Szegedy, arXiv:1502.03167; Ulyanov et al., arXiv:1607.08022; merging: Chan et al., 1979.
+/// Errors    shape_mismatch for other channels, channels that groups does not divide, or one value per statistic in training.
+/// Source    Ioffe and Szegedy, arXiv:1502.03167; Ulyanov et al., arXiv:1607.08022; Wu and He, arXiv:1803.08494; merging: Chan
+/// et al., 1979.
 template <AnySpec S> struct NormOp {
   NormKind kind = NormKind::instance;
   bool affine = true;
   float eps = 1e-5f;
   Activation activation{};
+  Index groups = 1;   // of group norm: 1 is layer norm over channels and voxels, C is instance norm
 
-  std::string_view name() const { return kind == NormKind::batch ? "BatchNorm" : "InstanceNorm"; }
+  std::string_view name() const {
+    return kind == NormKind::batch ? "BatchNorm" : kind == NormKind::group ? "GroupNorm" : "InstanceNorm";
+  }
 
-  Index groups(const Shape<S::kDim>& x) const { return kind == NormKind::batch ? 1 : x.n; }
+  Index batches(const Shape<S::kDim>& x) const { return kind == NormKind::batch ? 1 : x.n; }   // images apart, or all as one
+  Index width(Index channels) const {
+    return kind == NormKind::group ? channels / groups : 1;
+  }                                                           // channels that share statistics
   std::size_t running_at() const { return affine ? 2 : 0; }   // where the running statistics are among the weights
   std::size_t slopes_at() const { return running_at() + (kind == NormKind::batch ? 2 : 0); }
   bool uses_running(Mode mode) const { return kind == NormKind::batch && mode == Mode::infer; }
@@ -40,7 +48,11 @@ template <AnySpec S> struct NormOp {
                     text("input has ", x.c, " channels, layer expects ", f.w[k].size(), " (input ", x,
                          "). Hint: set NormOptions::channels."));
     check_slopes<S>(activation, f.w.subspan(slopes_at()), x.c);
-    if (f.mode == Mode::train && x.elements() == groups(x) * x.c)
+    if (kind == NormKind::group && (groups < 1 || x.c % groups != 0))
+      throw Error(Code::shape_mismatch, "norm",
+                  text("input has ", x.c, " channels, which ", groups, " groups do not divide (input ", x,
+                       "). Hint: set NormOptions::groups to a divisor of ", x.c, "."));
+    if (f.mode == Mode::train && x.elements() == batches(x) * (x.c / width(x.c)))
       throw Error(
           Code::shape_mismatch, "norm",
           text("input ", x, " has one value per channel, training needs two or more. Hint: larger patches, or fewer levels."));

@@ -1,15 +1,19 @@
-// Replicate padding, as networks use it to meet a skip of odd size.
+// Padding: networks meet a skip of odd size with it.
 #pragma once
-#include "op.hpp"
+#include "separable.hpp"
 
 namespace ctseg {
 
-struct Padding;   // Kernel<Padding, S>: forward(ctx, low, x, y), backward(ctx, low, dy, dx)
+/// What lies beyond the border: its voxel again, the volume mirrored at the centre of that voxel, or one value.
+enum class PadMode { replicate, reflect, constant };
 
-/// Repeats the border voxels outwards: `low` in front of every axis, `high` behind it.
+/// `low` voxels in front of every axis, `high` behind it.
 /// Gradient  dx assigned: each voxel sums what its copies received.
+/// Errors    bad_argument for negative pads; shape_mismatch if reflect is asked for as much as the axis has, or more.
 template <AnySpec S> struct PadOp {
   std::array<Index, S::kDim> low{}, high{};
+  PadMode mode = PadMode::replicate;
+  float value = 0;   // of constant
 
   std::string_view name() const { return "Pad"; }
   Inferred<S> infer(const Facts<S>& f) const {
@@ -18,13 +22,28 @@ template <AnySpec S> struct PadOp {
       if (low[d] < 0 || high[d] < 0)
         throw Error(Code::bad_argument, "pad",
                     text("pads ", low[d], " and ", high[d], " along spatial axis ", d, "; must be 0 or more."));
+      if (mode == PadMode::reflect && std::max(low[d], high[d]) >= y.space[d])
+        throw Error(Code::shape_mismatch, "pad",
+                    text("reflects ", low[d], " and ", high[d], " voxels along spatial axis ", d, " of ", f.x(),
+                         "; must be below ", y.space[d], ". Hint: PadMode::replicate has no limit."));
       y.space[d] += low[d] + high[d];
     }
-    return {.shape = y};
+    const Index scratch = Kernel<Separable, S>::scratch(map(f.x()), f.x(), checked(y, "pad"));
+    return {.shape = y, .forward_scratch = scratch, .backward_scratch = scratch};
   }
-  void forward(const Forward<S>& f) const { Kernel<Padding, S>::forward(f.ctx, low, f.x(), f.y()); }
+  void forward(const Forward<S>& f) const {
+    Kernel<Separable, S>::forward(f.ctx, map(f.x().shape), f.x(), f.y(), {f.scratch, value});
+  }
   void backward(const Backward<S>& b) const {
-    if (b.wants()) Kernel<Padding, S>::backward(b.ctx, low, b.dy(), b.dx());
+    if (b.wants()) Kernel<Separable, S>::backward(b.ctx, map(b.dx().shape), b.dy(), b.dx(), b.scratch);
+  }
+
+ private:
+  auto map(const Shape<S::kDim>& x) const {
+    return [low = low, mode = mode, size = x.space](std::size_t d, Index o, auto f) {
+      const Index at = o - low[d], end = size[d] - 1, nearest = std::clamp<Index>(at, 0, end);
+      if (mode != PadMode::constant || at == nearest) f(mode == PadMode::reflect ? 2 * nearest - at : nearest, 1.0);
+    };
   }
 };
 

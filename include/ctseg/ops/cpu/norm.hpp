@@ -13,21 +13,21 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     Index saved, forward_scratch, backward_scratch;
   };
   static NormMemory memory(const NormOp<S>& op, const Shape<Dim>& x) {
-    const Index groups = op.groups(x), rows = x.n * x.voxels() / groups;
-    return {bytes_of<Acc>(2 * groups * x.c), statistics_bytes(rows, x.c) + bytes_of<Acc>(2 * x.c),
+    const Index batches = op.batches(x), rows = x.n * x.voxels() / batches;
+    return {bytes_of<Acc>(2 * batches * x.c), statistics_bytes(rows, x.c) + bytes_of<Acc>(2 * x.c),
             cpu::partial_bytes<Acc>(rows, 3 * x.c) + bytes_of<Acc>(5 * x.c) + bytes_of<Acc>(2 * x.c)};
   }
 
   static void forward(const NormOp<S>& op, const Forward<S>& f) {
     const In<S> x = f.x();
     const Out<S> y = f.y();
-    const Index channels = x.shape.c, groups = op.groups(x.shape), rows = x.rows() / groups;
+    const Index channels = x.shape.c, batches = op.batches(x.shape), rows = x.rows() / batches;
     Bytes saved = f.saved, scratch = f.scratch;
-    Acc* mean = take<Acc>(saved, 2 * groups * channels);
-    Acc* rstd = mean + groups * channels;
+    Acc* mean = take<Acc>(saved, 2 * batches * channels);
+    Acc* rstd = mean + batches * channels;
     Acc* scale = take<Acc>(scratch, 2 * channels);
     Acc* shift = scale + channels;
-    for (Index g = 0; g < groups; ++g, mean += channels, rstd += channels) {
+    for (Index g = 0; g < batches; ++g, mean += channels, rstd += channels) {
       if (op.uses_running(f.mode)) {
         for (Index c = 0; c < channels; ++c) {
           mean[c] = f.w[op.running_at()][c];
@@ -53,20 +53,20 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
   }
 
   /// With u = xhat * gamma + beta and du = act'(u) dy:
-  /// dx = gamma / sigma * (du - mean(du) - xhat * mean(du * xhat)), per group and channel; both means are 0 where the
-  /// statistics are the running ones.
+  /// dx = (gamma du - mean(gamma du) - xhat * mean(gamma du * xhat)) / sigma, means over all that shares the statistics; both
+  /// are 0 where the statistics are the running ones.
   static void backward(const NormOp<S>& op, const Backward<S>& b) {
     const In<S> x = b.x(), dy = b.dy();
-    const Index channels = x.shape.c, groups = op.groups(x.shape), rows = x.rows() / groups;
+    const Index channels = x.shape.c, batches = op.batches(x.shape), rows = x.rows() / batches;
     Bytes saved = b.saved, scratch = b.scratch;
-    const Acc* mean = take<Acc>(saved, 2 * groups * channels);
-    const Acc* rstd = mean + groups * channels;
+    const Acc* mean = take<Acc>(saved, 2 * batches * channels);
+    const Acc* rstd = mean + batches * channels;
     Acc* sums = take<Acc>(scratch, 5 * channels);   // of du, du * xhat, dslope; then the two of dx
     Acc* gamma = take<Acc>(scratch, 2 * channels);
     const Acc* beta = gamma + channels;
     affine(op, b.w, channels, gamma);
     with_activation<S>(op.activation, slopes(op, b.w), [&](auto act) {
-      for (Index g = 0; g < groups; ++g, mean += channels, rstd += channels) {
+      for (Index g = 0; g < batches; ++g, mean += channels, rstd += channels) {
         std::fill_n(sums, 5 * channels, Acc(0));
         Bytes rest = scratch;
         Acc* partials = take<Acc>(rest, cpu::RowBlocks(rows).count * 3 * channels);
@@ -83,10 +83,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
         add_parameter_gradients(op, b, {mean, static_cast<std::size_t>(channels)}, rstd, sums, rows);
         if (!b.wants()) continue;
         const Out<S> dx = b.dx();
-        for (Index c = 0; c < channels && !op.uses_running(b.mode); ++c) {
-          sums[3 * channels + c] = sums[c] / Acc(rows);
-          sums[4 * channels + c] = sums[channels + c] / Acc(rows);
-        }
+        if (!op.uses_running(b.mode)) average(op.width(channels), rows, {gamma, static_cast<std::size_t>(channels)}, sums);
         const Acc *du_mean = sums + 3 * channels, *dot_mean = sums + 4 * channels;
         cpu::for_rows(b.ctx, rows, [&](Index first, Index last) {
           for (Index r = g * rows + first; r < g * rows + last; ++r)
@@ -96,7 +93,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
                 const Index c = c0 + k;
                 const Acc xhat = (Acc(x.row(r)[c]) - mean[c]) * rstd[c], u = xhat * gamma[c] + beta[c];
                 const Acc du = Acc(dy.row(r)[c]) * act.derivative(u, c);
-                value[k] = gamma[c] * rstd[c] * (du - du_mean[c] - xhat * dot_mean[c]);
+                value[k] = rstd[c] * (gamma[c] * du - du_mean[c] - xhat * dot_mean[c]);
               }
               for (Index k = 0; k < count; ++k) dx.row(r)[c0 + k] = T(value[k]);
             });
@@ -166,10 +163,25 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
       for (Index c = 0; c < channels; ++c) all.merge(c, n, block.mean[c], block.deviation[c]);
       all.count += n;
     }
-    for (Index c = 0; c < channels; ++c) {
-      mean[c] = static_cast<Acc>(all.mean[c]);
-      rstd[c] = static_cast<Acc>(1 / std::sqrt(all.deviation[c] / all.count + double{op.eps}));
+    const Index width = op.width(channels);
+    for (Index first = 0; first < channels; first += width) {
+      Moments group{all.count, all.mean + first, all.deviation + first};
+      for (Index k = 1; k < width; ++k, group.count += all.count) group.merge(0, all.count, group.mean[k], group.deviation[k]);
+      std::fill_n(mean + first, width, static_cast<Acc>(group.mean[0]));
+      std::fill_n(rstd + first, width, static_cast<Acc>(1 / std::sqrt(group.deviation[0] / group.count + double{op.eps})));
     }
+  }
+
+  /// Of the sums of du and du * xhat per channel: the two means of dx, per `width` channels that share statistics.
+  static void average(Index width, Index rows, std::span<const Acc> gamma, Acc* sums) {
+    const Index channels = std::ssize(gamma);
+    for (Index which = 0; which < 2; ++which)
+      for (Index first = 0; first < channels; first += width) {
+        double total = 0;
+        for (Index c = first; c < first + width; ++c)
+          total += double{gamma[static_cast<std::size_t>(c)]} * double{sums[which * channels + c]};
+        std::fill_n(sums + (3 + which) * channels + first, width, static_cast<Acc>(total / static_cast<double>(rows * width)));
+      }
   }
 
   static void add_parameter_gradients(const NormOp<S>& op, const Backward<S>& b, std::span<const Acc> mean, const Acc* rstd,
