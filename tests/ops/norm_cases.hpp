@@ -45,7 +45,8 @@ struct MakeBlock {
   template <AnySpec S> OpCase<S> operator()(S, RandomStream& random, bool large) const {
     ConvNormActOp<S> op{random_conv<S>(random), {}};
     op.conv.stride = 1;
-    ++op.conv.in_channels;   // of one channel only the sign of its weight would matter: a gradient of nothing but noise
+    // Of one channel only the sign of its weight would matter: a gradient of nothing but noise.
+    op.conv.in_channels += op.conv.groups;
     op.norm = {.kind = random.below(2) ? NormKind::batch : NormKind::instance,
                .affine = random.below(2) == 0,
                .activation = random_activation(random)};
