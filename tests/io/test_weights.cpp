@@ -47,27 +47,36 @@ TEST_CASE("weights come back bit for bit, under PyTorch's names, shapes and orde
   CHECK(at->shape == std::vector<Index>{2, 2, 3, 3, 3});
 }
 
-TEST_CASE("the file order of a convolution is [out, in, k] and of a transposed one [in, out, k]") {
-  for (const bool transposed : {false, true}) {
-    Conv<S> conv({.in_channels = 2, .out_channels = 3, .kernel = {1, 1, 2}, .transposed = transposed});
-    const auto values = conv.weight.edit();
-    for (Index tap = 0; tap < 2; ++tap)
-      for (Index i = 0; i < 2; ++i)
-        for (Index o = 0; o < 3; ++o)
-          values[static_cast<std::size_t>((tap * 2 + i) * 3 + o)] = static_cast<float>(100 * o + 10 * i + tap);
-    const TempFile file;
-    io::save_weights(file.path, conv);
-    const auto raw = io::read_safetensors(file.path);
-    const auto& record = raw.tensors[0].name == "weight" ? raw.tensors[0] : raw.tensors[1];
-    std::vector<float> got(12);
-    std::memcpy(got.data(), record.bytes.data(), 48);
-    Index k = 0;
-    for (Index a = 0; a < (transposed ? 2 : 3); ++a)
-      for (Index b = 0; b < (transposed ? 3 : 2); ++b)
+TEST_CASE("the file order of a convolution is [out, in, k] and of a transposed one [in, out, k], group by group") {
+  for (const Index groups : {1, 3})
+    for (const bool transposed : {false, true}) {
+      Conv<S> conv({.in_channels = 2 * groups,
+                    .out_channels = 3 * groups,
+                    .kernel = {1, 1, 2},
+                    .transposed = transposed,
+                    .groups = groups});
+      const auto values = conv.weight.edit();
+      for (Index g = 0; g < groups; ++g)
         for (Index tap = 0; tap < 2; ++tap)
-          CHECK(got[static_cast<std::size_t>(k++)] ==
-                static_cast<float>(transposed ? 100 * b + 10 * a + tap : 100 * a + 10 * b + tap));
-  }
+          for (Index i = 0; i < 2; ++i)
+            for (Index o = 0; o < 3; ++o)
+              values[static_cast<std::size_t>(((g * 2 + tap) * 2 + i) * 3 + o)] =
+                  static_cast<float>(1000 * g + 100 * o + 10 * i + tap);
+      const TempFile file;
+      io::save_weights(file.path, conv);
+      const auto raw = io::read_safetensors(file.path);
+      const auto& record = raw.tensors[0].name == "weight" ? raw.tensors[0] : raw.tensors[1];
+      CHECK(record.shape ==
+            (transposed ? std::vector<Index>{2 * groups, 3, 1, 1, 2} : std::vector<Index>{3 * groups, 2, 1, 1, 2}));
+      std::vector<float> got(static_cast<std::size_t>(12 * groups));
+      std::memcpy(got.data(), record.bytes.data(), got.size() * sizeof(float));
+      std::size_t k = 0;
+      for (Index g = 0; g < groups; ++g)
+        for (Index a = 0; a < (transposed ? 2 : 3); ++a)
+          for (Index b = 0; b < (transposed ? 3 : 2); ++b)
+            for (Index tap = 0; tap < 2; ++tap)
+              CHECK(got[k++] == static_cast<float>(1000 * g + (transposed ? 100 * b + 10 * a : 100 * a + 10 * b) + tap));
+    }
 }
 
 TEST_CASE("a file that does not fit leaves the model alone and says why") {

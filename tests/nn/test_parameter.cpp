@@ -9,28 +9,32 @@ using namespace ctseg;
 
 using S = Spec<float, 3, Cpu>;
 
-/// PyTorch's order, counted out: conv is [Cout][Cin][z][y][x], transposed [Cin][Cout][z][y][x]; memory is [z][y][x][Cin][Cout].
-static void check_order(WeightLayout layout) {
-  const Index in = 3, out = 2, kz = 2, ky = 3, kx = 4;
+/// PyTorch's order, counted out: conv is [Cout][Cin / groups][z][y][x], transposed [Cin][Cout / groups][z][y][x]; memory is
+/// [group][z][y][x][Cin / groups][Cout / groups].
+static void check_order(WeightLayout layout, Index groups) {
+  const Index in = 3, out = 2, kz = 2, ky = 3, kx = 4;   // channels of one group
   const bool transposed = layout == WeightLayout::conv_transposed;
-  const Parameter<S> p({.shape = transposed ? std::vector<Index>{in, out, kz, ky, kx} : std::vector<Index>{out, in, kz, ky, kx},
-                        .layout = layout});
+  const std::vector<Index> shape = {groups * (transposed ? in : out), transposed ? out : in, kz, ky, kx};
+  const Parameter<S> p({.shape = shape, .layout = layout, .groups = groups});
   std::vector<Index> file_of(static_cast<std::size_t>(p.size()), -1);
   for_file_order(p, [&](Index memory, Index file) { file_of[static_cast<std::size_t>(memory)] = file; });
-  for (Index o = 0; o < out; ++o)
-    for (Index i = 0; i < in; ++i)
+  for (Index o = 0; o < groups * out; ++o)
+    for (Index i = 0; i < groups * in; ++i)
       for (Index z = 0; z < kz; ++z)
         for (Index y = 0; y < ky; ++y)
           for (Index x = 0; x < kx; ++x) {
-            const Index memory = (((z * ky + y) * kx + x) * in + i) * out + o;
-            const Index first = transposed ? i * out + o : o * in + i;
+            if (o / out != i / in) continue;   // of different groups
+            const Index memory = ((((i / in * kz + z) * ky + y) * kx + x) * in + i % in) * out + o % out;
+            const Index first = transposed ? i * out + o % out : o * in + i % in;
             REQUIRE(file_of[static_cast<std::size_t>(memory)] == ((first * kz + z) * ky + y) * kx + x);
           }
 }
 
 TEST_CASE("file order is PyTorch's") {
-  check_order(WeightLayout::conv);
-  check_order(WeightLayout::conv_transposed);
+  for (Index groups : {1, 3}) {
+    check_order(WeightLayout::conv, groups);
+    check_order(WeightLayout::conv_transposed, groups);
+  }
   // By hand: conv [2, 2, 1, 1, 2], memory [x][in][out]: the file holds o0i0x0 o0i0x1 o0i1x0 o0i1x1 o1...
   const Parameter<S> p({.shape = {2, 2, 1, 1, 2}, .layout = WeightLayout::conv});
   std::vector<Index> files;
@@ -48,6 +52,13 @@ TEST_CASE("layers give their parameters PyTorch's shape and fan-in") {
   CHECK(conv.weight.fan_in() == 27);
   CHECK(up.weight.fan_in() == 40);   // extent 1 times the kernel, also here
   CHECK(conv.bias.fan_in() == 0);
+  const Conv<S> grouped({.in_channels = 6, .out_channels = 4, .kernel = {1, 3, 3}, .groups = 2}),
+      grouped_up({.in_channels = 6, .out_channels = 4, .kernel = 2, .transposed = true, .groups = 2});
+  CHECK((grouped.weight.shape() == std::vector<Index>{4, 3, 1, 3, 3}));
+  CHECK((grouped_up.weight.shape() == std::vector<Index>{6, 2, 2, 2, 2}));
+  CHECK(grouped.weight.fan_in() == 27);
+  CHECK(grouped_up.weight.fan_in() == 16);
+  CHECK_THROWS_AS((Parameter<S>({.shape = {4, 1}, .layout = WeightLayout::conv, .groups = 3})), Error);
   CHECK_FALSE(Conv<S>({.bias = false}).bias.present());
 }
 

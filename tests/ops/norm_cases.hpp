@@ -53,7 +53,8 @@ struct MakeBlock {
   template <AnySpec S> OpCase<S> operator()(S, RandomStream& random, bool large) const {
     ConvNormActOp<S> op{random_conv<S>(random), {}};
     op.conv.stride = 1;
-    ++op.conv.in_channels;   // of one channel only the sign of its weight would matter: a gradient of nothing but noise
+    // Of one channel only the sign of its weight would matter: a gradient of nothing but noise.
+    op.conv.in_channels += op.conv.groups;
     op.norm = random_norm<S>(random, op.conv.out_channels);
     const bool bias = random.below(2) == 0;
     const auto conv = conv_case_of<S>(op.conv, random_shape<S::kDim>(random, large, op.conv.in_channels, 4), bias);

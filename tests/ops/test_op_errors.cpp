@@ -47,6 +47,22 @@ TEST_CASE("conv errors") {
   CHECK_THROWS_WITH_AS((Conv<S>({.kernel = 0})), "conv: kernel 0x0x0, stride 1x1x1; both must be 1 or more.", Error);
   CHECK_THROWS_AS((Conv<S>({.stride = {1, 0, 1}})), Error);
   CHECK_THROWS_AS((Conv<S>({.in_channels = 0})), Error);
+  CHECK_THROWS_WITH_AS((Conv<S>({.dilation = {1, 0, 1}})),
+                       "conv: dilation 1x0x1; must be 1 or more. Hint: 1 is a kernel without gaps.", Error);
+  for (const auto& [in, out, groups] : std::vector<std::array<Index, 3>>{{4, 6, 4}, {6, 4, 4}, {4, 4, 0}, {4, 4, -2}})
+    for (bool transposed : {false, true})
+      CHECK_THROWS_AS((Conv<S>({.in_channels = in, .out_channels = out, .transposed = transposed, .groups = groups})), Error);
+  CHECK_THROWS_WITH_AS((Conv<S>({.in_channels = 4, .out_channels = 6, .groups = 4})),
+                       "conv: 4 groups of 4 input and 6 output channels; groups must be 1 or more and divide both. Hint: 1 "
+                       "connects all channels.",
+                       Error);
+  const Conv<S> dilated({.dilation = 3, .padding = Axes<3>(0)});
+  CHECK(error_of(Code::shape_mismatch,
+                 [&](auto& t) {
+                   dilated(t.input(X{1, 1, {7, 6, 7}}));
+                 }) ==
+        "conv: input [1,1,7,6,7] with padding 0 is too small for a kernel of 3 with dilation 3 along spatial axis 1. Hint: "
+        "larger patches, or fewer levels.");
   CHECK_THROWS_WITH_AS((Axes<3>{1, 2}), "axes: 2 numbers for 3 axes. Hint: give one for all, or one each.", Error);
 }
 

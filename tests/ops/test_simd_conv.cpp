@@ -63,7 +63,7 @@ template <class F> void for_pairs(const ConvWindow& w, F f) {
       Index row = 0;
       bool inside = true;
       for (std::size_t d = 0; d < 3; ++d) {
-        const Index i = at[d] * w.stride[d] + tap[d] - w.padding[d];
+        const Index i = at[d] * w.stride[d] + tap[d] * w.dilation[d] - w.padding[d];
         inside = inside && i >= 0 && i < w.input[d];
         row = row * w.input[d] + i;
       }
@@ -156,14 +156,17 @@ std::vector<Isa> isas() {
   return all;
 }
 
+struct Geometry {
+  Index kernel = 1, stride = 1, padding = 0, dilation = 1;
+};
 /// The window of a convolution over `input`; empty where the kernel does not fit.
-bool make_window(ConvWindow& w, const std::array<Index, 3>& input, const std::array<Index, 3>& geometry) {
+bool make_window(ConvWindow& w, const std::array<Index, 3>& input, const Geometry& g) {
   w.input = input;
   for (std::size_t d = 0; d < 3; ++d) {
-    const auto [kernel, stride, padding] = geometry;
-    w.kernel[d] = kernel, w.stride[d] = stride, w.padding[d] = padding;
-    if (input[d] + 2 * padding < kernel) return false;
-    w.output[d] = (input[d] + 2 * padding - kernel) / stride + 1;
+    w.kernel[d] = g.kernel, w.stride[d] = g.stride, w.padding[d] = g.padding, w.dilation[d] = g.dilation;
+    const Index room = input[d] + 2 * g.padding - g.dilation * (g.kernel - 1) - 1;
+    if (room < 0) return false;
+    w.output[d] = room / g.stride + 1;
   }
   return true;
 }
@@ -193,6 +196,25 @@ TEST_CASE("simd conv: kernels 1, 2, 3, 5, strides 1, 2, 3, paddings 0 to 2") {
           ConvWindow w;
           if (make_window(w, input, {kernel, stride, padding})) check_all(w, {1, 3, 5, padding, 2});
         }
+}
+
+TEST_CASE("simd conv: dilations 2, 3, 4 with strides that share factors with them and strides that do not") {
+  for (const auto& input : {std::array<Index, 3>{5, 6, 9}, std::array<Index, 3>{3, 2, 33}})
+    for (Index dilation : {2, 3, 4})
+      for (Index stride : {1, 2, 3, 6})
+        for (Index kernel : {2, 3})
+          for (Index padding : {1, 4}) {
+            CAPTURE(input[2]);
+            CAPTURE(dilation);
+            CAPTURE(stride);
+            CAPTURE(kernel);
+            CAPTURE(padding);
+            ConvWindow w;
+            if (make_window(w, input, {kernel, stride, padding, dilation})) check_all(w, {1, 3, 5, padding, 2});
+          }
+  check_all({{7, 9, 40}, {7, 5, 17}, {1, 3, 5}, {1, 2, 2}, {0, 2, 1}, {1, 2, 2}}, {2, 17, 9});     // unequal axes
+  check_all({{9, 9, 13}, {9, 9, 13}, {3, 3, 3}, {1, 1, 1}, {2, 3, 4}, {2, 3, 4}}, {1, 300, 20});   // several pieces
+  check_all({{5, 5, 70}, {3, 3, 3}, {29, 29, 29}, {1, 1, 1}, {9, 9, 9}, {3, 2, 4}}, {1, 1, 2});    // no patch holds it
 }
 
 TEST_CASE("simd conv: channels that do and do not fill vectors, two images, odd extents") {

@@ -19,10 +19,11 @@ template <int Dim> Three three(const Axes<Dim>& a, Index fill) {
   for (int d = 0; d < Dim; ++d) out[static_cast<std::size_t>(d + 3 - Dim)] = a[d];
   return out;
 }
-/// Weights as the library holds them: [taps, Cin, Cout].
+/// Weights as the library holds them, [groups, taps, in, out], asked by channels of the whole; in and out count one group's.
 template <class Acc> auto tap_weights(const std::vector<Acc>& w, Index in, Index out, Three k) {
   return [&w, in, out, k](Index o, Index i, Index a, Index b, Index e) {
-    return static_cast<double>(w[static_cast<std::size_t>((((a * k[1] + b) * k[2] + e) * in + i) * out + o)]);
+    const Index tap = ((o / out * k[0] + a) * k[1] + b) * k[2] + e;
+    return static_cast<double>(w[static_cast<std::size_t>((tap * in + i % in) * out + o % out)]);
   };
 }
 

@@ -76,7 +76,9 @@ template <AnySpec S> class RandomNet {
         convs_.emplace_back(ConvOptions<S::kDim>{.in_channels = channels_[step.a],
                                                  .out_channels = out,
                                                  .kernel = random_.below(2) ? 3 : 1,
-                                                 .bias = random_.below(2) == 0});
+                                                 .dilation = 1 + out % 2,
+                                                 .bias = random_.below(2) == 0,
+                                                 .groups = channels_[step.a] % 2 == 0 && out % 2 == 0 ? 2 : 1});
         break;
       case block:
         out = 1 + random_.below(6);

@@ -37,19 +37,30 @@ struct Volume5 {
 };
 
 using Three = std::array<Index, 3>;
+struct Taps {
+  Three kernel, stride, padding, dilation, extra;   // extra: output padding of a transposed convolution
+  Index groups = 1;
+
+  Index at(std::size_t axis, Index result, Index tap) const {
+    return result * stride[axis] + tap * dilation[axis] - padding[axis];
+  }
+};
 /// Weights by (to, from, z, y, x), in any memory order.
-template <class W> Volume5 conv_reference(const Volume5& x, Index out_channels, W weight, const std::vector<double>& bias,
-                                          Three k, Three s, Three p) {
-  Volume5 y(x.n, out_channels, (x.d + 2 * p[0] - k[0]) / s[0] + 1, (x.h + 2 * p[1] - k[1]) / s[1] + 1,
-            (x.w + 2 * p[2] - k[2]) / s[2] + 1);
+template <class W>
+Volume5 conv_reference(const Volume5& x, Index out_channels, W weight, const std::vector<double>& bias, const Taps& t) {
+  const auto extent = [&](std::size_t a, Index n) {
+    return (n + 2 * t.padding[a] - t.dilation[a] * (t.kernel[a] - 1) - 1) / t.stride[a] + 1;
+  };
+  Volume5 y(x.n, out_channels, extent(0, x.d), extent(1, x.h), extent(2, x.w));
   y.each([&](Index n, Index o, Index z, Index r, Index c) {
     double sum = bias.empty() ? 0 : bias[static_cast<std::size_t>(o)];
     for (Index i = 0; i < x.c; ++i)
-      for (Index a = 0; a < k[0]; ++a)
-        for (Index b = 0; b < k[1]; ++b)
-          for (Index e = 0; e < k[2]; ++e) {
-            const Index zi = z * s[0] + a - p[0], ri = r * s[1] + b - p[1], ci = c * s[2] + e - p[2];
-            if (x.inside(zi, ri, ci)) sum += weight(o, i, a, b, e) * x(n, i, zi, ri, ci);
+      for (Index a = 0; a < t.kernel[0]; ++a)
+        for (Index b = 0; b < t.kernel[1]; ++b)
+          for (Index e = 0; e < t.kernel[2]; ++e) {
+            const Index zi = t.at(0, z, a), ri = t.at(1, r, b), ci = t.at(2, c, e);
+            const bool joined = i * t.groups / x.c == o * t.groups / out_channels;
+            if (joined && x.inside(zi, ri, ci)) sum += weight(o, i, a, b, e) * x(n, i, zi, ri, ci);
           }
     y(n, o, z, r, c) = sum;
   });
@@ -58,18 +69,21 @@ template <class W> Volume5 conv_reference(const Volume5& x, Index out_channels, 
 
 /// Every input voxel is spread over the kernel's footprint.
 template <class W> Volume5 conv_transposed_reference(const Volume5& x, Index out_channels, W weight,
-                                                     const std::vector<double>& bias, Three k, Three s, Three p, Three extra) {
-  const auto extent = [&](std::size_t axis, Index n) { return (n - 1) * s[axis] - 2 * p[axis] + k[axis] + extra[axis]; };
+                                                     const std::vector<double>& bias, const Taps& t) {
+  const auto extent = [&](std::size_t a, Index n) {
+    return (n - 1) * t.stride[a] - 2 * t.padding[a] + t.dilation[a] * (t.kernel[a] - 1) + t.extra[a] + 1;
+  };
   Volume5 y(x.n, out_channels, extent(0, x.d), extent(1, x.h), extent(2, x.w));
   if (!bias.empty())
     y.each([&](Index n, Index o, Index z, Index r, Index c) { y(n, o, z, r, c) = bias[static_cast<std::size_t>(o)]; });
   x.each([&](Index n, Index i, Index z, Index r, Index c) {
     for (Index o = 0; o < out_channels; ++o)
-      for (Index a = 0; a < k[0]; ++a)
-        for (Index b = 0; b < k[1]; ++b)
-          for (Index e = 0; e < k[2]; ++e) {
-            const Index zo = z * s[0] + a - p[0], ro = r * s[1] + b - p[1], co = c * s[2] + e - p[2];
-            if (y.inside(zo, ro, co)) y(n, o, zo, ro, co) += weight(o, i, a, b, e) * x(n, i, z, r, c);
+      for (Index a = 0; a < t.kernel[0]; ++a)
+        for (Index b = 0; b < t.kernel[1]; ++b)
+          for (Index e = 0; e < t.kernel[2]; ++e) {
+            const Index zo = t.at(0, z, a), ro = t.at(1, r, b), co = t.at(2, c, e);
+            const bool joined = i * t.groups / x.c == o * t.groups / out_channels;
+            if (joined && y.inside(zo, ro, co)) y(n, o, zo, ro, co) += weight(o, i, a, b, e) * x(n, i, z, r, c);
           }
   });
   return y;

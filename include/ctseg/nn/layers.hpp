@@ -4,13 +4,14 @@
 
 namespace ctseg {
 
-/// padding: by default what keeps the size of odd kernels, 0 for even ones.
+/// padding: by default what keeps the size of odd kernels at any dilation, 0 for even ones. groups = in_channels: depthwise.
 template <int Dim> struct ConvOptions {
   Index in_channels = 1, out_channels = 1;
-  Axes<Dim> kernel = 3, stride = 1;
+  Axes<Dim> kernel = 3, stride = 1, dilation = 1;
   std::optional<Axes<Dim>> padding{};
   Axes<Dim> output_padding = 0;   // transposed only
   bool transposed = false, bias = true;
+  Index groups = 1;   // of channels: group g of the output sees group g of the input alone
 };
 
 /// Convolution or transposed convolution; see ConvOp for formula and shapes.
@@ -19,8 +20,10 @@ template <AnySpec S> class Conv {
   explicit Conv(const ConvOptions<S::kDim>& o) : op_(make_op(o)) {
     std::vector<Index> shape = {o.out_channels, o.in_channels};
     if (o.transposed) std::swap(shape[0], shape[1]);
+    shape[1] /= o.groups;
     shape.insert(shape.end(), o.kernel.value.begin(), o.kernel.value.end());
-    weight = Parameter<S>({.shape = shape, .layout = o.transposed ? WeightLayout::conv_transposed : WeightLayout::conv});
+    weight = Parameter<S>(
+        {.shape = shape, .layout = o.transposed ? WeightLayout::conv_transposed : WeightLayout::conv, .groups = o.groups});
     if (o.bias) bias = Parameter<S>({.shape = {o.out_channels}});
   }
   Var<S> operator()(Var<S> x) const { return x.tape->append(op_, {x}, {weight, bias}); }
@@ -34,18 +37,20 @@ template <AnySpec S> class Conv {
 
  private:
   static ConvOp<S> make_op(const ConvOptions<S::kDim>& o) {
-    for (int d = 0; d < S::kDim; ++d)   // here already, not only when the layer is called
-      if (o.kernel[d] < 1 || o.stride[d] < 1)
-        throw Error(Code::bad_argument, "conv", text("kernel ", o.kernel, ", stride ", o.stride, "; both must be 1 or more."));
-    Axes<S::kDim> padding = o.kernel;
-    for (Index& p : padding.value) p = p % 2 ? p / 2 : 0;
-    return {.in_channels = o.in_channels,
-            .out_channels = o.out_channels,
-            .kernel = o.kernel,
-            .stride = o.stride,
-            .padding = o.padding.value_or(padding),
-            .output_padding = o.output_padding,
-            .transposed = o.transposed};
+    Axes<S::kDim> padding = 0;
+    for (std::size_t d = 0; d < S::kDim; ++d)
+      if (o.kernel.value[d] % 2 != 0) padding.value[d] = o.kernel.value[d] / 2 * o.dilation.value[d];
+    const ConvOp<S> op{.in_channels = o.in_channels,
+                       .out_channels = o.out_channels,
+                       .kernel = o.kernel,
+                       .stride = o.stride,
+                       .padding = o.padding.value_or(padding),
+                       .output_padding = o.output_padding,
+                       .dilation = o.dilation,
+                       .groups = o.groups,
+                       .transposed = o.transposed};
+    op.check_options();   // here already, not only when the layer is called
+    return op;
   }
   ConvOp<S> op_;
 };

@@ -15,12 +15,13 @@ enum class Role { trained, averaged };
 
 /// How the values of a parameter lie in memory, against PyTorch's order in files.
 /// plain  as they are      conv  [k..., Cin, Cout] for [Cout, Cin, k...]      conv_transposed  [k..., Cin, Cout] for [Cin,
-/// Cout, k...]
+/// Cout, k...]. Groups follow each other, each in this order: memory [group, k..., Cin / groups, Cout / groups].
 enum class WeightLayout { plain, conv, conv_transposed };
 
 struct ParameterOptions {
   std::vector<Index> shape{};   // as PyTorch prints it
   WeightLayout layout = WeightLayout::plain;
+  Index groups = 1;   // of a convolution; divides extent 0
   double fill = 0;
   Role role = Role::trained;
   double average_rate = 0.1;   // of averaged parameters: PyTorch's momentum
@@ -41,6 +42,10 @@ template <AnySpec S> class Parameter {
                          " values; channels and kernels must be 1 or more, and values at most ", kMostValues, "."));
       size *= e;
     }
+    if (options_.groups < 1 || (options_.groups > 1 && (options_.shape.empty() || options_.shape[0] % options_.groups != 0)))
+      throw Error(Code::bad_argument, "parameter",
+                  text(options_.groups, " groups of an extent of ", options_.shape.empty() ? 0 : options_.shape[0],
+                       "; groups must be 1 or more and divide it."));
     block_->values.assign(static_cast<std::size_t>(size), static_cast<Acc>(options_.fill));
   }
   Parameter(const Parameter& other)
@@ -79,6 +84,7 @@ template <AnySpec S> class Parameter {
 
   const std::vector<Index>& shape() const { return options_.shape; }
   WeightLayout layout() const { return options_.layout; }
+  Index groups() const { return options_.groups; }
   Role role() const { return options_.role; }
   double average_rate() const { return options_.average_rate; }
   /// PyTorch's fan-in: extent 1 times the kernel; 0 for vectors.
@@ -106,10 +112,14 @@ template <AnySpec S, class F> void for_file_order(const Parameter<S>& p, F f) {
     return;
   }
   const bool transposed = p.layout() == WeightLayout::conv_transposed;
-  const Index in = p.shape()[transposed ? 0 : 1], out = p.shape()[transposed ? 1 : 0], taps = p.size() / (in * out);
-  for (Index tap = 0; tap < taps; ++tap)
-    for (Index i = 0; i < in; ++i)
-      for (Index o = 0; o < out; ++o) f((tap * in + i) * out + o, (transposed ? i * out + o : o * in + i) * taps + tap);
+  const Index first = p.shape()[0] / p.groups(), second = p.shape()[1];   // channels of one group
+  const Index in = transposed ? first : second, out = transposed ? second : first, group = p.size() / p.groups();
+  const Index taps = group / (in * out);
+  for (Index start = 0; start < p.size(); start += group)   // a group is one block in both orders
+    for (Index tap = 0; tap < taps; ++tap)
+      for (Index i = 0; i < in; ++i)
+        for (Index o = 0; o < out; ++o)
+          f(start + (tap * in + i) * out + o, start + (transposed ? i * out + o : o * in + i) * taps + tap);
 }
 
 /// f(name, parameter) for every parameter of a model, const or not, in a fixed order. A model offers

@@ -8,7 +8,7 @@
 
 namespace ctseg {
 
-/// Kernel sizes, strides and paddings in order z, y, x (or y, x): `.kernel = 3` or `.kernel = {1, 3, 3}`.
+/// Kernel sizes, strides, paddings and dilations in order z, y, x (or y, x): `.kernel = 3` or `.kernel = {1, 3, 3}`.
 template <int Dim> struct Axes {
   std::array<Index, Dim> value{};
 
@@ -35,17 +35,21 @@ template <int Dim> std::string text(const Axes<Dim>& a) {
   return out;
 }
 
+/// How a window slides over an axis: taps lie `dilation` apart, results `stride` apart.
+template <int Dim> struct Sliding { Axes<Dim> kernel = 1, stride = 1, padding = 0, dilation = 1; };
+
 /// The three-axis window of a 2-D or 3-D op.
-template <int Dim> ConvWindow make_window(const std::array<Index, Dim>& input, const std::array<Index, Dim>& output,
-                                          const Axes<Dim>& kernel, const Axes<Dim>& stride, const Axes<Dim>& padding) {
-  ConvWindow w{{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}};
+template <int Dim>
+ConvWindow make_window(const std::array<Index, Dim>& input, const std::array<Index, Dim>& output, const Sliding<Dim>& s) {
+  ConvWindow w{};
   for (std::size_t d = 0; d < Dim; ++d) {
     const std::size_t to = d + 3 - Dim;
     w.input[to] = input[d];
     w.output[to] = output[d];
-    w.kernel[to] = kernel.value[d];
-    w.stride[to] = stride.value[d];
-    w.padding[to] = padding.value[d];
+    w.kernel[to] = s.kernel.value[d];
+    w.stride[to] = s.stride.value[d];
+    w.padding[to] = s.padding.value[d];
+    w.dilation[to] = s.dilation.value[d];
   }
   return w;
 }

@@ -44,7 +44,7 @@ template <AnySpec S> struct MaxPoolOp {
 
  private:
   ConvWindow window(const Shape<S::kDim>& x, const Shape<S::kDim>& y) const {
-    return make_window<S::kDim>(x.space, y.space, kernel, stride, Axes<S::kDim>(0));
+    return make_window<S::kDim>(x.space, y.space, {.kernel = kernel, .stride = stride});
   }
 };
 

@@ -27,6 +27,7 @@ template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cpu>> {
     const Index rows = p.images * extent(p.y_side == Side::output ? p.window.output : p.window.input);
     return {.backward_scratch = cpu::partial_bytes<Acc>(rows, p.out_channels)};
   }
+  static Index prepared_bytes(const ConvProblem&, int) { return 0; }
   static void prepare(Context<Cpu>&, const ConvProblem&, int, const Weights<S>&, Bytes) {}
 
   static void forward(const ConvProblem& p, const Forward<S>& f) {
@@ -74,7 +75,7 @@ template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cpu>> {
       const std::array<Index, 3> at = {row / p.window.kernel[1], row % p.window.kernel[1], tap % p.window.kernel[2]};
       ConvWindow one = p.window;   // of this tap alone
       one.kernel = {1, 1, 1};
-      for (std::size_t d = 0; d < 3; ++d) one.padding[d] -= at[d];
+      for (std::size_t d = 0; d < 3; ++d) one.padding[d] -= at[d] * one.dilation[d];
       Acc* sum = dw.data() + tap * in * out;
       for (Index r = 0; r < dy.rows(); ++r)
         cpu::for_partners(one, p.y_side, r % voxels, [&](Index u, Index) {

@@ -13,12 +13,15 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     const int isa = static_cast<int>(device.isa);
     const simd::ConvPlan forward = forward_plan(p, isa), back = data_gradient_plan(p, isa);
     const Index rows = p.images * extent(p.y_side == Side::output ? p.window.output : p.window.input);
-    ConvChoice c{.choice = isa, .prepared = bytes_of<std::byte>(simd::gather_packed_bytes(forward))};
+    ConvChoice c{.choice = isa};
     if (mode == Mode::train)
       c.backward_scratch = std::max({bytes_of<std::byte>(simd::gather_packed_bytes(back)),
                                      bytes_of<std::byte>(simd::weight_gradient_scratch_bytes(forward)),
                                      cpu::partial_bytes<float>(rows, p.out_channels)});
     return c;
+  }
+  static Index prepared_bytes(const ConvProblem& p, int choice) {
+    return bytes_of<std::byte>(simd::gather_packed_bytes(forward_plan(p, choice)));
   }
 
   static void prepare(Context<Cpu>& ctx, const ConvProblem& p, int choice, const Weights<S>& w, Bytes prepared) {

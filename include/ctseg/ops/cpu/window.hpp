@@ -10,9 +10,9 @@ template <class F> void for_partners(const ConvWindow& w, Side side, Index voxel
   const std::array<Index, 3> at = {voxel / (here[1] * here[2]), voxel / here[2] % here[1], voxel % here[2]};
   const auto partner = [&](std::size_t d, Index tap, Index& to) {   // along one axis; false where there is none
     if (side == Side::output)
-      to = at[d] * w.stride[d] + tap - w.padding[d];
+      to = at[d] * w.stride[d] + tap * w.dilation[d] - w.padding[d];
     else {
-      to = at[d] + w.padding[d] - tap;
+      to = at[d] + w.padding[d] - tap * w.dilation[d];
       if (to % w.stride[d] != 0) return false;
       to /= w.stride[d];
     }

@@ -106,7 +106,7 @@ class GatherRow {
   /// Results [q, q + real) by a tile of no fewer rows.
   void tile(const TileShape& shape, Index q, Index real) {
     const AxisPhase& x = phase_.x;
-    const Index pitch = job_.buffers.x_pitch, from = job_.plan.from, y_step = x.step * job_.buffers.y_pitch;
+    const Index from = job_.plan.from, y_step = x.step * job_.buffers.y_pitch;
     const bool whole = real == shape.rows && real_ == width_;
     for (Index i = 0; i < real; ++i) touch(out_ + (q + i) * y_step, real_);
     alignas(64) float buffer[kRows * kWidth];
@@ -116,11 +116,9 @@ class GatherRow {
     t.taps_z = z1_ - z0_, t.taps_y = y1_ - y0_, t.taps_x = x.taps, t.length = from;
     t.w_x = from * width_, t.w_y = x.taps * t.w_x, t.w_z = phase_.y.taps * t.w_y;
     t.w = w_ + z0_ * t.w_z + y0_ * t.w_y;
-    const Index left = q * x.pace + x.offset, span = (shape.rows - 1) * x.pace + x.taps;
-    const Index width = job_.plan.source_extent()[2], height = job_.plan.source_extent()[1];
-    if (left >= 0 && left + span <= width) {
-      t.x_step = x.pace * pitch, t.x_x = pitch, t.x_y = width * pitch, t.x_z = height * t.x_y;
-      t.x = job_.buffers.x + ((row_ + z0_ * height + y0_) * width + left) * pitch;
+    const Index left = q * x.pace + x.offset, span = (shape.rows - 1) * x.pace + x.span();
+    if (left >= 0 && left + span <= job_.plan.source_extent()[2]) {
+      in_place(t, left);
       join_taps(t);
       prefetch(shape, t.x);
       shape.gather(t);
@@ -134,6 +132,18 @@ class GatherRow {
     for (Index i = 0; i < real; ++i) std::memcpy(out_ + (q + i) * y_step, buffer + i * width_, bytes(real_));
   }
 
+  /// The source from voxel `left` of the tile's first line, where it lies in memory.
+  void in_place(GatherTile& t, Index left) const {
+    const Index height = job_.plan.source_extent()[1], width = job_.plan.source_extent()[2], pitch = job_.buffers.x_pitch;
+    t.x_step = phase_.x.pace * pitch, t.x_x = phase_.x.spread * pitch;
+    t.x_y = phase_.y.spread * width * pitch, t.x_z = phase_.z.spread * height * width * pitch;
+    t.x = job_.buffers.x + (row_of(0, 0) * width + left) * pitch;
+  }
+  /// The row of the source that existing taps z and y of the tile read.
+  Index row_of(Index z, Index y) const {
+    return row_ + (z0_ + z) * phase_.z.spread * job_.plan.source_extent()[1] + (y0_ + y) * phase_.y.spread;
+  }
+
   /// Results are written once, and with few taps sources are read once or twice: without a hint the tile would wait for memory.
   /// So ask for the lines of the source that the row before has not read, one tile ahead.
   void prefetch(const TileShape& shape, const float* x) const {
@@ -143,7 +153,7 @@ class GatherRow {
     const Index taps_z = z1_ - z0_, taps_y = y1_ - y0_;
     for (Index z = std::max<Index>(0, taps_z - phase_.z.pace); z < taps_z; ++z)
       for (Index y = std::max<Index>(0, taps_y - phase_.y.pace); y < taps_y; ++y) {
-        const float* next = x + z * plane + y * width + voxels * pitch;
+        const float* next = x + z * phase_.z.spread * plane + y * phase_.y.spread * width + voxels * pitch;
         if (pitch == from) {
           touch(next, voxels * from);
         } else {
@@ -157,7 +167,7 @@ class GatherRow {
 
   /// The source, as far as it exists, is copied into a patch with zeros around it; as many channels at a time as fit.
   void edge_tile(const TileShape& shape, GatherTile& t, Index left, Index span) {
-    const Index from = job_.plan.from, height = job_.plan.source_extent()[1], lines = t.taps_z * t.taps_y;
+    const Index from = job_.plan.from, lines = t.taps_z * t.taps_y;
     Index chunk = std::min(from, kPatch / (lines * span));
     if (chunk == 0) return edge_voxels(shape, t, left);
     if (chunk < from && chunk > 16) chunk -= chunk % 16;
@@ -165,12 +175,12 @@ class GatherRow {
     for (Index first = 0; first < from; first += chunk) {
       const Index channels = std::min(chunk, from - first);
       for (Index line = 0; line < lines; ++line) {
-        const Index row = row_ + (z0_ + line / t.taps_y) * height + y0_ + line % t.taps_y;
-        copy_line(patch + line * span * channels, row, {left, span, first, channels});
+        copy_line(patch + line * span * channels, row_of(line / t.taps_y, line % t.taps_y), {left, span, first, channels});
       }
       GatherTile part = t;
       part.x = patch, part.length = channels;
-      part.x_step = phase_.x.pace * channels, part.x_x = channels, part.x_y = span * channels, part.x_z = t.taps_y * part.x_y;
+      part.x_step = phase_.x.pace * channels, part.x_x = phase_.x.spread * channels;
+      part.x_y = span * channels, part.x_z = t.taps_y * part.x_y;
       part.w = t.w + first * width_;
       if (first > 0) part.init = t.out, part.init_step = t.out_step;
       join_taps(part);
@@ -181,14 +191,13 @@ class GatherRow {
   /// A window too large for a patch: voxel by voxel, with only the taps that exist.
   void edge_voxels(const TileShape& shape, const GatherTile& t, Index left) {
     const AxisPhase& x = phase_.x;
-    const Index width = job_.plan.source_extent()[2], height = job_.plan.source_extent()[1], pitch = job_.buffers.x_pitch;
+    const Index q = (left - x.offset) / x.pace, width = job_.plan.source_extent()[2];
     for (Index i = 0; i < shape.rows; ++i) {
-      const Index at = left + i * x.pace, j0 = std::min(x.taps, std::max<Index>(0, -at)), j1 = std::min(x.taps, width - at);
+      const Index j0 = std::min(x.taps, x.begin(q + i)), j1 = x.end(q + i, width);
       GatherTile one = t;
-      one.x_step = 0, one.x_x = pitch, one.x_y = width * pitch, one.x_z = height * one.x_y;
+      in_place(one, left + i * x.pace + j0 * x.spread);
       one.taps_x = std::max<Index>(0, j1 - j0);
       if (one.taps_x == 0) one.taps_z = 0;
-      one.x = job_.buffers.x + ((row_ + z0_ * height + y0_) * width + at + j0) * pitch;
       one.w = t.w + j0 * t.w_x;
       one.out = t.out + i * t.out_step;
       job_.table.wide(vectors_).covering(1).gather(one);

@@ -107,7 +107,8 @@ class GradientTask {
     const ConvWindow& w = plan_.window;
     std::array<Index, 3> first{}, partner{}, count{};
     for (std::size_t d = 0; d < 3; ++d) {
-      const Index shift = tap[d] - w.padding[d], top = w.input[d] - 1 - shift;   // the partner is o * stride + shift
+      const Index shift = tap[d] * w.dilation[d] - w.padding[d];   // the partner is o * stride + shift
+      const Index top = w.input[d] - 1 - shift;
       first[d] = std::max(box.first[d], shift < 0 ? ceil_div(-shift, w.stride[d]) : 0);
       count[d] = top < 0 ? 0 : std::min(box.last[d], top / w.stride[d] + 1) - first[d];
       partner[d] = first[d] * w.stride[d] + shift;
