@@ -23,11 +23,14 @@ class MyThreads : public ctseg::Executor {
  public:
   int threads() const override { return 2; }
   void run(ctseg::Index count, void (*task)(void*, ctseg::Index), void* data) override {
+    thread_local bool inside = false;   // a call from inside a task stays on its thread
     std::atomic<ctseg::Index> next{0};
     const auto work = [&] {
+      const bool outer = std::exchange(inside, true);
       for (ctseg::Index i = next++; i < count; i = next++) task(data, i);
+      inside = outer;
     };
-    const std::jthread second(work);
+    const auto second = inside ? std::jthread() : std::jthread(work);
     work();
   }
 };
