@@ -29,6 +29,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"infer", {"core", "ops", "image", "nn"}},   // nn: a plan is a predictor; never models
     {"post", {"core", "ops", "image"}},
     {"metrics", {"core", "ops", "image"}},
+    {"interop", {"core", "image", "io"}},   // not in the umbrella: needs libraries that ctseg does not
     {"train", {"core", "ops", "nn", "loss", "optim", "data", "metrics", "infer", "image", "io"}},   // never models
 };
 constexpr int kMaxHeaderLines = 400;
