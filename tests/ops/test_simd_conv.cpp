@@ -201,7 +201,7 @@ TEST_CASE("simd conv: kernels 1, 2, 3, 5, strides 1, 2, 3, paddings 0 to 2") {
 TEST_CASE("simd conv: dilations 2, 3, 4 with strides that share factors with them and strides that do not") {
   for (const auto& input : {std::array<Index, 3>{5, 6, 9}, std::array<Index, 3>{3, 2, 33}})
     for (Index dilation : {2, 3, 4})
-      for (Index stride : {1, 2, 3, 6})
+      for (Index stride : {1, 2, 6})
         for (Index kernel : {2, 3})
           for (Index padding : {1, 4}) {
             CAPTURE(input[2]);
@@ -210,11 +210,11 @@ TEST_CASE("simd conv: dilations 2, 3, 4 with strides that share factors with the
             CAPTURE(kernel);
             CAPTURE(padding);
             ConvWindow w;
-            if (make_window(w, input, {kernel, stride, padding, dilation})) check_all(w, {1, 3, 5, padding, 2});
+            if (make_window(w, input, {kernel, stride, padding, dilation})) check_all(w, {1, 2, 3, padding, 2});
           }
-  check_all({{7, 9, 40}, {7, 5, 17}, {1, 3, 5}, {1, 2, 2}, {0, 2, 1}, {1, 2, 2}}, {2, 17, 9});     // unequal axes
-  check_all({{9, 9, 13}, {9, 9, 13}, {3, 3, 3}, {1, 1, 1}, {2, 3, 4}, {2, 3, 4}}, {1, 300, 20});   // several pieces
-  check_all({{5, 5, 70}, {3, 3, 3}, {29, 29, 29}, {1, 1, 1}, {9, 9, 9}, {3, 2, 4}}, {1, 1, 2});    // no patch holds it
+  check_all({{7, 9, 40}, {7, 5, 17}, {1, 3, 5}, {1, 2, 2}, {0, 2, 1}, {1, 2, 2}}, {2, 17, 9});           // unequal axes
+  check_all({{9, 9, 13}, {9, 9, 13}, {3, 3, 3}, {1, 1, 1}, {2, 3, 4}, {2, 3, 4}}, {1, 300, 5});          // several pieces
+  check_all({{13, 13, 40}, {3, 3, 3}, {29, 29, 29}, {1, 1, 1}, {28, 28, 168}, {2, 2, 12}}, {1, 1, 2});   // no patch holds it
 }
 
 TEST_CASE("simd conv: channels that do and do not fill vectors, two images, odd extents") {
