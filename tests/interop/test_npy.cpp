@@ -39,6 +39,11 @@ TEST_CASE("npy round trip of arrays and of strided views") {
   const auto back = io::read_npy<float>(folder / "t.npy");
   CHECK(back == xt::xarray<float>(as_xtensor(t)));
   CHECK(back(0, 1, 0, 0, 0) == 1);
+  std::vector<float> columns = {1, 4, 2, 5, 3, 6};
+  const std::array<std::size_t, 2> shape = {2, 3};
+  const std::array<std::ptrdiff_t, 2> strides = {1, 2};
+  io::write_npy(folder / "s.npy", xt::adapt(columns.data(), columns.size(), xt::no_ownership(), shape, strides));
+  CHECK(io::read_npy<float>(folder / "s.npy") == xt::xarray<float>{{1, 2, 3}, {4, 5, 6}});
   io::write_npy(folder / "f.npy", xt::xarray<double, xt::layout_type::column_major>{{1, 2, 3}, {4, 5, 6}});
   CHECK(io::read_npy<double>(folder / "f.npy") == xt::xarray<double>{{1, 2, 3}, {4, 5, 6}});
 }

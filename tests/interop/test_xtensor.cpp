@@ -86,6 +86,7 @@ TEST_CASE("assigning to as_xtensor fills the tensor and keeps its layout") {
 TEST_CASE("extents of one broadcast") {
   Tensor<float, 2> bias({.n = 1, .c = 3, .space = {1, 1}});
   for (Index c = 0; c < 3; ++c) bias(0, c, 0, 0) = static_cast<float>(c);
+  for (const std::size_t axis : {0, 2, 3}) CHECK(as_xtensor(bias).strides()[axis] == 0);
   const xt::xarray<float> sum = xt::zeros<float>({2, 3, 4, 5}) + as_xtensor(bias);
   for (std::size_t c = 0; c < 3; ++c) CHECK(sum(1, c, 3, 4) == static_cast<float>(c));
 }
@@ -150,6 +151,10 @@ TEST_CASE("view_of refuses other strides and says which") {
   CHECK(has(error, "to_tensor"));
   xt::xarray<float, xt::layout_type::column_major> columns = xt::zeros<float>({4, 5});
   CHECK(has(error_of([&] { (void)view_of<2>(columns); }), "strides [1,4]"));
+  xt::xarray<float> nhwc = numbers({2, 4, 5, 3});
+  auto mirrored = xt::flip(nhwc, 3);
+  auto mirrored_channels = xt::transpose(mirrored, {0, 3, 1, 2});
+  CHECK(has(error_of([&] { (void)view_of<2>(mirrored_channels); }), "strides [60,-1,15,3]"));
   xt::xarray<float> image = numbers({4, 5});
   auto backwards = xt::flip(image, 1);
   CHECK(has(error_of([&] { (void)view_of<2>(backwards); }), "-1]"));

@@ -31,7 +31,7 @@ auto strided(T* data, const std::array<Index, Rank>& extents, const std::array<I
   std::size_t last = 0;   // offset of the last element
   for (std::size_t i = 0; i < Rank; ++i) {
     shape[i] = static_cast<std::size_t>(extents[i]);
-    strides[i] = extents[i] == 1 ? 0 : static_cast<std::ptrdiff_t>(steps[i]);   // xtensor broadcasts by strides of 0
+    strides[i] = static_cast<std::ptrdiff_t>(steps[i]);
     last += (shape[i] - 1) * static_cast<std::size_t>(strides[i]);
   }
   const std::array<std::size_t, 1> length = {last + 1};
