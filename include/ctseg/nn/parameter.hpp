@@ -14,8 +14,10 @@ namespace ctseg {
 enum class Role { trained, averaged };
 
 /// How the values of a parameter lie in memory, against PyTorch's order in files.
-/// plain  as they are      conv  [k..., Cin, Cout] for [Cout, Cin, k...]      conv_transposed  [k..., Cin, Cout] for [Cin,
-/// Cout, k...]. Groups follow each other, each in this order: memory [group, k..., Cin / groups, Cout / groups].
+/// plain            as they are
+/// conv             [k..., Cin, Cout] for [Cout, Cin, k...]
+/// conv_transposed  [k..., Cin, Cout] for [Cin, Cout, k...]
+/// Groups follow each other, each in this order: memory [group, k..., Cin / groups, Cout / groups].
 enum class WeightLayout { plain, conv, conv_transposed };
 
 struct ParameterOptions {

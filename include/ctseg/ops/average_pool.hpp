@@ -43,7 +43,9 @@ template <AnySpec S> struct AveragePoolOp {
 
 /// Mean over windows that cover the input, however many are asked for: window o of an axis goes from floor(o n / size) to
 /// ceil((o + 1) n / size), exclusive, and may overlap its neighbour (PyTorch's adaptive_avg_pool). Size 1 is the global
-/// average. Shapes    D' = size.      Gradient  dx assigned.      Errors  bad_argument for a size below 1.
+/// average.
+/// Shapes    D' = size.      Gradient  dx assigned.
+/// Errors    bad_argument for a size below 1.
 template <AnySpec S> struct AdaptiveAveragePoolOp {
   Axes<S::kDim> size = 1;
 

@@ -7,8 +7,8 @@ namespace ctseg {
 struct Dropping;   // Kernel<Dropping, S>: apply(ctx, op, key, from, to)
 
 /// Training: zero with probability p, else x / (1 - p); otherwise y = x. channelwise drops whole (image, channel) maps.
-/// Gradient  dx assigned, through the same mask.      Source  Srivastava et al., JMLR 2014; channels: Tompson et al.,
-/// arXiv:1411.4280.
+/// Gradient  dx assigned, through the same mask.
+/// Source    Srivastava et al., JMLR 2014; channels: Tompson et al., arXiv:1411.4280.
 template <AnySpec S> struct DropoutOp {
   float p = 0.5f;
   bool channelwise = false;

@@ -12,10 +12,11 @@ namespace ctseg {
 enum class UpsampleMode { nearest, nearest_exact, linear };
 
 /// Each voxel from its neighbours along every axis; PyTorch's interpolate with the same names. nearest is its legacy mode,
-/// shifted by half a voxel; linear is bilinear in 2-D and trilinear in 3-D. Shapes    D' = D * factor, or `size` where that is
-/// not 0. Numerics  coordinates in integers or double; align_corners (linear only): o (in - 1) / (out - 1), so that corners
-/// meet. Gradient  dx assigned.      Errors  bad_argument for a factor below 1, a negative size, or align_corners without
-/// linear.
+/// shifted by half a voxel; linear is bilinear in 2-D and trilinear in 3-D.
+/// Shapes    D' = D * factor, or `size` where that is not 0.
+/// Numerics  coordinates in integers or double; align_corners (linear only): o (in - 1) / (out - 1), so that corners meet.
+/// Gradient  dx assigned.
+/// Errors    bad_argument for a factor below 1, a negative size, or align_corners without linear.
 template <AnySpec S> struct UpsampleOp {
   Axes<S::kDim> factor = 2, size = 0;
   UpsampleMode mode = UpsampleMode::nearest;
