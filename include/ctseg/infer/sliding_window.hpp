@@ -82,7 +82,8 @@ template <int Dim> struct WindowGrid {
 /// Weighted mean of predict's output over all windows that cover a voxel.
 /// Shapes    image [1, Cin, D, H, W]; predict(In<S> [1, Cin, window]) -> In<S> [1, C, window]; result [1, C, D, H, W] in float
 /// Numerics  sums in float, windows in a fixed order: the same bits for any number of threads.
-/// Errors    bad_argument for an overlap outside [0, 1) or a window below 1; cancelled between windows.
+/// Errors    bad_argument for an overlap outside [0, 1) or a window below 1; shape_mismatch for several images at once, or if
+///           predict does not keep the window's size; cancelled between windows.
 template <AnySpec S, class Predict>
 Tensor<float, S::kDim> sliding_window(Context<Cpu>& ctx, Predict&& predict, In<S> image,
                                       const std::type_identity_t<SlidingWindowOptions<S::kDim>>& o) {

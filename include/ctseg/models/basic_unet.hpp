@@ -16,9 +16,8 @@ struct BasicUNetOptions {
 };
 
 /// Two blocks per level, max pooling down, transposed convolution up, concat [skip, up]; raw logits.
-/// Shapes    x [N, in_channels, D, H, W] -> [N, out_channels, D, H, W], any size of 16 or more per axis (in training one axis
-/// of
-///           32 or more): where pooling lost a voxel, the decoder replicates its last one.
+/// Shapes    x [N, in_channels, D, H, W] -> [N, out_channels, D, H, W], any size of 16 or more per axis
+///           (in training one axis of 32 or more): where pooling lost a voxel, the decoder replicates its last one.
 /// Source    Falk et al., Nature Methods 2019; layout, names and defaults of MONAI BasicUNet.
 template <AnySpec S> class BasicUNet {
  public:

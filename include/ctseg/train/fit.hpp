@@ -40,7 +40,8 @@ template <AnySpec S> struct FitOptions {
 
 struct FitResult {
   Index steps = 0, skipped = 0;   // done in this call
-  double loss = 0, seconds = 0;   // of the last step that was not skipped
+  double loss = 0;                // of the last step that was not skipped
+  double seconds = 0;
   MemoryEstimate memory{};
 };
 
