@@ -1,61 +1,21 @@
 // Speed of the CPU float convolution engine beside the multiply-add peak of the same processor in the same run.
 // usage: bench_conv [seconds per figure = 0.4] [scalar|avx2|avx512] [only shapes whose name contains this]
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <vector>
 
 #include <ctseg/ops/cpu/simd/conv.hpp>
 
+#include "ceilings.hpp"
+
 using namespace ctseg;
+using namespace ctseg::bench;
 using namespace ctseg::simd;
 
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-double processor_time() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }   // of all threads
-
 double g_seconds = 0.4;   // spent on each figure
-
-/// 12 independent chains of multiply-adds in registers; their start is read from memory, or compilers would merge them.
-typedef float Vec8 __attribute__((vector_size(32), aligned(4), may_alias));
-typedef float Vec16 __attribute__((vector_size(64), aligned(4), may_alias));
-#define CHAINS(V)                                                                         \
-  const float* s = sink;                                                                  \
-  V m = V{} + 0.999f, c = V{} + s[12], a0 = V{} + s[0], a1 = V{} + s[1], a2 = V{} + s[2]; \
-  V a3 = V{} + s[3], a4 = V{} + s[4], a5 = V{} + s[5], a6 = V{} + s[6], a7 = V{} + s[7];  \
-  V a8 = V{} + s[8], a9 = V{} + s[9], a10 = V{} + s[10], a11 = V{} + s[11];               \
-  for (Index i = 0; i < n; ++i) {                                                         \
-    a0 = a0 * m + c, a1 = a1 * m + c, a2 = a2 * m + c, a3 = a3 * m + c, a4 = a4 * m + c;  \
-    a5 = a5 * m + c, a6 = a6 * m + c, a7 = a7 * m + c, a8 = a8 * m + c, a9 = a9 * m + c;  \
-    a10 = a10 * m + c, a11 = a11 * m + c;                                                 \
-  }                                                                                       \
-  *reinterpret_cast<V*>(sink) = a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7 + a8 + a9 + a10 + a11
-#if defined(__x86_64__)
-__attribute__((target("avx2,fma"))) void chains8(Index n, float* sink) { CHAINS(Vec8); }
-__attribute__((target("avx512f,fma"))) void chains16(Index n, float* sink) { CHAINS(Vec16); }
-#else
-void chains8(Index n, float* sink) { CHAINS(Vec8); }
-void chains16(Index n, float* sink) { CHAINS(Vec16); }
-#endif
-
-/// Speed of about `seconds` of multiply-adds on every thread: GF per second of processor time, times the threads.
-double peak_gflops(Executor& pool, double seconds) {
-  static const bool wide = detect_isa() == Isa::avx512;
-  static double loops_per_second = 0;
-  static float sinks[64 * 16];
-  const auto run = [&](Index loops) {
-    const double start = processor_time();
-    parallel_for(pool, pool.threads(), [&](Index i) { (wide ? chains16 : chains8)(loops, sinks + i % 64 * 16); });
-    return (processor_time() - start) / pool.threads();
-  };
-  if (loops_per_second == 0) run(1'000'000), loops_per_second = 1e6 / run(1'000'000);
-  const Index loops = static_cast<Index>(seconds * loops_per_second) + 100'000;
-  return static_cast<double>(pool.threads() * loops) * 12 * 2 * (wide ? 16 : 8) / run(loops) * 1e-9;
-}
 
 /// Best and median time of the clock; and the median of speed / peak, both per second of processor time and measured in turn,
 /// so that neither other programs nor a changing clock rate move it much.

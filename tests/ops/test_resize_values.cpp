@@ -2,7 +2,9 @@
 // hand from PyTorch's definitions.
 #include <ctseg/ops/norm.hpp>
 
+#include "moves_cases.hpp"
 #include "resize_cases.hpp"
+#include "support/op_reference.hpp"
 
 using namespace ctseg;
 using namespace ctseg::test;

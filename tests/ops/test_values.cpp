@@ -1,5 +1,6 @@
 // What pooling, padding, softmax and dropout compute, against plain loops and by their definition.
 #include "moves_cases.hpp"
+#include "support/op_reference.hpp"
 
 using namespace ctseg;
 using namespace ctseg::test;
@@ -14,8 +15,8 @@ static Volume5 forward_of(OpRun<S>& run) {
 TEST_CASE("max pool equals plain loops") {
   Context<Cpu> ctx({.threads = 1});
   for (std::uint64_t round = 0; round < 20; ++round) {
-    RandomStream random({.seed = round});
-    const auto c = MakePool{}(S{}, random, false);
+    Draw draw({.seed = round});
+    const auto c = MakePool{}(S{}, draw);
     const auto& op = *c.op.get<MaxPoolOp<S>>();
     OpRun<S> run(c, ctx, {.seed = round, .grid = true});
     check_equal(forward_of(run),
@@ -39,8 +40,8 @@ TEST_CASE("max pool: the first of equals gets the gradient, a NaN wins") {
 TEST_CASE("pad repeats the border") {
   Context<Cpu> ctx({.threads = 1});
   for (std::uint64_t round = 0; round < 30; ++round) {
-    RandomStream random({.seed = round});
-    const auto c = MakePad{}(S{}, random, false);
+    Draw draw({.seed = round});
+    const auto c = MakePad{}(S{}, draw);
     const auto& op = *c.op.get<PadOp<S>>();
     if (op.mode != PadMode::replicate) continue;
     OpRun<S> run(c, ctx, {.seed = round});

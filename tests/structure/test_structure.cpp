@@ -29,7 +29,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"infer", {"core", "ops", "image", "nn"}},   // nn: a plan is a predictor; never models
     {"post", {"core", "ops", "image"}},
     {"metrics", {"core", "ops", "image"}},
-    {"interop", {"core", "image", "io"}},   // not in the umbrella: needs libraries that ctseg does not
+    {"interop", {"core", "ops", "nn", "image", "io"}},   // not in the umbrella: needs libraries that ctseg does not
     {"train", {"core", "ops", "nn", "loss", "optim", "data", "metrics", "infer", "image", "io"}},   // never models
 };
 constexpr int kMaxHeaderLines = 400;
@@ -113,6 +113,22 @@ bool command_exists(const std::string& line) {
 }
 
 }   // namespace
+
+TEST_CASE("every family of op cases is in the list that benchmarks and parity tests go through") {
+  std::string listed;
+  for (const auto& line : lines_of(kSource / "tests" / "ops" / "families.hpp")) listed += line;
+  int found = 0;
+  for (const auto& entry : fs::directory_iterator(kSource / "tests" / "ops")) {
+    if (!entry.path().filename().string().ends_with("_cases.hpp")) continue;
+    for (const auto& line : lines_of(entry.path()))
+      if (line.starts_with("struct Make")) {
+        const std::string name = line.substr(7, line.find(' ', 7) - 7);
+        CHECK_MESSAGE(listed.find(name + "{") != std::string::npos, name << " of " << entry.path().filename());
+        ++found;
+      }
+  }
+  CHECK(found >= 18);
+}
 
 TEST_CASE("includes follow the layers") {
   int edges = 0;

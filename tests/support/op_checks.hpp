@@ -211,10 +211,9 @@ template <AnySpec S> void check_threads(const OpCase<S>& c) {
   CHECK((results(contexts[2], true) == expected));
 }
 
-/// How an op is tried: `make(spec, random, large)` returns a random case; the same random numbers give the same shapes in every
-/// precision. Large cases have many blocks of rows, for the threads.
+/// How an op is tried: `make(spec, draw)` returns a case.
 struct FamilyOptions {
-  int rounds = 12;
+  int rounds = 60;
   double float_tolerance = 2e-6, bf16_tolerance = 2e-2;
 };
 template <int Dim, class Make> void check_family(Make make, const FamilyOptions& o = {}) {
@@ -223,11 +222,11 @@ template <int Dim, class Make> void check_family(Make make, const FamilyOptions&
   using B = Spec<bf16, Dim, Cpu>;
   Context<Cpu> ctx({.threads = 1});
   for (int round = 0; round < o.rounds; ++round) {
-    const auto random = [&] { return RandomStream({.seed = static_cast<std::uint64_t>(round), .op = 1}); };
-    RandomStream a = random(), b = random(), c = random();
-    const OpCase<D> in_double = make(D{}, a, false);
-    const OpCase<F> in_float = make(F{}, b, false);
-    const OpCase<B> in_bf16 = make(B{}, c, false);
+    const Draw draw({.seed = static_cast<std::uint64_t>(round), .op = 1});
+    Draw a = draw, b = draw, c = draw;
+    const OpCase<D> in_double = make(D{}, a);
+    const OpCase<F> in_float = make(F{}, b);
+    const OpCase<B> in_bf16 = make(B{}, c);
     CAPTURE(round);
     check_gradients(in_double, ctx, static_cast<std::uint64_t>(round) + 1);
     check_unwanted(in_float, ctx);
@@ -236,21 +235,12 @@ template <int Dim, class Make> void check_family(Make make, const FamilyOptions&
     check_precision(in_bf16, in_double, ctx, o.bf16_tolerance);
   }
   for (std::uint64_t round = 100; round < 102; ++round) {
-    RandomStream a({.seed = round}), b({.seed = round});
-    const auto large = make(F{}, a, true);
+    Draw a({.seed = round}, CaseSize::threads), b = a;
+    const auto large = make(F{}, a);
     CAPTURE(round);
     check_threads(large);
-    check_precision(large, make(D{}, b, true), ctx, 10 * o.float_tolerance);
+    check_precision(large, make(D{}, b), ctx, 10 * o.float_tolerance);
   }
-}
-
-/// A random shape: odd and even extents, at least `least` per axis; about 60 voxels, large ones about 1500.
-template <int Dim> Shape<Dim> random_shape(RandomStream& random, bool large, Index channels, Index least = 1) {
-  Shape<Dim> s{.n = 1 + random.below(2), .c = channels};
-  const Index most = Dim == 3 ? (large ? 12 : 4) : (large ? 40 : 8);
-  for (Index& e : s.space)
-    e = least + (large ? most / 2 : 0) + random.below(large ? most / 2 : std::max<Index>(most - least, 2));
-  return s;
 }
 
 }   // namespace ctseg::test

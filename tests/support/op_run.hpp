@@ -2,44 +2,24 @@
 // buffer, whose other channels must stay as they are; outputs, scratch and saved bytes start as NaN; weight gradients as 1.
 #pragma once
 #include <cstring>
-#include <string>
-#include <vector>
 
 #include <ctseg/core/tensor.hpp>
-#include <ctseg/nn/node.hpp>
 #include <ctseg/ops/cpu.hpp>
 
+#include "op_case.hpp"
+
 namespace ctseg::test {
-
-struct WeightCase {
-  Index size = 0;   // 0: absent
-  double low = -1, high = 1;
-  bool statistic = false;   // its "gradient" is running - batch, no derivative
-};
-
-/// An op with the shapes it is tried on. From this alone follow gradient check, adjoint test, precisions and threads.
-template <AnySpec S> struct OpCase {
-  std::string name;
-  AnyOp<S> op;
-  std::vector<ValueInfo<S::kDim>> inputs;
-  std::vector<WeightCase> weights{};
-  Mode mode = Mode::train;
-  bool linear = false;   // in its input, without bias: the adjoint test applies
-  bool kinks = false;    // not differentiable everywhere
-  Index labels = 0;      // number of classes, where an input is labels
-};
 
 /// A tensor inside a wider buffer.
 template <int Dim> class Room {
  public:
   Room() = default;
   Room(const ValueInfo<Dim>& info, Index pitch, Index first)
-      : info_(info),
-        pitch_(pitch),
-        first_(first),
-        bytes_(static_cast<std::size_t>(info.shape.n * info.shape.voxels() * pitch * size_of(info.dtype)), kGuard) {}
+      : info_(info), pitch_(pitch), first_(first), memory_(info.shape.n * info.shape.voxels() * pitch * size_of(info.dtype)) {
+    std::memset(memory_.data(), static_cast<int>(kGuard), static_cast<std::size_t>(memory_.bytes()));
+  }
 
-  AnyView<Dim> view() { return {bytes_.data() + first_ * size_of(info_.dtype), info_, pitch_}; }
+  AnyView<Dim> view() { return {memory_.data() + first_ * size_of(info_.dtype), info_, pitch_}; }
   template <class T> T& at(Index i) {   // element i of the packed tensor
     return view().template as<T>().row(i / info_.shape.c)[i % info_.shape.c];
   }
@@ -53,8 +33,7 @@ template <int Dim> class Room {
     const Index size = size_of(info_.dtype), rows = info_.shape.n * info_.shape.voxels();
     for (Index r = 0; r < rows; ++r)
       for (Index b = 0; b < pitch_ * size; ++b)
-        if ((b < first_ * size || b >= (first_ + info_.shape.c) * size) &&
-            bytes_[static_cast<std::size_t>(r * pitch_ * size + b)] != kGuard)
+        if ((b < first_ * size || b >= (first_ + info_.shape.c) * size) && memory_.data()[r * pitch_ * size + b] != kGuard)
           return false;
     return true;
   }
@@ -68,11 +47,11 @@ template <int Dim> class Room {
  private:
   static constexpr std::byte kGuard{0xa5};
   std::byte* place(Index i) {
-    return bytes_.data() + (i / info_.shape.c * pitch_ + first_ + i % info_.shape.c) * size_of(info_.dtype);
+    return memory_.data() + (i / info_.shape.c * pitch_ + first_ + i % info_.shape.c) * size_of(info_.dtype);
   }
   ValueInfo<Dim> info_{};
   Index pitch_ = 0, first_ = 0;
-  std::vector<std::byte> bytes_;
+  Memory<Cpu> memory_;
 };
 
 template <AnySpec S> class OpRun {
@@ -121,11 +100,21 @@ template <AnySpec S> class OpRun {
     backward_scratch_ = poisoned(info.backward_scratch), prepared_ = poisoned(info.prepared);
   }
 
-  void forward() {
+  void forward() { prepare(), compute(); }
+  /// After forward.
+  void backward() {
+    for (auto& room : dx) room.fill(std::byte{0xff});
+    for (auto& values : dw) std::ranges::fill(values, Acc(1));
+    differentiate();
+  }
+
+  void prepare() {
+    if (info.prepared > 0) case_->op->prepare({*ctx_, info.choice, case_->inputs, all_weights(), {prepared_.data()}});
+  }
+  void compute() {
     const auto weights = all_weights();
     std::vector<AnyView<kDim>> inputs;
     for (auto& room : x) inputs.push_back(room.view());
-    if (info.prepared > 0) case_->op->prepare({*ctx_, info.choice, case_->inputs, weights, {prepared_.data()}});
     case_->op->forward({*ctx_,
                         case_->mode,
                         info.choice,
@@ -137,8 +126,8 @@ template <AnySpec S> class OpRun {
                         {prepared_.data()},
                         key});
   }
-  /// After forward. What infer does not ask for arrives without data, as on a tape.
-  void backward() {
+  /// What infer does not ask for arrives without data, as on a tape.
+  void differentiate() {
     const auto weights = all_weights();
     std::vector<AnyView<kDim>> inputs, gradients;
     for (std::size_t k = 0; k < x.size(); ++k) {
@@ -146,13 +135,9 @@ template <AnySpec S> class OpRun {
       const bool labels = inputs[k].dtype != dtype_of<T>() && inputs[k].dtype != dtype_of<Acc>();
       if (!info.reads_inputs && !labels) inputs[k].data = nullptr;
       if (labels || !wanted(k)) gradients[k].data = nullptr;
-      dx[k].fill(std::byte{0xff});
     }
     std::vector<std::span<Acc>> spans;
-    for (auto& values : dw) {
-      std::ranges::fill(values, Acc(1));
-      spans.push_back(frozen ? std::span<Acc>{} : std::span<Acc>(values));
-    }
+    for (auto& values : dw) spans.push_back(frozen ? std::span<Acc>{} : std::span<Acc>(values));
     AnyView<kDim> output = y.view();
     if (!info.reads_output) output.data = nullptr;
     case_->op->backward({*ctx_,

@@ -9,7 +9,8 @@ template <int Dim> struct ConvOptions {
   Index in_channels = 1, out_channels = 1;
   Axes<Dim> kernel = 3, stride = 1, dilation = 1;
   std::optional<Axes<Dim>> padding{};
-  Axes<Dim> output_padding = 0;   // transposed only
+  PadMode padding_mode = PadMode::constant;   // zeros; replicate and reflect pad a copy of the input first
+  Axes<Dim> output_padding = 0;               // transposed only
   bool transposed = false, bias = true;
   Index groups = 1;   // of channels: group g of the output sees group g of the input alone
 };
@@ -18,6 +19,12 @@ template <int Dim> struct ConvOptions {
 template <AnySpec S> class Conv {
  public:
   explicit Conv(const ConvOptions<S::kDim>& o) : op_(make_op(o)) {
+    if (o.padding_mode != PadMode::constant) {
+      if (o.transposed)
+        throw Error(Code::bad_argument, "conv_transpose", "padding_mode is not constant; only zeros can be padded here.");
+      pads_ = {.low = op_.padding.value, .high = op_.padding.value, .mode = o.padding_mode};
+      op_.padding = 0;
+    }
     std::vector<Index> shape = {o.out_channels, o.in_channels};
     if (o.transposed) std::swap(shape[0], shape[1]);
     shape[1] /= o.groups;
@@ -26,7 +33,9 @@ template <AnySpec S> class Conv {
         {.shape = shape, .layout = o.transposed ? WeightLayout::conv_transposed : WeightLayout::conv, .groups = o.groups});
     if (o.bias) bias = Parameter<S>({.shape = {o.out_channels}});
   }
-  Var<S> operator()(Var<S> x) const { return x.tape->append(op_, {x}, {weight, bias}); }
+  Var<S> operator()(Var<S> x) const { return x.tape->append(op_, {padded(x)}, {weight, bias}); }
+  /// The input as op() wants it: with the margin that a padding_mode asks for.
+  Var<S> padded(Var<S> x) const { return pads_.mode == PadMode::constant ? x : pad(x, pads_); }
   const ConvOp<S>& op() const { return op_; }
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
@@ -53,6 +62,7 @@ template <AnySpec S> class Conv {
     return op;
   }
   ConvOp<S> op_;
+  PadOp<S> pads_{.mode = PadMode::constant};
 };
 
 struct NormOptions {
@@ -144,6 +154,7 @@ template <AnySpec S> class Block {
     }
     std::vector<Weights<S>> weights = {conv.weight, conv.bias};
     weights.insert(weights.end(), all.begin(), all.end());
+    x = conv.padded(x);
     return x.tape->append(ConvNormActOp<S>{conv.op(), norm.op()}, std::span<const Var<S>>(&x, 1), weights);
   }
 

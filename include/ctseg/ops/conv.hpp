@@ -90,6 +90,30 @@ template <AnySpec S> struct ConvOp {
             transposed ? Side::input : Side::output, x.n, x.c / groups, y.c / groups};
   }
 
+  /// Throws as infer does, but knows no weights.
+  Shape<S::kDim> infer_shape(const Shape<S::kDim>& x) const {
+    check_options();
+    if (x.c != in_channels)
+      throw Error(Code::shape_mismatch, where(),
+                  text("input has ", x.c, " channels, layer expects in_channels = ", in_channels, " (input ", x, " as N,C,",
+                       S::kDim == 3 ? "D,H,W" : "H,W", "). Hint: set ConvOptions::in_channels = ", x.c, "."));
+    Shape<S::kDim> y = x.with_channels(out_channels);
+    for (int d = 0; d < S::kDim; ++d) {
+      const Index n = x.space[static_cast<std::size_t>(d)], s = stride[d], p = padding[d];
+      const Index k = dilation[d] * (kernel[d] - 1) + 1;   // from the first tap to the last
+      const Index extent = transposed      ? (n - 1) * s - 2 * p + k + output_padding[d]
+                           : n + 2 * p < k ? 0
+                                           : (n + 2 * p - k) / s + 1;
+      if (extent < 1)
+        throw Error(Code::shape_mismatch, where(),
+                    text("input ", x, " with padding ", p, " is too small for a kernel of ", kernel[d],
+                         dilation[d] > 1 ? text(" with dilation ", dilation[d]) : "", " along spatial axis ", d,
+                         ". Hint: larger patches, or fewer levels."));
+      y.space[static_cast<std::size_t>(d)] = extent;
+    }
+    return y;
+  }
+
   /// Throws bad_argument for options that no input could satisfy.
   void check_options() const {
     for (int d = 0; d < S::kDim; ++d) {
@@ -98,6 +122,12 @@ template <AnySpec S> struct ConvOp {
       if (dilation[d] < 1)
         throw Error(Code::bad_argument, where(),
                     text("dilation ", dilation, "; must be 1 or more. Hint: 1 is a kernel without gaps."));
+      if (padding[d] < 0) throw Error(Code::bad_argument, where(), text("padding ", padding, "; must be 0 or more."));
+      const Index most = transposed ? std::max(stride[d], dilation[d]) : 1;
+      if (output_padding[d] < 0 || output_padding[d] >= most)
+        throw Error(Code::bad_argument, where(),
+                    text("output_padding ", output_padding, " along spatial axis ", d, "; must be 0 or more and below ", most,
+                         transposed ? ", the larger of stride and dilation." : ": only a transposed convolution has one."));
     }
     if (groups < 1 || in_channels % groups != 0 || out_channels % groups != 0)
       throw Error(Code::bad_argument, where(),
@@ -126,29 +156,6 @@ template <AnySpec S> struct ConvOp {
   static Bytes prepared_part(const ConvProblem& p, int choice, Bytes all, Index g) {
     const Index bytes = Kernel<Convolution, S>::prepared_bytes(p, choice);
     return {bytes == 0 ? nullptr : all.next + g * bytes};
-  }
-
-  Shape<S::kDim> infer_shape(const Shape<S::kDim>& x) const {
-    check_options();
-    if (x.c != in_channels)
-      throw Error(Code::shape_mismatch, where(),
-                  text("input has ", x.c, " channels, layer expects in_channels = ", in_channels, " (input ", x, " as N,C,",
-                       S::kDim == 3 ? "D,H,W" : "H,W", "). Hint: set ConvOptions::in_channels = ", x.c, "."));
-    Shape<S::kDim> y = x.with_channels(out_channels);
-    for (int d = 0; d < S::kDim; ++d) {
-      const Index n = x.space[static_cast<std::size_t>(d)], s = stride[d], p = padding[d];
-      const Index k = dilation[d] * (kernel[d] - 1) + 1;   // from the first tap to the last
-      const Index extent = transposed      ? (n - 1) * s - 2 * p + k + output_padding[d]
-                           : n + 2 * p < k ? 0
-                                           : (n + 2 * p - k) / s + 1;
-      if (extent < 1)
-        throw Error(Code::shape_mismatch, where(),
-                    text("input ", x, " with padding ", p, " is too small for a kernel of ", kernel[d],
-                         dilation[d] > 1 ? text(" with dilation ", dilation[d]) : "", " along spatial axis ", d,
-                         ". Hint: larger patches, or fewer levels."));
-      y.space[static_cast<std::size_t>(d)] = extent;
-    }
-    return y;
   }
 };
 

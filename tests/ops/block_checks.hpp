@@ -1,6 +1,7 @@
 // The fused block against the ops it is made of.
 #pragma once
 #include "norm_cases.hpp"
+#include "support/op_checks.hpp"
 
 namespace ctseg::test {
 
@@ -9,8 +10,8 @@ template <AnySpec S> void check_block_parts() {
   using T = typename S::T;
   Context<Cpu> ctx({.threads = 1});
   for (std::uint64_t round = 0; round < 20; ++round) {
-    RandomStream random({.seed = round, .op = 4});
-    const OpCase<S> whole = MakeBlock{}(S{}, random, false);
+    Draw draw({.seed = round, .op = 4});
+    const OpCase<S> whole = MakeBlock{}(S{}, draw);
     const auto& op = *whole.op.template get<ConvNormActOp<S>>();
     OpRun<S> run(whole, ctx, {.seed = round});
     run.forward(), run.backward();
