@@ -58,6 +58,7 @@ template <AnySpec S> class Conv {
   ConvOp<S> op_;
 };
 
+/// PyTorch's defaults, but for affine, which nn.InstanceNorm3d has off.
 struct NormOptions {
   Index channels = 1;
   NormKind kind = NormKind::instance;
@@ -112,6 +113,7 @@ template <AnySpec S> class Norm {
   NormOp<S> op_;
 };
 
+/// The defaults are nnU-Net's: instance norm with gamma and beta, LeakyReLU of slope 0.01.
 template <int Dim> struct BlockOptions {
   ConvOptions<Dim> conv{};
   NormKind norm = NormKind::instance;
