@@ -8,10 +8,14 @@ struct DiceCeLoss {
   DiceCeOptions options;
   template <AnySpec S> Var<S> operator()(Var<S> logits, Var<S> labels) const { return dice_ce(logits, labels, options); }
 };
-/// Soft Dice plus cross entropy; see DiceCeOp.
+/// Soft Dice plus cross entropy; see DiceCeOp for formula, numerics and errors.
+/// Shapes    logits [N, C >= 2, D, H, W], raw; labels u8 or u16 [N, 1, D, H, W] -> [1, 1, 1, 1, 1]
+/// PyTorch   monai.losses.DiceCELoss(softmax=True, to_onehot_y=True); lambda_dice is dice_weight, lambda_ce ce_weight,
+///           smooth_nr smooth_numerator, smooth_dr smooth_denominator.
 inline DiceCeLoss dice_ce(const DiceCeOptions& options = {}) { return {options}; }
 
-/// Any loss: a callable of (logits, labels) that records ops and returns a value of shape [1, 1, ...].
+/// Any loss: a callable of (logits, labels) that records ops and returns a value of shape [1, 1, ...]. It needs no backward of
+/// its own, and several are summed by add(a, b, weight).
 template <AnySpec S> class Loss {
   struct Base {
     virtual ~Base() = default;

@@ -16,6 +16,9 @@ template <int Dim> struct ConvOptions {
 };
 
 /// Convolution or transposed convolution; see ConvOp for formula and shapes.
+/// Weights   weight, bias: in files PyTorch's names, shapes and order.
+/// Errors    bad_argument for options that no input could satisfy.
+/// PyTorch   nn.Conv3d, nn.ConvTranspose3d with the same names; kernel is kernel_size, and the default padding there is 0.
 template <AnySpec S> class Conv {
  public:
   explicit Conv(const ConvOptions<S::kDim>& o) : op_(make_op(o)) {
@@ -65,6 +68,7 @@ template <AnySpec S> class Conv {
   PadOp<S> pads_{.mode = PadMode::constant};
 };
 
+/// PyTorch's defaults, but for affine, which nn.InstanceNorm3d has off.
 struct NormOptions {
   Index channels = 1;
   NormKind kind = NormKind::instance;
@@ -76,6 +80,7 @@ struct NormOptions {
 };
 
 /// Instance, group or batch norm, with an optional activation behind it; see NormOp.
+/// PyTorch   nn.InstanceNorm3d(channels, affine=True): there the default is affine=False; nn.GroupNorm, nn.BatchNorm3d.
 template <AnySpec S> class Norm {
  public:
   /// Errors    bad_argument if the groups of group norm do not divide the channels.
@@ -118,6 +123,7 @@ template <AnySpec S> class Norm {
   NormOp<S> op_;
 };
 
+/// The defaults are nnU-Net's: instance norm with gamma and beta, LeakyReLU of slope 0.01.
 template <int Dim> struct BlockOptions {
   ConvOptions<Dim> conv{};
   NormKind norm = NormKind::instance;
@@ -128,7 +134,8 @@ template <int Dim> struct BlockOptions {
   bool fused = true;   // false: separate ops, for lessons and for checking the fused one
 };
 
-/// Convolution, norm, dropout, activation: MONAI's order "NDA". Without dropout it is one op.
+/// Convolution, norm, dropout, activation: MONAI's order "NDA". Without dropout it is one op, see ConvNormActOp.
+/// PyTorch   monai.networks.blocks.Convolution(3, in, out, adn_ordering="NDA", norm=("instance", {"affine": True}), ...)
 template <AnySpec S> class Block {
  public:
   explicit Block(const BlockOptions<S::kDim>& o)

@@ -102,7 +102,17 @@ template <AnySpec S> void check_slopes(const Activation& a, AllWeights<S> slopes
 struct Pointwise;   // Kernel<Pointwise, S>: forward(ctx, activation, x, slopes, y), backward(..., dslopes, scratch)
 
 /// y = f(x), element by element.
-/// Weights   prelu: slope [1] or [C]      Gradient  dx assigned, dslope added.      Cost  reads x again.
+/// Kinds     max(x, 0) for relu; x where x > 0, else slope x (leaky_relu, prelu: of channel c) or alpha (exp(x) - 1) (elu);
+///           1 / (1 + exp(-x)) for sigmoid; x Phi(x) for gelu.
+/// Shapes    x [N, C, D, H, W] -> y the same.
+/// Weights   prelu: slope [1] or [C].
+/// Numerics  in Acc, rounded once. At 0 the derivative is the one from below (relu: 0), as in PyTorch.
+/// Gradient  dx assigned; dslope added: block sums in Acc, blocks in double. Reads x again.
+/// Cost      one pass: reads x, writes y (inference: in place); backward reads x and dy (prelu: twice), writes dx. Keeps x.
+/// Errors    shape_mismatch unless prelu has one slope, or one per channel.
+/// PyTorch   F.relu(x), F.leaky_relu(x, 0.01), F.elu(x, 1.0), torch.sigmoid(x), F.gelu(x), F.prelu(x, slope)
+/// Source    He et al., PReLU, arXiv:1502.01852; Clevert et al., ELU, arXiv:1511.07289; Hendrycks and Gimpel, GELU,
+///           arXiv:1606.08415.
 template <AnySpec S> struct ActivationOp {
   Activation activation;
 

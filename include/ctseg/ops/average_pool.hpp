@@ -5,9 +5,13 @@
 
 namespace ctseg {
 
-/// Mean over windows without padding; voxels behind the last whole window are left out (PyTorch's avg_pool, padding 0).
-/// Shapes    D' = floor((D - k) / s) + 1.      Gradient  dx assigned.
-/// Errors    shape_mismatch if an axis is shorter than the window.
+/// Mean over windows without padding; voxels behind the last whole window are left out.
+/// Shapes    x [N, C, D, H, W] -> y [N, C, D', H', W'];  D' = floor((D - k) / s) + 1
+/// Numerics  a mean along x, of these along y, of these along z: sums in Acc, with 1 / k as weights.
+/// Gradient  dx assigned: dy / k^3 from every window that holds the voxel. Reads neither x nor y again.
+/// Cost      about 2 k^3 FLOP per value of y; reads x, writes y; keeps nothing. Scratch: a table of taps per axis.
+/// Errors    bad_argument for a kernel or stride below 1; shape_mismatch if an axis is shorter than the window.
+/// PyTorch   F.avg_pool3d(x, kernel, stride)
 template <AnySpec S> struct AveragePoolOp {
   Axes<S::kDim> kernel = 2, stride = 2;
 
@@ -42,10 +46,13 @@ template <AnySpec S> struct AveragePoolOp {
 };
 
 /// Mean over windows that cover the input, however many are asked for: window o of an axis goes from floor(o n / size) to
-/// ceil((o + 1) n / size), exclusive, and may overlap its neighbour (PyTorch's adaptive_avg_pool). Size 1 is the global
-/// average.
-/// Shapes    D' = size.      Gradient  dx assigned.
+/// ceil((o + 1) n / size), exclusive, and may overlap its neighbour. Size 1 is the global average.
+/// Shapes    x [N, C, D, H, W] -> y [N, C, D', H', W'];  D' = size
+/// Numerics  as AveragePoolOp: a mean over a whole volume loses no digits.
+/// Gradient  dx assigned. Reads neither x nor y again.
+/// Cost      about 2 FLOP per value of x (windows that do not overlap); reads x, writes y; keeps nothing.
 /// Errors    bad_argument for a size below 1.
+/// PyTorch   F.adaptive_avg_pool3d(x, size)
 template <AnySpec S> struct AdaptiveAveragePoolOp {
   Axes<S::kDim> size = 1;
 

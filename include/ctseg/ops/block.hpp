@@ -5,9 +5,16 @@
 
 namespace ctseg {
 
-/// y = act(norm(conv(x))). Of the intermediate tensors training keeps the raw convolution only; inference keeps none: it
-/// normalises where the convolution has just written.
+/// y = act(norm(conv(x))) as one op. Of the intermediate tensors training keeps the raw convolution only; inference keeps none:
+/// it normalises where the convolution has just written.
+/// Shapes    as ConvOp; the norm's channels are Cout.
 /// Weights   w, b of ConvOp (b may be empty), then those of NormOp.
+/// Numerics  of ConvOp, rounded to T, then of NormOp: the bits of the two ops in a row.
+/// Gradient  dx assigned; those of the weights added, those of running statistics as in NormOp. Reads x again.
+/// Cost      FLOP of ConvOp and NormOp. Keeps x, the raw convolution [N, Cout, D', H', W'], mean and 1 / sigma; not y. Backward
+///           needs room for the raw convolution's gradient as scratch.
+/// Errors    those of ConvOp and NormOp.
+/// PyTorch   act(norm(conv(x))) with nn.Conv3d, nn.InstanceNorm3d(affine=True), nn.LeakyReLU; MONAI Convolution, "NDA"
 template <AnySpec S> struct ConvNormActOp {
   ConvOp<S> conv;
   NormOp<S> norm;

@@ -4,8 +4,12 @@
 
 namespace ctseg {
 
-/// Channels of all inputs, one after the other. An input that a plan placed inside the output is not copied.
+/// Channels of all inputs, one after the other; y = [x0, x1, ...].
+/// Shapes    x_k [N, C_k, D, H, W], at most 8 of them -> y [N, sum of C_k, D, H, W]
+/// Gradient  each dx assigned: its range of dy. Reads neither x nor y again.
+/// Cost      a copy, and none for an input that a plan placed inside the output (and for its gradient); keeps nothing.
 /// Errors    shape_mismatch if anything but the channels differs.
+/// PyTorch   torch.cat([x0, x1], dim=1)
 template <AnySpec S> struct ConcatOp {
   std::string_view name() const { return "Concat"; }
   Inferred<S> infer(const Facts<S>& f) const {

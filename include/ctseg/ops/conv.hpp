@@ -27,9 +27,14 @@ struct ConvChoice {
 ///           transposed: D' = (D - 1) s - 2p + d(k - 1) + output_padding + 1;  d: dilation, the distance of two taps
 /// Weights   w [groups, taps, Cin / groups, Cout / groups] (memory order; files hold PyTorch's), b [Cout] or none
 /// Groups    channels are cut into groups, and group g of y sees group g of x alone; groups = Cin is the depthwise convolution.
-/// Gradient  dx assigned; dw, db added.      Cost  2 N Cout Cin / groups k^3 D'H'W' FLOP; reads x again; groups run in turn.
+/// Numerics  sums in Acc, rounded once, in an order that follows shape and instruction set; db in blocks, these added in double
+/// Gradient  dx assigned; dw, db added. Reads x again.
+/// Cost      2 N Cout Cin / groups k^3 D'H'W' FLOP (transposed: DHW), twice that in backward; groups run in turn. Keeps x.
+///           Memory beside: float packs w once per change; backward needs it once more, or up to 16 copies of dw, as scratch.
 /// Errors    shape_mismatch if x has not in_channels channels, or is smaller than the kernel; bad_argument if a number of
 ///           channels is not divisible by groups.
+/// PyTorch   F.conv3d(x, w, b, stride, padding, dilation, groups);
+///           F.conv_transpose3d(x, w, b, stride, padding, output_padding, groups, dilation)
 /// Source    Cicek et al., 3D U-Net, MICCAI 2016, arXiv:1606.06650; Yu and Koltun, dilation, ICLR 2016, arXiv:1511.07122.
 template <AnySpec S> struct ConvOp {
   using A = Axes<S::kDim>;

@@ -15,12 +15,15 @@ struct DiceCeOptions {
   bool batch = false;               // Dice sums over the images first
 };
 
-/// dice_weight * (1 - mean over (n, c) of (2 sum p q + s) / (sum p + sum q + s)) + ce_weight * mean over voxels of
-/// -log p[label], with p the softmax of the logits and q the one-hot labels.
+/// dice_weight * (1 - mean over (n, c) of (2 sum p q + s) / (sum p + sum q + s')) + ce_weight * mean over voxels of
+/// -log p[label], with p the softmax of the logits, q the one-hot labels, s and s' the smoothing; batch: sums over n as well.
 /// Shapes    logits [N, C >= 2, D, H, W], labels u8 or u16 [N, 1, D, H, W] with values 0 .. C-1 -> [1, 1, 1, 1, 1] of Acc
-/// Numerics  sums in double, in blocks cut by shape.
+/// Numerics  softmax and sums in double, in blocks cut by shape.
 /// Gradient  dlogits assigned; reads logits and labels again.
-/// Errors    shape_mismatch for other labels; bad_input for a label that is not a class.
+/// Cost      one softmax per voxel forward, one backward, never stored; reads logits and labels, backward writes dlogits.
+///           Keeps logits, labels and 2 N C doubles.
+/// Errors    shape_mismatch for other labels or C < 2; unsupported for C > 512; bad_input for a label that is not a class.
+/// PyTorch   monai.losses.DiceCELoss(softmax=True, to_onehot_y=True)(logits, labels)
 /// Source    Milletari et al., V-Net, arXiv:1606.04797; MONAI DiceCELoss.
 template <AnySpec S> struct DiceCeOp {
   DiceCeOptions options;

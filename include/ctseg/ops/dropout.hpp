@@ -6,8 +6,13 @@ namespace ctseg {
 
 struct Dropping;   // Kernel<Dropping, S>: apply(ctx, op, key, from, to)
 
-/// Training: zero with probability p, else x / (1 - p); otherwise y = x. channelwise drops whole (image, channel) maps.
-/// Gradient  dx assigned, through the same mask.
+/// Training: zero with probability p, else y = x / (1 - p); otherwise y = x. channelwise drops whole (image, channel) maps.
+/// Shapes    x [N, C, D, H, W] -> y the same.
+/// Numerics  number i of the op's random key decides value i (channelwise: map i): the same mask for any number of threads.
+/// Gradient  dx assigned, through the same mask, which is drawn again. Reads neither x nor y again.
+/// Cost      one random number per value, in both directions; reads x, writes y (or in place); keeps nothing.
+/// Errors    bad_argument unless 0 <= p < 1.
+/// PyTorch   F.dropout(x, p, training=True); channelwise: F.dropout3d(x, p, training=True)
 /// Source    Srivastava et al., JMLR 2014; channels: Tompson et al., arXiv:1411.4280.
 template <AnySpec S> struct DropoutOp {
   float p = 0.5f;

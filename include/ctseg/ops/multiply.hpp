@@ -7,8 +7,12 @@ namespace ctseg {
 struct Multiplying;   // Kernel<Multiplying, S>: forward(ctx, a, b, y), backward(ctx, {a, b, dy}, da, db)
 
 /// y = a * b, element by element; b may have one channel for all of a's, as an attention gate has.
-/// Gradient  da = dy * b, db = dy * a (summed over channels where b has one); reads a and b again.
+/// Shapes    a [N, C, D, H, W], b the same or [N, 1, D, H, W] -> y as a.
+/// Numerics  in Acc, rounded once; sums over channels from first to last.
+/// Gradient  da = dy * b, db = dy * a (summed over channels where b has one), assigned. Reads a and b again.
+/// Cost      one FLOP per value, 3 in backward; reads a and b, writes y (inference: on a); keeps a and b.
 /// Errors    shape_mismatch for anything else.
+/// PyTorch   torch.mul(a, b)
 template <AnySpec S> struct MultiplyOp {
   std::string_view name() const { return "Multiply"; }
   Inferred<S> infer(const Facts<S>& f) const {

@@ -10,14 +10,19 @@ enum class NormKind { instance, batch, group };
 
 /// y = act((x - mean) / sqrt(variance + eps) * gamma + beta), statistics per image and channel (instance), per channel (batch),
 /// or per image and group of C / groups consecutive channels (group).
+/// Shapes    x [N, C, D, H, W] -> y the same.
 /// Weights   gamma, beta [C] where affine; batch: then running mean, running variance [C]; prelu: last its slopes
 /// Numerics  biased variance; batch in training moves the running variance by the unbiased one; outside training batch uses the
 ///           running statistics. Sums are formed in tiles around their means and merged in double.
 /// Gradient  dx assigned; dgamma, dbeta, dslope added; running statistics get (running - batch), which the optimizer follows.
-/// Cost      reads x again; saves mean and 1/sigma.
-/// Errors    shape_mismatch for other channels, channels that groups does not divide, or one value per statistic in training.
+///           Reads x again, and saved statistics.
+/// Cost      reads x twice (inference of batch: once), writes y; backward reads x and dy twice, writes dx. Keeps x, mean
+///           and 1 / sigma per image and channel (batch: per channel).
+/// Errors    shape_mismatch for other channels, channels that groups does not divide, or one value per statistic in training;
+///           bad_argument for a wrong number of weights.
+/// PyTorch   nn.InstanceNorm3d(C, affine=True), nn.GroupNorm(groups, C), nn.BatchNorm3d(C, momentum=0.1), eps = 1e-5; then act
 /// Source    Ioffe and Szegedy, arXiv:1502.03167; Ulyanov et al., arXiv:1607.08022; Wu and He, arXiv:1803.08494; merging: Chan
-/// et al., 1979.
+///           et al., 1979.
 template <AnySpec S> struct NormOp {
   NormKind kind = NormKind::instance;
   bool affine = true;

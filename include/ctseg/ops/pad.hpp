@@ -7,9 +7,12 @@ namespace ctseg {
 /// What lies beyond the border: its voxel again, the volume mirrored at the centre of that voxel, or one value.
 enum class PadMode { replicate, reflect, constant };
 
-/// `low` voxels in front of every axis, `high` behind it.
-/// Gradient  dx assigned: each voxel sums what its copies received.
+/// `low` voxels in front of every axis, `high` behind it, filled as `mode` says: replicate, reflect or constant (`value`).
+/// Shapes    x [N, C, D, H, W] -> y [N, C, D', H', W'];  D' = low + D + high
+/// Gradient  dx assigned: each voxel sums in Acc what its copies received. Reads neither x nor y again.
+/// Cost      a copy: reads x, writes y; keeps nothing.
 /// Errors    bad_argument for negative pads; shape_mismatch if reflect is asked for as much as the axis has, or more.
+/// PyTorch   F.pad(x, (low_x, high_x, low_y, high_y, low_z, high_z), mode="replicate"); here arrays in order z, y, x
 template <AnySpec S> struct PadOp {
   std::array<Index, S::kDim> low{}, high{};
   PadMode mode = PadMode::replicate;

@@ -6,11 +6,13 @@ namespace ctseg {
 
 struct Shuffling;   // Kernel<Shuffling, S>: forward(ctx, factor, x, y), backward(ctx, factor, dy, dx)
 
-/// y[c, h f + i, w f + j] = x[c f^2 + i f + j, h, w]: the channel order of PyTorch's PixelShuffle. In 3-D the same with f^3, and
-/// the order of offsets z, y, x.
-/// Shapes    [N, C f^Dim, D, H, W] -> [N, C, D f, H f, W f].
-/// Gradient  dx assigned: the way back.
-/// Errors    bad_argument for a factor below 1; shape_mismatch if f^Dim does not divide the channels.
+/// y[c, h f + i, w f + j] = x[c f^2 + i f + j, h, w]: the channel order of PyTorch's PixelShuffle. In 3-D the same with f^3,
+/// and the order of offsets z, y, x.
+/// Shapes    x [N, C f^Dim, D, H, W] -> y [N, C, D f, H f, W f]
+/// Gradient  dx assigned: the way back. Reads neither x nor y again.
+/// Cost      a copy: reads x, writes y; keeps nothing.
+/// Errors    bad_argument for a factor outside 1 .. 64; shape_mismatch if f^Dim does not divide the channels.
+/// PyTorch   F.pixel_shuffle(x, factor); 3-D: monai.networks.utils.pixelshuffle(x, 3, factor)
 /// Source    Shi et al., arXiv:1609.05158.
 template <AnySpec S> struct PixelShuffleOp {
   Index factor = 2;

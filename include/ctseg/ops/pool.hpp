@@ -7,9 +7,14 @@ namespace ctseg {
 
 struct Pooling;   // Kernel<Pooling, S>: forward(ctx, window, x, y, winner), backward(ctx, window, winner, dy, dx)
 
-/// Maximum over windows; the first of equals wins, a NaN wins over numbers (as in PyTorch).
-/// Shapes    D' = floor((D - k) / s) + 1.      Cost  training saves one byte per output: the winning tap.
-/// Errors    shape_mismatch if an axis is shorter than the window.
+/// Maximum over windows without padding; the first of equals wins, a NaN wins over numbers (as in PyTorch).
+/// Shapes    x [N, C, D, H, W] -> y [N, C, D', H', W'];  D' = floor((D - k) / s) + 1
+/// Numerics  exact; where windows overlap, dx sums in T, in the order of taps.
+/// Gradient  dx assigned: dy at every window's winner. Reads neither x nor y again.
+/// Cost      k^3 - 1 comparisons per value of y; reads x, writes y. Training keeps one byte per value of y: the winning tap.
+/// Errors    bad_argument for a kernel or stride below 1; unsupported for more than 256 taps; shape_mismatch if an axis is
+///           shorter than the window.
+/// PyTorch   F.max_pool3d(x, kernel, stride)
 template <AnySpec S> struct MaxPoolOp {
   Axes<S::kDim> kernel = 2, stride = 2;
 

@@ -4,8 +4,12 @@
 
 namespace ctseg {
 
-/// Channels [first, first + count) of x.
-/// Gradient  dx assigned: 0 in the other channels.      Errors  shape_mismatch if x does not have them.
+/// y = channels [first, first + count) of x.
+/// Shapes    x [N, C, D, H, W] -> y [N, count, D, H, W]
+/// Gradient  dx assigned: 0 in the other channels. Reads neither x nor y again.
+/// Cost      a copy of these channels; keeps nothing.
+/// Errors    shape_mismatch if x does not have them.
+/// PyTorch   x[:, first:first + count]
 template <AnySpec S> struct SliceOp {
   Index first = 0, count = 1;
 

@@ -11,12 +11,15 @@ namespace ctseg {
 /// between the two neighbours of (o + 1/2) s - 1/2.
 enum class UpsampleMode { nearest, nearest_exact, linear };
 
-/// Each voxel from its neighbours along every axis; PyTorch's interpolate with the same names. nearest is its legacy mode,
-/// shifted by half a voxel; linear is bilinear in 2-D and trilinear in 3-D.
-/// Shapes    D' = D * factor, or `size` where that is not 0.
-/// Numerics  coordinates in integers or double; align_corners (linear only): o (in - 1) / (out - 1), so that corners meet.
-/// Gradient  dx assigned.
+/// Each voxel from its neighbours along every axis: y[o] = (1 - t) x[i] + t x[i + 1], with i and t as `mode` says (nearest:
+/// t = 0). nearest is PyTorch's legacy mode, shifted by half a voxel; linear is bilinear in 2-D and trilinear in 3-D.
+/// Shapes    x [N, C, D, H, W] -> y [N, C, D', H', W'];  D' = D * factor, or `size` where that is not 0
+/// Numerics  coordinates in integers or double, sums in Acc, along x, then y, then z; align_corners (linear only):
+///           o (in - 1) / (out - 1), so that corners meet.
+/// Gradient  dx assigned, gathered through the transposed map. Reads neither x nor y again.
+/// Cost      nearest: a copy; linear: 2^Dim multiply-adds per value of y; reads x, writes y; keeps nothing.
 /// Errors    bad_argument for a factor below 1, a negative size, or align_corners without linear.
+/// PyTorch   F.interpolate(x, scale_factor=2, mode="nearest"), or "nearest-exact", "bilinear", "trilinear"; size=(D, H, W)
 template <AnySpec S> struct UpsampleOp {
   Axes<S::kDim> factor = 2, size = 0;
   UpsampleMode mode = UpsampleMode::nearest;
