@@ -2,6 +2,9 @@
 #pragma once
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <cstring>
+#include <limits>
 #include <map>
 
 #include <ctseg/core/tensor.hpp>
@@ -35,24 +38,46 @@ class Fixture {
  public:
   explicit Fixture(const std::string& name) {
     const std::string path = std::string(CTSEG_SOURCE_DIR) + "/tests/parity/" + name + ".safetensors";
-    for (auto& t : io::read_safetensors(path).tensors) tensors_[t.name] = t;
+    io::TensorFile file = io::read_safetensors(path);
+    for (auto& t : file.tensors) tensors_[t.name] = t;
+    metadata_ = std::move(file.metadata);
   }
-  std::vector<double> values(const std::string& name) const {
-    const io::TensorRecord& t = tensors_.at(name);
-    std::vector<double> out;
-    for (std::size_t at = 0; at < t.bytes.size(); at += static_cast<std::size_t>(size_of(t.dtype))) {
-      if (t.dtype == Dtype::f32)
-        out.push_back(double{*reinterpret_cast<const float*>(t.bytes.data() + at)});
-      else
-        out.push_back(double{static_cast<float>(*reinterpret_cast<const half*>(t.bytes.data() + at))});
-    }
-    return out;
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const auto& [name, tensor] : tensors_) all.push_back(name);
+    return all;
   }
-  template <class T, int Dim> Tensor<T, Dim> tensor(const std::string& name) const {
-    const std::vector<Index>& e = tensors_.at(name).shape;
+  bool has(const std::string& name) const { return tensors_.contains(name); }
+  std::string metadata(const std::string& key) const { return metadata_.contains(key) ? metadata_.at(key) : ""; }
+  Dtype dtype(const std::string& name) const { return record(name).dtype; }
+  const std::vector<Index>& extents(const std::string& name) const { return record(name).shape; }
+  template <int Dim> Shape<Dim> shape(const std::string& name) const {
+    const std::vector<Index>& e = extents(name);
     REQUIRE(std::ssize(e) == Dim + 2);
     Shape<Dim> shape{.n = e[0], .c = e[1]};
     std::copy(e.begin() + 2, e.end(), shape.space.begin());
+    return shape;
+  }
+  std::vector<double> values(const std::string& name) const {
+    const io::TensorRecord& t = record(name);
+    switch (t.dtype) {
+      case Dtype::f64:
+        return all<double>(t);
+      case Dtype::f32:
+        return all<float>(t);
+      case Dtype::f16:
+        return all<half>(t);
+      case Dtype::u8:
+        return all<std::uint8_t>(t);
+      case Dtype::u16:
+        return all<std::uint16_t>(t);
+      default:
+        FAIL("fixtures have no values of ", text(t.dtype));
+        return {};
+    }
+  }
+  template <class T, int Dim> Tensor<T, Dim> tensor(const std::string& name) const {
+    const Shape<Dim> shape = this->shape<Dim>(name);
     Tensor<T, Dim> out(shape);
     const std::vector<double> from = values(name);
     const Index voxels = shape.voxels();
@@ -62,15 +87,33 @@ class Fixture {
   }
 
  private:
+  const io::TensorRecord& record(const std::string& name) const {
+    const auto found = tensors_.find(name);
+    REQUIRE_MESSAGE(found != tensors_.end(), "the fixture has no ", name);
+    return found->second;
+  }
+  template <class T> static std::vector<double> all(const io::TensorRecord& t) {
+    std::vector<double> out;
+    for (std::size_t at = 0; at < t.bytes.size(); at += sizeof(T)) {
+      T value;
+      std::memcpy(&value, t.bytes.data() + at, sizeof(T));
+      if constexpr (std::is_same_v<T, half>)
+        out.push_back(double{static_cast<float>(value)});
+      else
+        out.push_back(static_cast<double>(value));
+    }
+    return out;
+  }
   std::map<std::string, io::TensorRecord> tensors_;
+  std::map<std::string, std::string> metadata_;
 };
 
-/// Largest difference against the largest value.
+/// Largest difference against the largest value; infinite if a value is not finite.
 struct Apart {
   double apart = 0, largest = 0;
   void add(double a, double b) {
-    REQUIRE(std::isfinite(a));
-    apart = std::max(apart, std::abs(a - b)), largest = std::max(largest, std::abs(b));
+    apart = std::isfinite(a) ? std::max(apart, std::abs(a - b)) : std::numeric_limits<double>::infinity();
+    largest = std::max(largest, std::abs(b));
   }
 };
 
@@ -79,6 +122,7 @@ inline std::string plain(const std::string& name) { return name.starts_with("N."
 
 template <AnySpec S, class Net> void check_fixture(const std::string& name, Net net, double tolerance) {
   const Fixture fixture(name);
+  CHECK(fixture.metadata("made_with").starts_with("torch "));
   visit(net, [&](const std::string& key, Parameter<S>& p) {
     const auto from = fixture.values(plain(key));
     REQUIRE(std::ssize(from) == p.size());

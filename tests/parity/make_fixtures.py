@@ -5,15 +5,21 @@
 
 Every file holds the parameters of one module under PyTorch's names, its input x, its output y, the gradient of every
 parameter under "grad." + name and, under "after." + name, the running statistics behind one forward pass. All of it was
-computed in double and rounded to float. BasicUNet is built here again from the published description of MONAI's network.
+computed in double and rounded to float; the versions are in the metadata, under "made_with". make_op_fixtures.py makes those of
+single ops. BasicUNet is built here again from the published description of MONAI's network.
 """
 import os
+import platform
 
+import numpy
+import safetensors
 import torch
 from torch import nn
 from safetensors.torch import save_file
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+MADE_WITH = (f"torch {torch.__version__}, numpy {numpy.__version__}, safetensors {safetensors.__version__}, "
+             f"python {platform.python_version()}")
 
 
 class TwoConv(nn.Module):
@@ -95,7 +101,7 @@ def record(name, module, shape):
     out |= {"grad." + k: p.grad.float() for k, p in module.named_parameters()}
     out |= {"after." + k: v.clone().float() for k, v in module.state_dict().items() if "running" in k}
     path = os.path.join(HERE, name + ".safetensors")
-    save_file({k: v.contiguous() for k, v in out.items()}, path)
+    save_file({k: v.contiguous() for k, v in out.items()}, path, metadata={"made_with": MADE_WITH})
     os.chmod(path, 0o644)
 
 
