@@ -6,8 +6,8 @@ namespace ctseg {
 
 struct Shuffling;   // Kernel<Shuffling, S>: forward(ctx, factor, x, y), backward(ctx, factor, dy, dx)
 
-/// y[c, h f + i, w f + j] = x[c f^2 + i f + j, h, w]: the channel order of PyTorch's PixelShuffle. In 3-D the same with f^3,
-/// and the order of offsets z, y, x.
+/// y[c, h f + i, w f + j] = x[c f^2 + i f + j, h, w]: the channel order of PyTorch's PixelShuffle. In 3-D, offset (i, j, k)
+/// along z, y, x comes from channel c f^3 + i f^2 + j f + k: the order of MONAI's SubpixelUpsample.
 /// Shapes    x [N, C f^Dim, D, H, W] -> y [N, C, D f, H f, W f]
 /// Gradient  dx assigned: the way back. Reads neither x nor y again.
 /// Cost      a copy: reads x, writes y; keeps nothing.

@@ -15,7 +15,8 @@ enum class UpsampleMode { nearest, nearest_exact, linear };
 /// t = 0). nearest is PyTorch's legacy mode, shifted by half a voxel; linear is bilinear in 2-D and trilinear in 3-D.
 /// Shapes    x [N, C, D, H, W] -> y [N, C, D', H', W'];  D' = D * factor, or `size` where that is not 0
 /// Numerics  coordinates in integers or double, sums in Acc, along x, then y, then z; align_corners (linear only):
-///           o (in - 1) / (out - 1), so that corners meet.
+///           o (in - 1) / (out - 1), so that corners meet. PyTorch's nearest modes round s to float, which for some pairs
+///           of sizes (2 to 82) picks a voxel's neighbour.
 /// Gradient  dx assigned, gathered through the transposed map. Reads neither x nor y again.
 /// Cost      nearest: a copy; linear: 2^Dim multiply-adds per value of y; reads x, writes y; keeps nothing.
 /// Errors    bad_argument for a factor below 1, a negative size, or align_corners without linear.
