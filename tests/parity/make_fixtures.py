@@ -112,3 +112,5 @@ record("instance_norm", nn.InstanceNorm3d(5, affine=True), (2, 5, 3, 4, 5))
 record("batch_norm", nn.BatchNorm3d(5), (2, 5, 3, 4, 5))
 record("basic_unet_2d", BasicUNet(2, (4, 4, 4, 6, 8, 4)), (1, 1, 37, 33))
 record("basic_unet_3d", BasicUNet(3, (2, 2, 3, 4, 4, 2)), (1, 1, 17, 16, 32))
+for mode in ("replicate", "reflect"):
+    record("conv_" + mode, nn.Conv3d(2, 3, (1, 3, 5), stride=(1, 2, 1), padding=(1, 1, 2), padding_mode=mode), (1, 2, 2, 4, 3))

@@ -10,6 +10,15 @@ template <class T> static void check_layers(double tolerance) {
       "conv",
       Conv<S>({.in_channels = 3, .out_channels = 5, .kernel = {1, 3, 3}, .stride = {1, 2, 1}, .padding = Axes<3>{0, 1, 1}}),
       tolerance);
+  for (const PadMode mode : {PadMode::replicate, PadMode::reflect})
+    check_fixture<S>(mode == PadMode::reflect ? "conv_reflect" : "conv_replicate",
+                     Conv<S>({.in_channels = 2,
+                              .out_channels = 3,
+                              .kernel = {1, 3, 5},
+                              .stride = {1, 2, 1},
+                              .padding = Axes<3>{1, 1, 2},
+                              .padding_mode = mode}),
+                     tolerance);
   check_fixture<S>("conv_transposed",
                    Conv<S>({.in_channels = 3, .out_channels = 4, .stride = 2, .output_padding = 1, .transposed = true}),
                    tolerance);
