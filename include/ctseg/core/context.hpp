@@ -24,6 +24,7 @@ struct ContextOptions {
   std::optional<Isa> isa{};       // forces a path; else CTSEG_ISA=scalar|avx2|avx512, else the processor's best
   std::stop_token cancel{};       // raised: the call under way ends soon with Code::cancelled, nothing half done
   LogSink log{};
+  std::pmr::memory_resource* memory = nullptr;   // for arenas, eager values and prepared weights; must outlive all of them
 };
 
 template <class Device> class Context;
@@ -42,6 +43,8 @@ template <> class Context<Cpu> {
     }
   }
 
+  /// Memory of the caller's resource, or of the system.
+  Memory<Cpu> allocate(Index bytes) const { return options_.memory ? Memory<Cpu>(bytes, options_.memory) : Memory<Cpu>(bytes); }
   Executor& executor() { return *options_.executor; }
   const DeviceTraits<Cpu>& traits() const { return traits_; }
   std::uint64_t seed() const { return options_.seed; }

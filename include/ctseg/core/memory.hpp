@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <memory>
+#include <memory_resource>
 #include <new>
 #include <utility>
 
@@ -25,14 +26,18 @@ template <AnySpec S> Out<S> packed(Bytes& from, const Shape<S::kDim>& shape) {
 }
 
 /// Owned memory on a cache line, not initialised; its address survives a move. Host memory unless a device specialises it.
+/// `from` must outlive it.
 template <class Device> class Memory {
  public:
-  explicit Memory(Index bytes = 0) : bytes_(bytes_of<std::byte>(bytes)) {
+  explicit Memory(Index bytes = 0, std::pmr::memory_resource* from = std::pmr::new_delete_resource())
+      : bytes_(bytes_of<std::byte>(bytes)), data_(nullptr, Free{from, static_cast<std::size_t>(bytes_)}) {
     if (bytes_ == 0) return;
-    data_.reset(static_cast<std::byte*>(::operator new (static_cast<std::size_t>(bytes_), std::align_val_t{64}, std::nothrow)));
-    if (!data_)
+    try {
+      data_.reset(static_cast<std::byte*>(from->allocate(static_cast<std::size_t>(bytes_), 64)));
+    } catch (const std::bad_alloc&) {
       throw Error(Code::out_of_memory, "memory",
                   text("cannot allocate ", bytes_ >> 20, " MiB. Hint: smaller patches or batches."));
+    }
   }
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }
@@ -40,7 +45,9 @@ template <class Device> class Memory {
 
  private:
   struct Free {
-    void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{64}); }
+    std::pmr::memory_resource* from;
+    std::size_t bytes;
+    void operator()(std::byte* p) const { from->deallocate(p, bytes, 64); }
   };
   Index bytes_;
   std::unique_ptr<std::byte, Free> data_;

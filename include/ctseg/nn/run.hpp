@@ -14,7 +14,7 @@ template <AnySpec S> class Prepared {
       offset_.push_back(bytes);
       bytes += bytes_of<std::byte>(plan.nodes_[at(i)].info.prepared);
     }
-    memory_ = Memory<typename S::Device>(bytes);
+    memory_ = ctx.allocate(bytes);
     versions_.assign(offset_.size(), ~std::uint64_t{0});
     refresh(ctx);
   }
@@ -77,7 +77,8 @@ template <AnySpec S> class Run {
   }
 
  private:
-  Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared) : plan_(&plan), ctx_(&ctx), arena_(plan.arena_) {
+  Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared)
+      : plan_(&plan), ctx_(&ctx), arena_(ctx.allocate(plan.arena_)) {
     if (!(plan.device() == ctx.traits()))
       throw Error(Code::bad_argument, "run", "the plan was made for another device. Hint: Tape(mode, ctx.traits()).");
     if (shared && &shared->plan() != &plan)

@@ -134,17 +134,17 @@ template <AnySpec S> class Tape {
     const Node<S>& node = nodes_.back();
     ctx_->check_cancelled("forward");
     frame_.value.push_back(allocate(node.value()));
-    frame_.saved.push_back({memory_.emplace_back(node.info.saved).data()});
-    Memory<Device> prepared(node.info.prepared);   // an eager op prepares its weights for itself alone
+    frame_.saved.push_back({memory_.emplace_back(ctx_->allocate(node.info.saved)).data()});
+    Memory<Device> prepared = ctx_->allocate(node.info.prepared);   // an eager op prepares its weights for itself alone
     frame_.prepared.push_back({prepared.data()});
     if (node.info.prepared > 0) run_prepare(*ctx_, nodes_, node, {prepared.data()});
     run_forward<S>({*ctx_, mode_, scratch(node.info.forward_scratch), run_}, nodes_, node.origin, frame_);
   }
   AnyView<S::kDim> allocate(const ValueInfo<S::kDim>& info) {
-    return {memory_.emplace_back(bytes_of(info.dtype, info.shape.elements())).data(), info, info.shape.c};
+    return {memory_.emplace_back(ctx_->allocate(bytes_of(info.dtype, info.shape.elements()))).data(), info, info.shape.c};
   }
   Bytes scratch(Index bytes) {
-    if (scratch_.bytes() < bytes) scratch_ = Memory<Device>(bytes);
+    if (scratch_.bytes() < bytes) scratch_ = ctx_->allocate(bytes);
     return {scratch_.data()};
   }
 
