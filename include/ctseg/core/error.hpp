@@ -1,5 +1,11 @@
 // What goes wrong, said in one way: the fact with numbers, the expectation with numbers, a hint.
 #pragma once
+#if __cplusplus < 202002L
+#error "ctseg: it is written in C++20; compile with -std=c++20 or later"
+#endif
+#ifndef __cpp_exceptions
+#error "ctseg: its errors are exceptions; compile without -fno-exceptions"
+#endif
 #include <cstdint>
 #include <cstdio>
 #include <stdexcept>

@@ -26,10 +26,14 @@ template <AnySpec S> class Loss {
     Var<S> operator()(Var<S> logits, Var<S> labels) const override { return f(logits, labels); }
     F f;
   };
+  template <class F> static constexpr bool kFits = std::is_invocable_r_v<Var<S>, const F&, Var<S>, Var<S>>;
 
  public:
   template <class F>
-  requires(!std::same_as<F, Loss>) Loss(F f) : self_(std::make_shared<const Holder<F>>(std::move(f))) {}
+  requires(!std::same_as<F, Loss>) Loss(F f) {
+    static_assert(kFits<F>, "ctseg: a loss is called with (Var<S> logits, Var<S> labels) and returns a Var<S>");
+    if constexpr (kFits<F>) self_ = std::make_shared<const Holder<F>>(std::move(f));
+  }
   Var<S> operator()(Var<S> logits, Var<S> labels) const { return (*self_)(logits, labels); }
 
  private:

@@ -37,7 +37,13 @@ template <AnySpec S> class AnyOp {
   };
 
  public:
-  template <Op<S> O> AnyOp(O op) : self_(std::make_shared<const Holder<O>>(std::move(op))) {}
+  template <class O>
+  requires(!std::same_as<O, AnyOp>) AnyOp(O op) {
+    static_assert(Op<O, S>,
+                  "ctseg: an op has const members name(), infer(Facts<S>), forward(Forward<S>) and backward(Backward<S>); "
+                  "ops/dropout.hpp is a short one");
+    if constexpr (Op<O, S>) self_ = std::make_shared<const Holder<O>>(std::move(op));
+  }
   const Base* operator->() const { return self_.get(); }
   template <class O> const O* get() const { return static_cast<const O*>(self_->address(type_id<O>())); }
 

@@ -32,7 +32,9 @@ template <AnySpec S> struct AveragePoolOp {
     const Index scratch = Kernel<Separable, S>::scratch(map(), f.x(), y);
     return {.shape = y, .forward_scratch = scratch, .backward_scratch = scratch};
   }
-  void forward(const Forward<S>& f) const { Kernel<Separable, S>::forward(f.ctx, map(), f.x(), f.y(), {f.scratch}); }
+  void forward(const Forward<S>& f) const {
+    Kernel<Separable, S>::forward(f.ctx, map(), f.x(), f.y(), SeparableMemory{f.scratch});
+  }
   void backward(const Backward<S>& b) const {
     if (b.wants()) Kernel<Separable, S>::backward(b.ctx, map(), b.dy(), b.dx(), b.scratch);
   }
@@ -65,7 +67,9 @@ template <AnySpec S> struct AdaptiveAveragePoolOp {
     const Index scratch = Kernel<Separable, S>::scratch(map(f.x()), f.x(), checked(y, "adaptive_average_pool"));
     return {.shape = y, .forward_scratch = scratch, .backward_scratch = scratch};
   }
-  void forward(const Forward<S>& f) const { Kernel<Separable, S>::forward(f.ctx, map(f.x().shape), f.x(), f.y(), {f.scratch}); }
+  void forward(const Forward<S>& f) const {
+    Kernel<Separable, S>::forward(f.ctx, map(f.x().shape), f.x(), f.y(), SeparableMemory{f.scratch});
+  }
   void backward(const Backward<S>& b) const {
     if (b.wants()) Kernel<Separable, S>::backward(b.ctx, map(b.dx().shape), b.dy(), b.dx(), b.scratch);
   }

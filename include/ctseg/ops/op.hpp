@@ -120,13 +120,32 @@ concept Op = requires(const O op, const Facts<S>& facts, const Forward<S>& f, co
   op.backward(b);
 };
 
-/// Numerics of one algorithm on one device: Kernel<Convolution, S>. ops/cpu and ops/cuda specialise it; the primary explains.
-/// It accepts every call, so that a missing kernel is one error and not a page of them.
-template <class Algorithm, AnySpec S> struct Kernel {
-  static_assert(!kIncluded<typename S::Device>,
+/// Says once, however many kernels are missing, what to include.
+template <class Device> void no_kernel() {
+  static_assert(!kIncluded<Device>,
                 "ctseg: this op has no kernel here. Include <ctseg/ops/cpu.hpp> for Cpu, or specialise Kernel<Algorithm, S>");
-  static void forward(auto&&...) {}
-  static void backward(auto&&...) {}
+}
+
+/// Numerics of one algorithm on one device: Kernel<Convolution, S>. ops/cpu and ops/cuda specialise it; the primary explains.
+/// It accepts every call, so that missing kernels are one error and not a page of them.
+template <class Algorithm, AnySpec S> struct Kernel {
+  struct Bytes {
+    Index saved = 0, scratch = 0, forward_scratch = 0, backward_scratch = 0;
+  };
+  struct Any {
+    template <class T> operator T() const { return {}; }
+  };
+  static Bytes memory(auto&&...) { return no_kernel<typename S::Device>(), Bytes{}; }
+  static Any choose(auto&&...) { return no_kernel<typename S::Device>(), Any{}; }
+  static Index scratch(auto&&...) { return no_kernel<typename S::Device>(), 0; }
+  static Index prepared_bytes(auto&&...) { return no_kernel<typename S::Device>(), 0; }
+  static void prepare(auto&&...) { no_kernel<typename S::Device>(); }
+  static void forward(auto&&...) { no_kernel<typename S::Device>(); }
+  static void backward(auto&&...) { no_kernel<typename S::Device>(); }
+  static void apply(auto&&...) { no_kernel<typename S::Device>(); }
+  static void copy(auto&&...) { no_kernel<typename S::Device>(); }
+  static void add(auto&&...) { no_kernel<typename S::Device>(); }
+  static void fill(auto&&...) { no_kernel<typename S::Device>(); }
 };
 
 }   // namespace ctseg

@@ -35,7 +35,7 @@ template <AnySpec S> struct PadOp {
     return {.shape = y, .forward_scratch = scratch, .backward_scratch = scratch};
   }
   void forward(const Forward<S>& f) const {
-    Kernel<Separable, S>::forward(f.ctx, map(f.x().shape), f.x(), f.y(), {f.scratch, value});
+    Kernel<Separable, S>::forward(f.ctx, map(f.x().shape), f.x(), f.y(), SeparableMemory{f.scratch, value});
   }
   void backward(const Backward<S>& b) const {
     if (b.wants()) Kernel<Separable, S>::backward(b.ctx, map(b.dx().shape), b.dy(), b.dx(), b.scratch);

@@ -42,7 +42,7 @@ template <AnySpec S> struct UpsampleOp {
     return {.shape = y, .forward_scratch = scratch, .backward_scratch = scratch};
   }
   void forward(const Forward<S>& f) const {
-    Kernel<Separable, S>::forward(f.ctx, map(f.x().shape, f.y().shape), f.x(), f.y(), {f.scratch});
+    Kernel<Separable, S>::forward(f.ctx, map(f.x().shape, f.y().shape), f.x(), f.y(), SeparableMemory{f.scratch});
   }
   void backward(const Backward<S>& b) const {
     if (b.wants()) Kernel<Separable, S>::backward(b.ctx, map(b.dx().shape, b.dy().shape), b.dy(), b.dx(), b.scratch);
