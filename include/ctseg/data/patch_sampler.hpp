@@ -4,6 +4,7 @@
 #include <span>
 
 #include "../core/context.hpp"
+#include "../core/finite.hpp"
 #include "../ops/axes.hpp"
 #include "case.hpp"
 
@@ -24,7 +25,8 @@ template <AnySpec S> class PatchSampler {
   PatchSampler(std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options)
       : cases_(std::move(cases)), options_(options) {
     if (cases_.empty()) throw Error(Code::bad_argument, "patch_sampler", "no cases to draw from.");
-    if (!(options.positive >= 0 && options.negative >= 0 && options.positive + options.negative > 0))
+    const double sum = options.positive + options.negative;
+    if (!is_finite(sum) || options.positive < 0 || options.negative < 0 || sum <= 0)
       throw Error(Code::bad_argument, "patch_sampler",
                   text("positive = ", options.positive, ", negative = ", options.negative, "; both must be >= 0 and one > 0."));
     for (const Case& c : cases_) {

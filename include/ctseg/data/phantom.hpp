@@ -2,6 +2,7 @@
 // patient on any grid and the same bits for any number of threads. Muscle, liver, spleen, bowel and blood share their HU, so
 // that no threshold finds the liver; place, shape and texture do.
 #pragma once
+#include "../core/finite.hpp"
 #include "phantom_abdomen.hpp"
 #include "phantom_chest.hpp"
 #include "phantom_heart.hpp"
@@ -218,7 +219,7 @@ inline Phantom make_phantom(const PhantomOptions& options = {}, Executor* execut
   const Xyz<Index> n = options.shape;
   checked(Shape<3>{1, 1, {n.z, n.y, n.x}}, "make_phantom");
   const auto check = [](double value, const char* name) {
-    if (!(value >= 0 && value < 1e4))
+    if (!is_finite(value) || value < 0 || value >= 1e4)
       throw Error(Code::bad_argument, "make_phantom", text(name, " is ", value, "; it must be at least 0 and below 10000."));
   };
   check(options.spacing_mm.x, "spacing_mm.x");
@@ -232,7 +233,7 @@ inline Phantom make_phantom(const PhantomOptions& options = {}, Executor* execut
 
   const phantom::Patient patient(RandomStream({.seed = options.seed, .op = 1}));
   const Eigen::Matrix4d to_world = phantom::world_from_patient(patient, RandomStream({.seed = options.seed, .op = 6}));
-  phantom::Canvas canvas(phantom::scan_grid(patient, options, to_world), to_world.inverse(), patient.lattice, where);
+  phantom::Canvas canvas(phantom::scan_grid(patient, options, to_world), inverse_of(to_world), patient.lattice, where);
   const std::vector<phantom::PlacedNodule> placed = phantom::paint_patient(canvas, patient, options);
   const Xyz<double> step = canvas.ct.spacing_mm();
   phantom::blur_axis(canvas.ct, 1, n.x, options.blur_mm / step.x);

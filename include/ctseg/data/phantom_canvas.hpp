@@ -96,7 +96,7 @@ struct Canvas {
         nodules(grid),
         coronaries(grid),
         patient_from_voxel(patient_from_world * grid.affine.matrix),
-        voxel_from_patient(patient_from_voxel.inverse()),
+        voxel_from_patient(inverse_of(patient_from_voxel)),
         voxel_mm(std::cbrt(std::abs(patient_from_voxel.topLeftCorner<3, 3>().determinant()))),
         texture(&lattice),
         executor(&where) {}

@@ -23,6 +23,14 @@ template <class Frame> struct Point { double x = 0, y = 0, z = 0; };
 inline Point<Lps> to_lps(Point<Ras> p) { return {-p.x, -p.y, p.z}; }
 inline Point<Ras> to_ras(Point<Lps> p) { return {-p.x, -p.y, p.z}; }
 
+/// Of a matrix whose last row is 0 0 0 1, through its 3 x 3 block: Eigen's inverse of 4 x 4 loses signs under -ffast-math.
+inline Eigen::Matrix4d inverse_of(const Eigen::Matrix4d& affine) {
+  Eigen::Matrix4d out = Eigen::Matrix4d::Identity();
+  out.block<3, 3>(0, 0) = affine.block<3, 3>(0, 0).inverse();
+  out.block<3, 1>(0, 3) = -(out.block<3, 3>(0, 0) * affine.block<3, 1>(0, 3));
+  return out;
+}
+
 /// Voxel index (x, y, z) to world. No default: a volume without a place does not exist.
 template <class Frame> struct Affine {
   Eigen::Matrix4d matrix;
@@ -34,7 +42,7 @@ template <class Frame> struct Affine {
   }
   /// World to voxel index.
   Xyz<double> index_of(Point<Frame> p) const {
-    const Eigen::Vector4d i = matrix.inverse() * Eigen::Vector4d(p.x, p.y, p.z, 1);
+    const Eigen::Vector4d i = inverse_of(matrix) * Eigen::Vector4d(p.x, p.y, p.z, 1);
     return {i[0], i[1], i[2]};
   }
   Xyz<double> spacing_mm() const {

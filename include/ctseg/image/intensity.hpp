@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "../core/finite.hpp"
 #include "volume.hpp"
 
 namespace ctseg {
@@ -12,15 +13,17 @@ struct WindowHu {
   double low = -160, high = 240;
 };
 inline void check(const WindowHu& window) {
-  if (!(window.low < window.high))
-    throw Error(Code::bad_argument, "window_hu", text("from ", window.low, " to ", window.high, "; low must be below high."));
+  if (!is_finite(window.low) || !is_finite(window.high) || window.low >= window.high)
+    throw Error(Code::bad_argument, "window_hu",
+                text("from ", window.low, " to ", window.high, "; low must be below high, both finite."));
 }
 
 /// The window as [0, 1], values outside clipped; NaN becomes 0. A volume that is passed with std::move is changed in place.
 inline Volume<float> apply_window(Volume<float> ct, const WindowHu& window = {}) {
   check(window);
   const double scale = 1 / (window.high - window.low);
-  for (float& v : ct.voxels()) v = v > window.low ? static_cast<float>(std::min((v - window.low) * scale, 1.0)) : 0.f;
+  for (float& v : ct.voxels())
+    v = !is_nan(v) && v > window.low ? static_cast<float>(std::min((v - window.low) * scale, 1.0)) : 0.f;
   return ct;
 }
 

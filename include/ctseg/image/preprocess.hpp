@@ -17,9 +17,12 @@ inline Volume<float> preprocess(const Volume<float>& ct, const PreprocessOptions
   check(options.window_hu);
   Volume<float> turned = reorient(ct, "RAS");
   Xyz<double> spacing = turned.spacing_mm();
-  if (options.spacing_mm.x != 0) spacing.x = options.spacing_mm.x;
-  if (options.spacing_mm.y != 0) spacing.y = options.spacing_mm.y;
-  if (options.spacing_mm.z != 0) spacing.z = options.spacing_mm.z;
+  const auto set = [](double& own, double wanted) {
+    if (is_nan(wanted) || wanted != 0) own = wanted;   // a NaN is refused below
+  };
+  set(spacing.x, options.spacing_mm.x);
+  set(spacing.y, options.spacing_mm.y);
+  set(spacing.z, options.spacing_mm.z);
   const Grid grid = grid_with_spacing(turned.grid(), spacing);
   if (!(grid.shape == turned.shape() && grid.affine == turned.affine()))
     turned = resample(turned, grid, {.executor = options.executor});

@@ -5,6 +5,7 @@
 #include <optional>
 #include <type_traits>
 
+#include "../core/finite.hpp"
 #include "../core/parallel.hpp"
 #include "volume.hpp"
 
@@ -24,13 +25,13 @@ struct ResampleOptions {
 /// Errors    bad_argument for a spacing that is not in (0, 1000] mm or that makes an axis longer than 100000 voxels.
 inline Grid grid_with_spacing(const Grid& grid, Xyz<double> spacing_mm) {
   const Xyz<double> old = grid.spacing_mm();
-  if (old == spacing_mm) return grid;
+  if (is_finite(spacing_mm.x + spacing_mm.y + spacing_mm.z) && old == spacing_mm) return grid;
   Grid out{grid.shape, grid.affine};
   const auto rescale = [&](const char* axis, int column, Index& extent, double from, double to) {
-    if (!(to > 0 && to <= 1000))
+    if (!is_finite(to) || to <= 0 || to > 1000)
       throw Error(Code::bad_argument, "spacing_mm", text(axis, " = ", to, "; must be > 0 and <= 1000 mm."));
     const double size = std::nearbyint(static_cast<double>(extent - 1) * from / to + 1);
-    if (!(size <= 100000))
+    if (!is_finite(size) || size > 100000)
       throw Error(Code::bad_argument, "spacing_mm", text(axis, " = ", to, " mm makes ", size, " voxels; at most 100000."));
     extent = static_cast<Index>(size);
     out.affine.matrix.col(column) *= to / from;
@@ -164,16 +165,15 @@ template <class T> void fill_slice(const Job<T>& job, Index z) {
 /// Numerics  coordinates and sums in double, rounded once; integers round halves to even. Same bits for any number of threads.
 /// Errors    bad_argument for a singular affine or an `outside` that T cannot hold.
 template <class T> Volume<T> resample(const Volume<T>& volume, const Grid& target, const ResampleOptions& options = {}) {
-  static_assert(std::is_arithmetic_v<T>, "ctseg: resample takes float, double and integer volumes");
-  if (volume.shape() == target.shape && volume.affine() == target.affine) return Volume<T>(target, volume.voxels());
-  const Eigen::Matrix4d map = volume.affine().matrix.inverse() * target.affine.matrix;
-  if (!map.allFinite())
+  const Eigen::Matrix4d map = inverse_of(volume.affine().matrix) * target.affine.matrix;
+  if (!all_finite(std::span(map.data(), 16)))
     throw Error(Code::bad_argument, "resample", "an affine is singular or not finite; both grids need a place in the patient.");
+  if (volume.shape() == target.shape && volume.affine() == target.affine) return Volume<T>(target, volume.voxels());
   const Interpolation interpolation =
       options.interpolation.value_or(std::is_integral_v<T> ? Interpolation::nearest : Interpolation::linear);
   const bool border = !options.outside && interpolation == Interpolation::linear;
   const double outside = options.outside.value_or(0);
-  if (std::is_integral_v<T> && !(outside >= double(std::numeric_limits<T>::lowest()) &&
+  if (std::is_integral_v<T> && !(is_finite(outside) && outside >= double(std::numeric_limits<T>::lowest()) &&
                                  outside <= double(std::numeric_limits<T>::max()) && outside == std::nearbyint(outside)))
     throw Error(Code::bad_argument, "resample", text("outside = ", outside, " does not fit the volume's integer type."));
 

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "../core/finite.hpp"
 #include "../core/shape.hpp"
 #include "geometry.hpp"
 
@@ -35,8 +36,8 @@ inline bool same_grid(const Grid& a, const Grid& b, double tolerance_voxels = 1e
     const double x = corner & 1 ? double(a.shape.x - 1) : 0, y = corner & 2 ? double(a.shape.y - 1) : 0,
                  z = corner & 4 ? double(a.shape.z - 1) : 0;
     const Xyz<double> i = a.affine.index_of(b.affine(x, y, z));
-    if (!(std::abs(i.x - x) <= tolerance_voxels && std::abs(i.y - y) <= tolerance_voxels &&
-          std::abs(i.z - z) <= tolerance_voxels))
+    if (!is_finite(i.x + i.y + i.z) || std::abs(i.x - x) > tolerance_voxels || std::abs(i.y - y) > tolerance_voxels ||
+        std::abs(i.z - z) > tolerance_voxels)
       return false;
   }
   return true;
@@ -45,6 +46,9 @@ inline bool same_grid(const Grid& a, const Grid& b, double tolerance_voxels = 1e
 /// Voxels in memory order z, y, x (x fastest) on a grid. volume(z, y, x) is a voxel, like a tensor's.
 template <class T> class Volume {
  public:
+  static_assert(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>,
+                "ctseg: the voxels of a Volume are numbers; a mask is a Volume<std::uint8_t>");
+  Volume() = delete;   // ctseg: a volume has a place in the patient; give it a Grid
   explicit Volume(Grid grid, T fill = T(0)) : grid_(std::move(grid)) {
     checked(tensor_shape(), "volume");
     voxels_.assign(static_cast<std::size_t>(grid_.voxels()), fill);

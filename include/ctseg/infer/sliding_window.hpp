@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "../core/context.hpp"
+#include "../core/finite.hpp"
 #include "../core/tensor.hpp"
 #include "../image/volume.hpp"
 #include "../nn/predictor.hpp"
@@ -50,7 +51,7 @@ template <int Dim> struct WindowGrid {
   std::array<std::vector<float>, 3> weights{{{1.f}, {1.f}, {1.f}}};
 
   WindowGrid(const std::array<Index, Dim>& space, const SlidingWindowOptions<Dim>& o) {
-    if (!(o.overlap >= 0 && o.overlap < 1))
+    if (!is_finite(o.overlap) || o.overlap < 0 || o.overlap >= 1)
       throw Error(Code::bad_argument, "sliding_window", text("overlap = ", o.overlap, "; must be at least 0 and below 1."));
     for (std::size_t d = 0; d < Dim; ++d) {
       const std::size_t a = d + 3 - Dim;

@@ -51,7 +51,7 @@ template <class T, class From> bool store(From value, T& out) {
     return true;
   } else if constexpr (std::is_integral_v<From>) {
     if (!std::in_range<T>(value)) return false;
-  } else if (!(value >= static_cast<From>(std::numeric_limits<T>::lowest()) &&
+  } else if (!(is_finite(value) && value >= static_cast<From>(std::numeric_limits<T>::lowest()) &&
                value <= static_cast<From>(std::numeric_limits<T>::max()) && value == std::nearbyint(value))) {
     return false;
   }

@@ -132,7 +132,7 @@ template <class Raw> NiftiHeader decode(const Raw& raw, bool swapped, const Comp
 
   const double offset = static_cast<double>(host(raw.vox_offset));
   const double least = h.pair ? 0 : h.version == 1 ? 352 : 544;
-  if (!(offset >= least && offset <= 0x1p40 && offset == std::floor(offset)))
+  if (!(is_finite(offset) && offset >= least && offset <= 0x1p40 && offset == std::floor(offset)))
     complaints.refuse("vox_offset", offset, text("must be a whole number of bytes, ", least, " or more"));
   h.vox_offset = static_cast<Index>(offset);
 
@@ -190,7 +190,7 @@ inline void check_numbers(const NiftiPlacement& p, const Complaints& complaints)
       length += p.quatern[i] * p.quatern[i];
     }
     if (!(length <= 1.0001)) complaints.refuse("quatern", std::sqrt(length), "the length of (b, c, d) must be at most 1");
-    if (!(std::abs(p.pixdim[0]) == 1 || p.pixdim[0] == 0))
+    if (!is_finite(p.pixdim[0]) || !(std::abs(p.pixdim[0]) == 1 || p.pixdim[0] == 0))
       complaints.refuse("pixdim[0]", p.pixdim[0], "must be 1 or -1 (qfac)");
   }
   if (p.sform_code > 0)

@@ -3,6 +3,7 @@
 #pragma once
 #include <string_view>
 
+#include "../core/finite.hpp"
 #include "../image/intensity.hpp"
 #include "../image/orientation.hpp"
 #include "png.hpp"
@@ -209,7 +210,7 @@ inline void check(const Volume<float>& ct, const Volume<std::uint8_t>& mask, con
   ctseg::check(options.window_hu);
   if (options.panel_pixels < 32 || options.panel_pixels > 2000)
     throw Error(Code::bad_argument, "preview", text("panel_pixels = ", options.panel_pixels, "; must be 32 to 2000."));
-  if (!(options.fill >= 0 && options.fill <= 1))
+  if (!is_finite(options.fill) || options.fill < 0 || options.fill > 1)
     throw Error(Code::bad_argument, "preview", text("fill = ", options.fill, "; must be 0 to 1."));
   for (const Volume<std::uint8_t>* labels : {&mask, options.truth})
     if (labels && !same_grid(labels->grid(), ct.grid()))

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "../core/finite.hpp"
 #include "../image/volume.hpp"
 
 namespace ctseg {
@@ -98,6 +99,8 @@ inline Overlap overlap(std::span<const std::uint8_t> prediction, std::span<const
 inline Overlap overlap(const Volume<std::uint8_t>& prediction, const Volume<std::uint8_t>& truth, std::uint8_t label = 1) {
   return overlap_table(prediction, truth, label + 1).back();
 }
+template <class A, class B>
+Overlap overlap(const Volume<A>&, const Volume<B>&, std::uint8_t = 1) = delete;   // ctseg: labels are Volume<std::uint8_t>
 
 /// Volume of a label in millilitres: voxels times the determinant of the affine, right for sheared grids too.
 inline double volume_ml(const Volume<std::uint8_t>& mask, std::uint8_t label = 1) {
@@ -125,7 +128,7 @@ inline ThresholdDice best_threshold_dice(const Volume<float>& ct, const Volume<s
   std::vector<Index> inside(kBins + 1), all(kBins + 1);   // [b]: voxels below bin b, once summed
   for (std::size_t i = 0; i < ct.voxels().size(); ++i) {
     const float hu = ct.voxels()[i];
-    const int bin = !(hu >= kLow) ? 0 : hu >= kLow + kBins ? kBins - 1 : static_cast<int>(std::floor(hu)) - kLow;
+    const int bin = is_nan(hu) || hu < kLow ? 0 : hu >= kLow + kBins ? kBins - 1 : static_cast<int>(std::floor(hu)) - kLow;
     ++all[static_cast<std::size_t>(bin) + 1];
     inside[static_cast<std::size_t>(bin) + 1] += truth.voxels()[i] == options.label;
   }

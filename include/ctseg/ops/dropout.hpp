@@ -1,5 +1,6 @@
 // Dropout: the random key of the op draws the mask, and draws it again in backward and in recomputation.
 #pragma once
+#include "../core/finite.hpp"
 #include "op.hpp"
 
 namespace ctseg {
@@ -20,7 +21,7 @@ template <AnySpec S> struct DropoutOp {
 
   std::string_view name() const { return channelwise ? "ChannelDropout" : "Dropout"; }
   Inferred<S> infer(const Facts<S>& f) const {
-    if (!(p >= 0 && p < 1))
+    if (!is_finite(p) || p < 0 || p >= 1)
       throw Error(Code::bad_argument, "dropout", text("p = ", double{p}, "; must be at least 0 and below 1."));
     return {.shape = f.x(), .sharing = Sharing::in_place};
   }

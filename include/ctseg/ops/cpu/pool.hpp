@@ -1,5 +1,6 @@
 // Max pooling on the CPU. Backward gathers, so that overlapping windows need no atomics and threads cannot change a bit.
 #pragma once
+#include "../../core/finite.hpp"
 #include "../pool.hpp"
 #include "rows.hpp"
 #include "window.hpp"
@@ -28,7 +29,7 @@ template <class T, int Dim> struct Kernel<Pooling, Spec<T, Dim, Cpu>> {
           }
           for (Index c = 0; c < channels; ++c) {
             const Acc v = Acc(value[c]), b = Acc(best[c]);
-            const bool wins = v > b || (v != v && b == b);
+            const bool wins = (is_nan(v) || v > b) && !is_nan(b);
             best[c] = wins ? value[c] : best[c];
             if (tap_of) tap_of[c] = wins ? static_cast<std::uint8_t>(tap) : tap_of[c];
           }
