@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds and runs the consumer program as users do: check.sh plain | subdirectory | installed.
+# Builds and runs the consumer program as users do: check.sh plain | subdirectory | fetched | installed.
 . "$(dirname "$0")/../support/check.sh"
 
 build_with_cmake() {
@@ -17,6 +17,14 @@ case $1 in
   subdirectory)
     build_with_cmake -DCTSEG_FROM="$root"
     ;;
+  fetched)
+    # From a folder, then from an archive. Proxies that nobody answers: neither may ask the network.
+    export http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9
+    cmake -S "$root/tests/consumer" -B "$scratch/folder" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" \
+      "-DCTSEG_FETCH=SOURCE_DIR;$root" > "$scratch/log" 2>&1 || { cat "$scratch/log"; fail "FetchContent SOURCE_DIR"; }
+    tar -C "$root" -cf "$scratch/ctseg.tar" CMakeLists.txt cmake include LICENSE README.md
+    build_with_cmake "-DCTSEG_FETCH=URL;$scratch/ctseg.tar"
+    ;;
   installed)
     # Moved after the installation, so that no path of this machine can hide in the package.
     cmake -S "$root" -B "$scratch/ctseg" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCTSEG_BUILD_TESTS=OFF \
@@ -29,5 +37,5 @@ case $1 in
     fi
     build_with_cmake -DCTSEG_FROM=package -DCMAKE_PREFIX_PATH="$scratch/moved"
     ;;
-  *) fail "usage: check.sh plain | subdirectory | installed" ;;
+  *) fail "usage: check.sh plain | subdirectory | fetched | installed" ;;
 esac

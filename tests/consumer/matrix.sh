@@ -1,15 +1,28 @@
 #!/bin/sh
-# One training step compiled as users may compile it. Same bits wherever floating point means the same, 1e-5 elsewhere;
-# docs/pitfalls.md says which flags are which.
+# One training step compiled as users may compile it: both compilers, C++20 and C++23, each level. Same bits wherever floating
+# point means the same, 1e-5 elsewhere; docs/pitfalls.md says which flags are which.
 . "$(dirname "$0")/../support/check.sh"
 
-run_both() {   # run_both NAME COMPILER FLAGS...: results in $scratch/NAME.best and $scratch/NAME.scalar
+case $cxx in *clang*) other=g++ ;; *) other=clang++ ;; esac
+command -v "$other" > /dev/null || { echo "left out: $other is not installed"; other=; }
+
+# step NAME COMPILER FLAGS...: results in $scratch/NAME.best (the processor's vector path) and $scratch/NAME.scalar
+step() {
   name=$1
   shift
-  "$@" -I"$root/include" "$root/tests/consumer/step.cpp" -o "$scratch/step" -pthread || fail "$*"
-  CTSEG_ISA= "$scratch/step" > "$scratch/$name.best" || fail "run of: $*"
-  "$scratch/step" scalar > "$scratch/$name.scalar" || fail "scalar run of: $*"
+  "$@" -I"$root/include" "$root/tests/consumer/step.cpp" -o "$scratch/$name" -pthread || fail "$*"
+  CTSEG_ISA= "$scratch/$name" > "$scratch/$name.best" || fail "run of: $*"
+  "$scratch/$name" scalar > "$scratch/$name.scalar" || fail "scalar run of: $*"
   echo "$name: $(cat "$scratch/$name.best") scalar $(cat "$scratch/$name.scalar")"
+}
+# both NAME FLAGS...: NAME.20 and NAME.23 with $compiler, side by side
+both() {
+  level=$1
+  shift
+  step "$level.20" "$compiler" -std=c++20 "$@" &
+  step "$level.23" "$compiler" -std=c++2b -fno-rtti "$@"
+  wait $! || exit 1
+  for path in best scalar; do same_bits "$level.20.$path" "$level.23.$path"; done
 }
 same_bits() { cmp -s "$scratch/$1" "$scratch/$2" || fail "$1 and $2 differ: $(cat "$scratch/$1") | $(cat "$scratch/$2")"; }
 near() {
@@ -18,24 +31,24 @@ near() {
     { exit off($1, $4) || off($2, $5) }' || fail "$1 and $2 differ by more than 1e-5"
 }
 
-run_both base "$cxx" -std=c++20 -O2
-near base.best base.scalar
-run_both o0 "$cxx" -std=c++20 -O0
-same_bits o0.scalar base.scalar
-near o0.best base.best   # g++ makes multiply-adds of a * b + c from -O2 on
-run_both newer "$cxx" -std=c++2b -O2 -fno-rtti
-same_bits newer.best base.best
-same_bits newer.scalar base.scalar
-run_both native "$cxx" -std=c++20 -O3 -march=native
-near native.best base.best
-near native.scalar base.scalar
-run_both fast "$cxx" -std=c++20 -O1 -ffast-math
-near fast.best base.best
-near fast.scalar base.scalar
+for compiler in "$cxx" $other; do
+  tag=$(basename "$compiler")
+  both "$tag.O2" -O2
+  both "$tag.O0" -O0
+  both "$tag.native" -O3 -march=native
+  both "$tag.fast" -O2 -ffast-math
+  base=$(basename "$cxx").O2.20
+  same_bits "$tag.O2.20.best" "$base.best"
+  same_bits "$tag.O2.20.scalar" "$base.scalar"
+  same_bits "$tag.O0.20.scalar" "$base.scalar"
+  near "$tag.O0.20.best" "$base.best"   # g++ makes multiply-adds of a * b + c from -O2 on
+  for level in native fast; do
+    near "$tag.$level.20.best" "$base.best"
+    near "$tag.$level.20.scalar" "$base.scalar"
+  done
+  near "$base.best" "$base.scalar"
 
-other=clang++
-case $cxx in *clang*) other=g++ ;; esac
-command -v "$other" > /dev/null || { echo "left out: $other is not installed"; exit 0; }
-run_both other "$other" -std=c++2b -O2 -fno-rtti
-same_bits other.best base.best
-same_bits other.scalar base.scalar
+  "$compiler" -std=c++20 -O2 -ffast-math $plain_includes "$root/tests/consumer/fast_math.cpp" -o "$scratch/fast_math" -pthread ||
+    fail "$compiler -ffast-math"
+  "$scratch/fast_math" || fail "$compiler -ffast-math"
+done
