@@ -1,6 +1,8 @@
 // Keeps the shape of the source tree: who may include whom, how long a header may be, what README tells people to type.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cctype>
 #include <ctseg/version.hpp>
 #include <filesystem>
 #include <fstream>
@@ -83,6 +85,21 @@ std::string complaint(const fs::path& from, const std::string& name) {
   const auto row = kMayInclude.find(source);
   if (row == kMayInclude.end()) return "comes from a folder that kMayInclude does not know";
   return row->second.contains(target) ? "" : source + " must not see " + (target.empty() ? "the umbrella" : target);
+}
+
+/// The first word of a line, comments left out, that prints or ends the program; empty if there is none.
+std::string forbidden_word(const std::string& line) {
+  static const std::set<std::string> kForbidden = {"abort", "assert", "exit",    "_Exit",   "quick_exit", "terminate",
+                                                   "cout",  "cerr",   "clog",    "stdout",  "stderr",     "printf",
+                                                   "puts",  "perror", "putchar", "fprintf", "vprintf"};
+  const auto code = line.substr(0, line.find("//"));
+  const auto in_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
+  for (auto at = code.begin(); at != code.end();) {
+    const auto first = std::find_if(at, code.end(), in_word);
+    at = std::find_if_not(first, code.end(), in_word);
+    if (const std::string word(first, at); kForbidden.contains(word)) return word;
+  }
+  return "";
 }
 
 bool starts_with_any(const std::string& line, const std::vector<std::string>& starts) {
@@ -172,6 +189,15 @@ TEST_CASE("headers are short, guarded and without tabs") {
     }
     CHECK_MESSAGE(guarded, name, " lacks #pragma once");
   }
+}
+
+TEST_CASE("the library neither prints nor ends the program") {
+  for (const auto& header : headers())
+    for (const auto& line : lines_of(header))
+      CHECK_MESSAGE(forbidden_word(line).empty(), header.lexically_relative(kSource).string(), ": ", line);
+  CHECK(forbidden_word("  if (x) std::abort();") == "abort");
+  CHECK(forbidden_word("std::fprintf(stderr, text);") == "fprintf");
+  CHECK(forbidden_word("static_assert(x); std::snprintf(line, 3, text);   // no printf").empty());
 }
 
 TEST_CASE("the version is one number everywhere") {

@@ -12,3 +12,6 @@ skip() { echo "skipped: $*"; exit 77; }
 # What somebody types who has no build system. The folders are those of Debian and Ubuntu.
 plain_includes="-I$root/include -I/usr/include/eigen3 -I/usr/include/nifti"
 plain_libraries="-lnifti2 -lznz -lpng -lz -pthread"
+
+# What users ask of their own files, and so of our headers, which -I brings into them.
+user_warnings="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
