@@ -1,5 +1,5 @@
-// What holds under -ffast-math too, which lets a compiler suppose that there are no NaNs: options that are none are refused, and
-// a NaN in an image neither hides in a max-pool nor leaves an array.
+// What holds under -ffast-math too, which lets a compiler suppose that there are no NaNs: options that are none are refused,
+// and a NaN in an image neither hides in a max-pool nor leaves an array.
 #include <cstdio>
 
 #include <ctseg/image/preprocess.hpp>

@@ -48,7 +48,7 @@ for compiler in "$cxx" $other; do
   done
   near "$base.best" "$base.scalar"
 
-  "$compiler" -std=c++20 -O2 -ffast-math $plain_includes "$root/tests/consumer/fast_math.cpp" -o "$scratch/fast_math" -pthread ||
-    fail "$compiler -ffast-math"
+  "$compiler" -std=c++20 -O2 -ffast-math $plain_includes "$root/tests/consumer/fast_math.cpp" -o "$scratch/fast_math" \
+    -pthread || fail "$compiler -ffast-math"
   "$scratch/fast_math" || fail "$compiler -ffast-math"
 done

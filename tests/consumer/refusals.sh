@@ -1,5 +1,5 @@
 #!/bin/sh
-# Programs that must not compile: each error says in one sentence what to do, before any other error and without a page behind it.
+# Programs that must not compile: the first error says in one sentence what to do, and no page of others follows.
 . "$(dirname "$0")/../support/check.sh"
 
 compilers=$cxx
