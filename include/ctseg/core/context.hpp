@@ -44,7 +44,7 @@ template <> class Context<Cpu> {
   }
 
   /// Memory of the caller's resource, or of the system.
-  Memory<Cpu> allocate(Index bytes) const { return options_.memory ? Memory<Cpu>(bytes, options_.memory) : Memory<Cpu>(bytes); }
+  Memory<Cpu> allocate(Index bytes) const { return Memory<Cpu>(bytes, options_.memory); }
   Executor& executor() { return *options_.executor; }
   const DeviceTraits<Cpu>& traits() const { return traits_; }
   std::uint64_t seed() const { return options_.seed; }

@@ -26,28 +26,34 @@ template <AnySpec S> Out<S> packed(Bytes& from, const Shape<S::kDim>& shape) {
 }
 
 /// Owned memory on a cache line, not initialised; its address survives a move. Host memory unless a device specialises it.
-/// `from` must outlive it.
+/// `from` must outlive it; without one it is the system's.
 template <class Device> class Memory {
  public:
-  explicit Memory(Index bytes = 0, std::pmr::memory_resource* from = std::pmr::new_delete_resource())
+  explicit Memory(Index bytes = 0, std::pmr::memory_resource* from = nullptr)
       : bytes_(bytes_of<std::byte>(bytes)), data_(nullptr, Free{from, static_cast<std::size_t>(bytes_)}) {
     if (bytes_ == 0) return;
-    try {
-      data_.reset(static_cast<std::byte*>(from->allocate(static_cast<std::size_t>(bytes_), 64)));
-    } catch (const std::bad_alloc&) {
+    data_.reset(static_cast<std::byte*>(allocate(from, static_cast<std::size_t>(bytes_))));
+    if (!data_)
       throw Error(Code::out_of_memory, "memory",
                   text("cannot allocate ", bytes_ >> 20, " MiB. Hint: smaller patches or batches."));
-    }
   }
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }
   Index bytes() const { return bytes_; }
 
  private:
+  static void* allocate(std::pmr::memory_resource* from, std::size_t bytes) {
+    if (!from) return ::operator new (bytes, std::align_val_t{64}, std::nothrow);
+    try {
+      return from->allocate(bytes, 64);
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
+  }
   struct Free {
     std::pmr::memory_resource* from;
     std::size_t bytes;
-    void operator()(std::byte* p) const { from->deallocate(p, bytes, 64); }
+    void operator()(std::byte* p) const { from ? from->deallocate(p, bytes, 64) : ::operator delete (p, std::align_val_t{64}); }
   };
   Index bytes_;
   std::unique_ptr<std::byte, Free> data_;
