@@ -1,5 +1,5 @@
 // Speed of the CPU float convolution engine beside the multiply-add peak of the same processor in the same run.
-// usage: bench_conv [seconds per figure = 0.4] [scalar|avx2|avx512] [only shapes whose name contains this]
+// usage: bench_conv [seconds per figure = 0.4] [scalar, avx2, ... as in CTSEG_ISA] [only shapes whose name contains this]
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -105,8 +105,8 @@ void print(const Case& c, const char* what, const Figure& f) {
 int main(int argc, char** argv) {
   if (argc > 1) g_seconds = std::atof(argv[1]);
   Isa isa = detect_isa();
-  for (Isa i : {Isa::scalar, Isa::avx2, Isa::avx512})
-    if (argc > 2 && text(i) == argv[2]) isa = i;
+  for (const Isa i : kIsas)
+    if (argc > 2 && text(i) == argv[2] && available(i)) isa = i;
   const char* only = argc > 3 ? argv[3] : "";
   const Shape3 shapes[] = {{"64->64 @48 k3", 64, 64, 48, 3, 1, 1, false},     {"32->32 @96 k3", 32, 32, 96, 3, 1, 1, false},
                            {"8->8 @64 k3", 8, 8, 64, 3, 1, 1, false},         {"16->16 @64 k3", 16, 16, 64, 3, 1, 1, false},

@@ -12,9 +12,9 @@ namespace cs = ctseg;
 using S = cs::Spec<float, 2, cs::Cpu>;
 
 int main(int argc, char** argv) try {
-  const bool scalar = argc > 1 && std::string_view(argv[1]) == "scalar";
   cs::ContextOptions options{.threads = 1, .seed = 3};
-  if (scalar) options.isa = cs::Isa::scalar;
+  for (const cs::Isa isa : cs::kIsas)
+    if (argc > 1 && cs::text(isa) == argv[1]) options.isa = isa;
   cs::Context<cs::Cpu> ctx(options);
   cs::BasicUNet<S> net({.in_channels = 1, .out_channels = 3, .features = {4, 4, 8, 8, 8, 4}});
   net.initialize(ctx);

@@ -37,35 +37,46 @@ TEST_CASE("CTSEG_ISA chooses a path, refuses other names, and yields to the opti
   {
     const IsaVariable set("scalar");
     CHECK(Context<Cpu>({.threads = 1}).traits().isa == Isa::scalar);
-    if (detect_isa() != Isa::scalar) CHECK(Context<Cpu>({.threads = 1, .isa = Isa::avx2}).traits().isa == Isa::avx2);
+    CHECK(Context<Cpu>({.threads = 1, .isa = Isa::scalar16}).traits().isa == Isa::scalar16);
   }
   {
     const IsaVariable set("");
     CHECK(Context<Cpu>({.threads = 1}).traits().isa == detect_isa());
   }
-  for (const char* wrong : {"AVX2", "sse", "avx512f", " scalar"}) {
+  for (const char* wrong : {"AVX2", "sse", "avx512f", " scalar", "scalar1"}) {
     const IsaVariable set(wrong);
     try {
       Context<Cpu> ctx({.threads = 1});
       FAIL("expected an error");
     } catch (const Error& e) {
       CHECK(e.code() == Code::bad_argument);
-      CHECK(std::string(e.what()) == text("context: CTSEG_ISA=", wrong, "; must be scalar, avx2 or avx512."));
+      CHECK(std::string(e.what()) ==
+            text("context: CTSEG_ISA=", wrong, "; must be one of scalar, scalar16, avx2, avx512, neon."));
     }
   }
 }
 
-TEST_CASE("an instruction set that the processor lacks is refused") {
-  if (detect_isa() == Isa::avx512) {
-    CHECK(Context<Cpu>({.threads = 1, .isa = Isa::avx512}).traits().isa == Isa::avx512);
-    return;
+TEST_CASE("every path has its name, and is chosen by it or refused where the processor lacks it") {
+  int refused = 0;
+  for (const Isa isa : kIsas) {
+    CAPTURE(text(isa));
+    const IsaVariable set(text(isa).c_str());
+    for (const std::optional<Isa> option : {std::optional<Isa>(isa), std::optional<Isa>()}) {
+      try {
+        const Context<Cpu> ctx({.threads = 1, .isa = option});
+        CHECK(ctx.traits().isa == isa);
+        CHECK(available(isa));
+      } catch (const Error& e) {
+        ++refused;
+        CHECK_FALSE(available(isa));
+        CHECK(e.code() == Code::unsupported);
+        CHECK(std::string(e.what()) == text("context: this processor has no ", isa, "; its best is ", detect_isa(), "."));
+      }
+    }
   }
-  try {
-    Context<Cpu> ctx({.threads = 1, .isa = Isa::avx512});
-    FAIL("expected an error");
-  } catch (const Error& e) {
-    CHECK(e.code() == Code::unsupported);
-  }
+  CHECK(refused >= 2);   // no processor is of both kinds
+  CHECK(available(detect_isa()));
+  CHECK(detect_isa() != Isa::scalar16);
 }
 
 TEST_CASE("threads: counted, refused when negative, or the caller's own") {

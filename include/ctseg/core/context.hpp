@@ -21,7 +21,7 @@ struct ContextOptions {
   int threads = 0;   // 0: one per processor
   std::uint64_t seed = 0;
   Executor* executor = nullptr;   // the caller's own threads; must outlive the context. Then `threads` is not used
-  std::optional<Isa> isa{};       // forces a path; else CTSEG_ISA=scalar|avx2|avx512, else the processor's best
+  std::optional<Isa> isa{};       // forces a path; else the one that CTSEG_ISA names, else the processor's best
   std::stop_token cancel{};       // raised: the call under way ends soon with Code::cancelled, nothing half done
   LogSink log{};
   std::pmr::memory_resource* memory = nullptr;   // for arenas, eager values and prepared weights; must outlive all of them
@@ -66,16 +66,18 @@ template <> class Context<Cpu> {
   static constexpr int kMostThreads = 1024;
 
   static Isa choose_isa(std::optional<Isa> wanted) {
-    const Isa best = detect_isa();
     if (!wanted) {
       const char* name = std::getenv("CTSEG_ISA");
-      if (!name || !*name) return best;
-      for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
+      if (!name || !*name) return detect_isa();
+      std::string names;
+      for (const Isa isa : kIsas) {
         if (text(isa) == name) wanted = isa;
-      if (!wanted) throw Error(Code::bad_argument, "context", text("CTSEG_ISA=", name, "; must be scalar, avx2 or avx512."));
+        names += (names.empty() ? "" : ", ") + text(isa);
+      }
+      if (!wanted) throw Error(Code::bad_argument, "context", text("CTSEG_ISA=", name, "; must be one of ", names, "."));
     }
-    if (*wanted > best)
-      throw Error(Code::unsupported, "context", text("this processor has no ", *wanted, "; its best is ", best, "."));
+    if (!available(*wanted))
+      throw Error(Code::unsupported, "context", text("this processor has no ", *wanted, "; its best is ", detect_isa(), "."));
     return *wanted;
   }
 

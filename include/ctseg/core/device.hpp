@@ -12,19 +12,41 @@ struct Cuda {};
 template <class Device> inline constexpr bool kIncluded = false;
 template <> inline constexpr bool kIncluded<Cpu> = true;
 
-/// Vector instruction sets with a kernel path of their own. `scalar` compiles everywhere.
-enum class Isa { scalar, avx2, avx512 };
+/// Paths of the vector kernels. `scalar` and `scalar16` run everywhere; `scalar16` is avx512's wide tiles in plain instructions,
+/// for tests on processors without it.
+enum class Isa { scalar, avx2, avx512, neon, scalar16 };
+inline constexpr Isa kIsas[] = {Isa::scalar, Isa::scalar16, Isa::avx2, Isa::avx512, Isa::neon};
 
-inline std::string text(Isa isa) { return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "scalar"; }
+inline std::string text(Isa isa) {
+  constexpr const char* names[] = {"scalar", "avx2", "avx512", "neon", "scalar16"};
+  return names[static_cast<int>(isa)];
+}
 
-/// The best path of this processor.
-inline Isa detect_isa() {
+/// True where this program has the path and this processor can run it.
+inline bool available(Isa isa) {
+  switch (isa) {
+    case Isa::scalar:
+    case Isa::scalar16:
+      return true;
 #if defined(__x86_64__)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");   // avx512 paths use its tiles as well
-  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    return Isa::avx512;
-  if (avx2) return Isa::avx2;
+    case Isa::avx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case Isa::avx512:   // uses avx2's tiles as well
+      return available(Isa::avx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl");
+#elif defined(__aarch64__)
+    case Isa::neon:
+      return true;   // part of every such processor
 #endif
+    default:
+      return false;
+  }
+}
+
+/// The fastest path of this processor; never scalar16.
+inline Isa detect_isa() {
+  for (const Isa isa : {Isa::avx512, Isa::avx2, Isa::neon})
+    if (available(isa)) return isa;
   return Isa::scalar;
 }
 

@@ -111,6 +111,7 @@ class GatherRow {
     for (Index i = 0; i < real; ++i) touch(out_ + (q + i) * y_step, real_);
     alignas(64) float buffer[kRows * kWidth];
     GatherTile t{};
+    t.rows = shape.rows, t.width = width_;
     t.init = bias_, t.init_step = 0;
     t.out = whole ? out_ + q * y_step : buffer, t.out_step = whole ? y_step : width_;
     t.taps_z = z1_ - z0_, t.taps_y = y1_ - y0_, t.taps_x = x.taps, t.length = from;
@@ -200,7 +201,9 @@ class GatherRow {
       if (one.taps_x == 0) one.taps_z = 0;
       one.w = t.w + j0 * t.w_x;
       one.out = t.out + i * t.out_step;
-      job_.table.wide(vectors_).covering(1).gather(one);
+      const TileShape& single = job_.table.wide(vectors_).covering(1);
+      one.rows = single.rows;
+      single.gather(one);
     }
   }
 

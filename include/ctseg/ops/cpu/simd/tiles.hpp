@@ -20,6 +20,7 @@ struct GatherTile {
   Index init_step;   // 0: every result starts from the same values
   float* out;
   Index out_step;
+  Index rows, width;   // R and the channels of the block; only plain tiles need to be told
 };
 
 /// R channels of x times a block of channels of dy for one tap: out[i] += sum over voxels of x[i] * dy[...].
@@ -31,6 +32,7 @@ struct GradientTile {
   Index count_z, count_y, count_x;
   float* out;
   Index out_step;
+  Index rows, width;   // as in GatherTile
 };
 
 /// One tile shape: R rows in registers.

@@ -87,5 +87,3 @@ inline constexpr TileTable kTable = {kLanes, {{kOne, std::size(kOne)}, {kTwo, st
 #undef CTSEG_SIMD_NAME
 #undef CTSEG_SIMD_TARGET
 #undef CTSEG_SIMD_LANES
-#undef CTSEG_SIMD_ROWS_OF_ONE
-#undef CTSEG_SIMD_ROWS_OF_TWO

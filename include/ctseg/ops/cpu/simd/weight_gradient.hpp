@@ -129,8 +129,8 @@ class GradientTask {
     const TileShape& best = set.best(last_from_ - first_from_, vectors);
     for (Index c = first_from_; c < last_from_;) {
       const TileShape& shape = last_from_ - c >= best.rows ? best : set.within(last_from_ - c);
-      GradientTile t{x.data + c, x.step[0], x.step[1], x.step[2], dy.data, dy.step[0], dy.step[1],
-                     dy.step[2], count[0],  count[1],  count[2],  nullptr, 0};
+      GradientTile t{x.data + c, x.step[0], x.step[1], x.step[2], dy.data, dy.step[0], dy.step[1], dy.step[2],
+                     count[0],   count[1],  count[2],  nullptr,   0,       0,          0};
       add_tile(shape, t, sums + c * plan_.to, real);
       c += shape.rows;
     }
@@ -139,6 +139,7 @@ class GradientTask {
   /// sums += tile, writing only the channels that exist.
   void add_tile(const TileShape& shape, GradientTile& t, float* sums, Index real) const {
     const Index width = ceil_div(real, table_.lanes) * table_.lanes;
+    t.rows = shape.rows, t.width = width;
     if (real == width) {
       t.out = sums, t.out_step = plan_.to;
       return shape.gradient(t);

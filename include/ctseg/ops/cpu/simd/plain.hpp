@@ -1,0 +1,53 @@
+// Tiles of any shape in plain loops: the same sums in the same order as tiles_body.hpp. With the shapes of an instruction set,
+// all that decides on tiles (blocks, edges, partial vectors) is tested on processors that lack the set. Slow, and small:
+// every user compiles it. Sixteen lanes of tiles_body.hpp in plain instructions, tried first, took two seconds of each.
+#pragma once
+#include "tiles.hpp"
+
+namespace ctseg::simd::plain {
+
+inline constexpr Index kMostRows = 16, kMostWidth = 32;
+typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));   // widths are multiples of it
+inline Four* four(float* p) { return reinterpret_cast<Four*>(p); }
+inline const Four* four(const float* p) { return reinterpret_cast<const Four*>(p); }
+
+[[gnu::cold]] inline void gather(const GatherTile& t) {
+  const Index rows = t.rows, width = t.width;
+  float a[kMostRows * kMostWidth];
+  for (Index i = 0; i < rows; ++i)
+    for (Index c = 0; c < width; ++c) a[i * width + c] = t.init[i * t.init_step + c];
+  for (Index z = 0; z < t.taps_z; ++z)
+    for (Index y = 0; y < t.taps_y; ++y)
+      for (Index n = 0; n < t.taps_x; ++n) {
+        const float* x = t.x + z * t.x_z + y * t.x_y + n * t.x_x;
+        const float* w = t.w + z * t.w_z + y * t.w_y + n * t.w_x;
+        for (Index k = 0; k < t.length; ++k, ++x, w += width)
+          for (Index i = 0; i < rows; ++i)
+            for (Index c = 0; c < width; c += 4) *four(a + i * width + c) += *four(w + c) * x[i * t.x_step];
+      }
+  for (Index i = 0; i < rows; ++i)
+    for (Index c = 0; c < width; ++c) t.out[i * t.out_step + c] = a[i * width + c];
+}
+
+[[gnu::cold]] inline void gradient(const GradientTile& t) {
+  const Index rows = t.rows, width = t.width;
+  float a[kMostRows * kMostWidth] = {};
+  for (Index z = 0; z < t.count_z; ++z)
+    for (Index y = 0; y < t.count_y; ++y)
+      for (Index n = 0; n < t.count_x; ++n) {
+        const float* x = t.x + z * t.x_z + y * t.x_y + n * t.x_x;
+        const float* d = t.dy + z * t.dy_z + y * t.dy_y + n * t.dy_x;
+        for (Index i = 0; i < rows; ++i)
+          for (Index c = 0; c < width; c += 4) *four(a + i * width + c) += *four(d + c) * x[i];
+      }
+  for (Index i = 0; i < rows; ++i)
+    for (Index c = 0; c < width; ++c) t.out[i * t.out_step + c] += a[i * width + c];
+}
+
+[[gnu::cold]] inline void add(const float* from, float* to, Index count) {
+  for (Index i = 0; i < count; ++i) to[i] += from[i];
+}
+
+template <Index... Rows> inline constexpr TileShape kShapes[] = {{Rows, &gather, &gradient}...};
+
+}   // namespace ctseg::simd::plain
