@@ -230,6 +230,10 @@ TEST_CASE("simd conv: channels that do and do not fill vectors, two images, odd 
   }
 }
 
+TEST_CASE("simd conv: rows and channels that fill the largest tiles, results one channel short of whole vectors") {
+  for (Index to : {7, 15, 31}) check_all({{1, 2, 42}, {1, 2, 42}, {1, 1, 3}, {1, 1, 1}, {0, 0, 1}}, {1, 14, to});
+}
+
 TEST_CASE("simd conv: unequal axes, rows beyond a box, windows beyond a patch") {
   check_all({{1, 6, 9}, {1, 3, 9}, {1, 3, 5}, {1, 2, 1}, {0, 1, 2}}, {2, 4, 6});         // 2-D
   check_all({{3, 8, 6}, {3, 8, 7}, {3, 1, 2}, {1, 1, 1}, {1, 0, 1}}, {1, 4, 6});         // even kernel, growing

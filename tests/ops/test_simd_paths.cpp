@@ -70,7 +70,7 @@ TEST_CASE("simd paths: the same bits for 1, 2 and 4 threads") {
 }
 
 TEST_CASE("simd paths: of small whole numbers all make the same bits") {
-  for (const Sizes& size : std::vector<Sizes>{{3, 8, 7}, {5, 9, 6}, {2, 40, 15}, {33, 17, 4}}) {
+  for (const Sizes& size : std::vector<Sizes>{{3, 8, 7}, {5, 9, 6}, {2, 40, 14}, {33, 17, 4}}) {
     CAPTURE(size.to);
     Passes want(size);
     fill(want.x, [](Index i) { return i * 7 % 5 - 2; });

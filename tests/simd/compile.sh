@@ -7,7 +7,8 @@ case $($cxx -dumpmachine) in x86_64-*) ;; *) skip "$cxx does not compile for x86
 command -v objdump > /dev/null || skip "objdump is not installed"
 
 look_into() {   # look_into COMPILER
-  "$1" -std=c++20 -O2 -Wall -Wextra -Werror -I"$root/include" -c "$root/tests/simd/kernels.cpp" -o "$scratch/kernels.o" || fail "$1"
+  "$1" -std=c++20 -O2 -Wall -Wextra -Werror -I"$root/include" -c "$root/tests/simd/kernels.cpp" \
+    -o "$scratch/kernels.o" || fail "$1"
   objdump -d -C --no-show-raw-insn "$scratch/kernels.o" > "$scratch/kernels.s"
   tiles avx512 20 zmm && tiles avx2 14 ymm || fail "$1: see above"
 }
@@ -21,7 +22,8 @@ other=clang++
 case $cxx in *clang*) other=g++ ;; esac
 if command -v "$other" > /dev/null; then look_into "$other"; else echo "left out: $other is not installed"; fi
 
-$cxx -std=c++20 -O0 -ffp-contract=off -I"$root/include" "$root/tests/consumer/step.cpp" -o "$scratch/step" -pthread || fail "step"
+$cxx -std=c++20 -O0 -ffp-contract=off -I"$root/include" "$root/tests/consumer/step.cpp" -o "$scratch/step" -pthread ||
+  fail "step"
 plain=$("$scratch/step" scalar16)
 if wide=$("$scratch/step" avx512 2> "$scratch/refused"); then
   [ "$plain" = "$wide" ] || fail "without multiply-adds scalar16 gives $plain, avx512 gives $wide"

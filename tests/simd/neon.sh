@@ -31,10 +31,10 @@ awk -v isa=neon -v tiles=18 -v fma='fmla[ \t]+v[0-9]+[.]4s' -v spill='[ \t]st[pr
 
 for_arm -O0 -c "$root/tests/support/main.cpp" -o "$scratch/main.o"
 for_arm -O2 "$root/tests/ops/test_simd_conv.cpp" "$scratch/paths.o" "$scratch/main.o" -o "$scratch/tests" -static -pthread
-# Not all cases: these cover all paths, edges and partial vectors, and qemu is slow.
-$emulate "$scratch/tests" -m -tc='*kernels 1*,*unequal axes*,*whole numbers*,*has the tiles*' || fail "the tests of the engine"
+# Not all cases, for qemu is slow: these have edges, strides and partial vectors on every path.
+$emulate "$scratch/tests" -m -tc='*kernels 1*,*largest tiles*,*whole numbers*,*has the tiles*' || fail "the tests of the engine"
 
-for_arm -O1 "$root/tests/consumer/step.cpp" -o "$scratch/step_arm" -static -pthread
+for_arm -O2 "$root/tests/consumer/step.cpp" -o "$scratch/step_arm" -static -pthread
 $cxx -std=c++20 -O0 -I"$root/include" "$root/tests/consumer/step.cpp" -o "$scratch/step" -pthread || fail "step here"
 neon=$($emulate "$scratch/step_arm" neon) || fail "the training step on neon"
 best=$(CTSEG_ISA='' $emulate "$scratch/step_arm")

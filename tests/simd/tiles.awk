@@ -1,6 +1,6 @@
-# Reads `objdump -d -C` of the engine. Each tile of path `isa` must have one multiply-add (`fma`, a pattern) for each vector that
-# it holds, at least `tiles` of them in all, and keep all in registers (`spill` must not occur). Nothing outside the paths
-# `also_wide` may have `wide` registers: it runs on processors without.
+# Reads `objdump -d -C` of the engine. Path `isa` must have `tiles` tiles at least. Each has one multiply-add (`fma`, a pattern)
+# for each vector that it holds and keeps all in registers (`spill` must not occur). Nothing outside the paths `also_wide` may
+# have `wide` registers: it runs on processors without.
 /^[0-9a-f]+ <.*>:$/ {
   judge()
   name = $0

@@ -12,8 +12,8 @@ struct Cuda {};
 template <class Device> inline constexpr bool kIncluded = false;
 template <> inline constexpr bool kIncluded<Cpu> = true;
 
-/// Paths of the vector kernels. `scalar` and `scalar16` run everywhere; `scalar16` is avx512's wide tiles in plain instructions,
-/// for tests on processors without it.
+/// Paths of the vector kernels. `scalar` and `scalar16` run everywhere; `scalar16` is avx512's tiles in plain loops, for
+/// tests on processors without it. Plans keep the number.
 enum class Isa { scalar, avx2, avx512, neon, scalar16 };
 inline constexpr Isa kIsas[] = {Isa::scalar, Isa::scalar16, Isa::avx2, Isa::avx512, Isa::neon};
 
