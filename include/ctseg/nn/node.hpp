@@ -90,7 +90,8 @@ template <AnySpec S> std::vector<int> first_writers(const Nodes<S>& nodes, int l
   std::vector<int> writer(nodes.size(), -1);
   std::vector<bool> trainable(nodes.size());
   for (std::size_t i = 0; i < nodes.size(); ++i)
-    trainable[i] = !nodes[i].weights.empty() || std::ranges::any_of(nodes[i].inputs, [&](int v) { return trainable[at(v)]; });
+    trainable[i] = !nodes[i].weights.empty() || std::any_of(nodes[i].inputs.begin(), nodes[i].inputs.end(),
+                                                            [&](int v) { return trainable[at(v)]; });
   writer[at(loss)] = loss;
   for (int i = loss; i >= 0; --i)
     for (int v : nodes[at(i)].inputs)
@@ -100,7 +101,7 @@ template <AnySpec S> std::vector<int> first_writers(const Nodes<S>& nodes, int l
 
 /// True where input k is the first to write its gradient: it assigns in place, everybody later goes through scratch.
 template <AnySpec S> bool assigns(const Nodes<S>& nodes, const Node<S>& node, std::size_t k, const std::vector<int>& writer) {
-  const auto first = std::ranges::find(node.inputs, node.inputs[k]) - node.inputs.begin();
+  const auto first = std::find(node.inputs.begin(), node.inputs.end(), node.inputs[k]) - node.inputs.begin();
   return writer[at(nodes[at(node.inputs[k])].origin)] == node.origin && first == static_cast<std::ptrdiff_t>(k);
 }
 
