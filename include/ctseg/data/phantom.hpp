@@ -212,7 +212,8 @@ inline std::vector<PlacedNodule> paint_patient(Canvas& canvas, const Patient& pa
 /// Makes a phantom. The patient follows from the seed alone: another grid, spacing or noise shows the same one.
 /// Units     HU; mm.     Cost  about 1 us a voxel on one core.
 /// Errors    shape_mismatch if an extent is below 1; bad_argument for negative or infinite spacing, noise or blur.
-inline Phantom make_phantom(const PhantomOptions& options = {}, Executor* executor = nullptr) {
+/// A template, though nothing varies: then who includes it and does not call it compiles none of it.
+template <class = void> Phantom make_phantom(const PhantomOptions& options = {}, Executor* executor = nullptr) {
   const Xyz<Index> n = options.shape;
   checked(Shape<3>{1, 1, {n.z, n.y, n.x}}, "make_phantom");
   const auto check = [](double value, const char* name) {
@@ -251,5 +252,9 @@ inline Phantom make_phantom(const PhantomOptions& options = {}, Executor* execut
           std::move(canvas.coronaries),
           std::move(list)};
 }
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template Phantom make_phantom<void>(const PhantomOptions&, Executor*);
+#endif
 
 }   // namespace ctseg

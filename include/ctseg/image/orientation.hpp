@@ -128,4 +128,11 @@ template <class T> Volume<T> reorient_like(const Volume<T>& volume, const Grid& 
   return Volume<T>(reference, std::move(out.voxels()));
 }
 
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template Volume<float> reorient(const Volume<float>&, std::string_view);
+CTSEG_PREBUILT template Volume<float> reorient_like(const Volume<float>&, const Grid&);
+CTSEG_PREBUILT template Volume<std::uint8_t> reorient(const Volume<std::uint8_t>&, std::string_view);
+CTSEG_PREBUILT template Volume<std::uint8_t> reorient_like(const Volume<std::uint8_t>&, const Grid&);
+#endif
+
 }   // namespace ctseg

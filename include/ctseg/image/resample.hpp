@@ -205,4 +205,9 @@ Volume<T> resample_like(const Volume<T>& volume, const Volume<U>& reference, con
   return resample(volume, reference.grid(), options);
 }
 
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template Volume<float> resample(const Volume<float>&, const Grid&, const ResampleOptions&);
+CTSEG_PREBUILT template Volume<std::uint8_t> resample(const Volume<std::uint8_t>&, const Grid&, const ResampleOptions&);
+#endif
+
 }   // namespace ctseg

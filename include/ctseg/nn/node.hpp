@@ -42,14 +42,20 @@ template <AnySpec S> class AnyOp {
     static_assert(Op<O, S>,
                   "ctseg: an op has const members name(), infer(Facts<S>), forward(Forward<S>) and backward(Backward<S>); "
                   "ops/dropout.hpp is a short one");
-    if constexpr (Op<O, S>) self_ = std::make_shared<const Holder<O>>(std::move(op));
+    if constexpr (Op<O, S>) hold(std::move(op));
   }
   const Base* operator->() const { return self_.get(); }
   template <class O> const O* get() const { return static_cast<const O*>(self_->address(type_id<O>())); }
 
  private:
+  template <class O> void hold(O op);
   std::shared_ptr<const Base> self_;
 };
+
+/// All kernels of an op hang on this function: a file that does not compile it compiles none of them (prebuilt_ops.hpp).
+template <AnySpec S> template <class O> void AnyOp<S>::hold(O op) {
+  self_ = std::make_shared<const Holder<O>>(std::move(op));
+}
 
 /// Node i makes value i. origin: itself, or the node that it recomputes; gradients and random numbers belong to the origin.
 template <AnySpec S> struct Node {

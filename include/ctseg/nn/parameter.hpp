@@ -179,4 +179,11 @@ template <AnySpec S> class Gradients {
   std::vector<Acc> flat_;
 };
 
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template class Parameter<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Gradients<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Parameter<Spec<float, 3, Cpu>>;
+CTSEG_PREBUILT template class Gradients<Spec<float, 3, Cpu>>;
+#endif
+
 }   // namespace ctseg

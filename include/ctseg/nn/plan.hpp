@@ -27,22 +27,7 @@ template <AnySpec S> class Prepared;
 
 template <AnySpec S> class Plan {
  public:
-  Plan(const Tape<S>& tape, const PlanOptions<S>& options)
-      : nodes_(tape.nodes()), recorded_(static_cast<int>(nodes_.size())), mode_(tape.mode()), device_(tape.device()) {
-    if (options.loss && tape.mode() == Mode::infer)
-      throw Error(Code::bad_argument, "plan", "a loss needs ops recorded for training. Hint: Tape{Mode::train}.");
-    if (options.outputs.empty() && !options.loss)
-      throw Error(Code::bad_argument, "plan", "neither outputs nor a loss: nothing to do.");
-    for (const auto& v : options.outputs) check_own(tape, v);
-    if (options.loss) check_own(tape, *options.loss);
-    for (const std::string& stage : options.checkpoint)
-      if (std::none_of(nodes_.begin(), nodes_.end(), [&](const Node<S>& node) { return node.scope == stage; }))
-        throw Error(Code::bad_argument, "plan", text("no op was recorded in a scope called ", stage, "."));
-    schedule(options);
-    measure(options);
-    share();
-    pack();
-  }
+  Plan(const Tape<S>& tape, const PlanOptions<S>& options);
 
   Index arena_bytes() const { return arena_; }
   Index live_bytes() const { return live_; }   // the most that is alive at once: no packing can beat it
@@ -264,5 +249,27 @@ template <AnySpec S> std::string Plan<S>::summary() const {
       mb(m.gradients), mb(m.optimizer));
   return out + line;
 }
+
+template <AnySpec S> Plan<S>::Plan(const Tape<S>& tape, const PlanOptions<S>& options)
+    : nodes_(tape.nodes()), recorded_(static_cast<int>(nodes_.size())), mode_(tape.mode()), device_(tape.device()) {
+  if (options.loss && tape.mode() == Mode::infer)
+    throw Error(Code::bad_argument, "plan", "a loss needs ops recorded for training. Hint: Tape{Mode::train}.");
+  if (options.outputs.empty() && !options.loss)
+    throw Error(Code::bad_argument, "plan", "neither outputs nor a loss: nothing to do.");
+  for (const auto& v : options.outputs) check_own(tape, v);
+  if (options.loss) check_own(tape, *options.loss);
+  for (const std::string& stage : options.checkpoint)
+    if (std::none_of(nodes_.begin(), nodes_.end(), [&](const Node<S>& node) { return node.scope == stage; }))
+      throw Error(Code::bad_argument, "plan", text("no op was recorded in a scope called ", stage, "."));
+  schedule(options);
+  measure(options);
+  share();
+  pack();
+}
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template class Plan<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Plan<Spec<float, 3, Cpu>>;
+#endif
 
 }   // namespace ctseg
