@@ -253,7 +253,7 @@ template <class = void> Phantom make_phantom(const PhantomOptions& options = {},
           std::move(list)};
 }
 
-#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds this
 CTSEG_PREBUILT template Phantom make_phantom<void>(const PhantomOptions&, Executor*);
 #endif
 

@@ -112,13 +112,6 @@ template <AnySpec S> void Run<S>::backward(Gradients<S>& gradients, typename S::
   for (int s = plan_->forward_steps_; s < static_cast<int>(plan_->steps_.size()); ++s) step(s, &gradients);
 }
 
-#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
-CTSEG_PREBUILT template class Prepared<Spec<float, 2, Cpu>>;
-CTSEG_PREBUILT template class Run<Spec<float, 2, Cpu>>;
-CTSEG_PREBUILT template class Prepared<Spec<float, 3, Cpu>>;
-CTSEG_PREBUILT template class Run<Spec<float, 3, Cpu>>;
-#endif
-
 template <AnySpec S> Run<S>::Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared)
     : plan_(&plan), ctx_(&ctx), arena_(ctx.allocate(plan.arena_)) {
   if (!(plan.device() == ctx.traits()))
@@ -138,5 +131,12 @@ template <AnySpec S> Run<S>::Run(const Plan<S>& plan, Context<Device>& ctx, cons
     frame_.prepared.push_back(shared->of(plan.nodes_[at(i)].origin));
   }
 }
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template class Prepared<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Run<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Prepared<Spec<float, 3, Cpu>>;
+CTSEG_PREBUILT template class Run<Spec<float, 3, Cpu>>;
+#endif
 
 }   // namespace ctseg
