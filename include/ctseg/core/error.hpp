@@ -53,7 +53,8 @@ inline std::string text(double number) {
 /// One part of a line, looked at only when the line is made: so a call of text() compiles to a few stores. There are hundreds.
 class Part {
  public:
-  Part(const char* words) : value_(words), append_([](std::string& out, const void* v) { out += static_cast<const char*>(v); }) {}
+  Part(const char* words)
+      : value_(words), append_([](std::string& out, const void* v) { out += static_cast<const char*>(v); }) {}
   template <class T> Part(const T& value)
       : value_(&value), append_([](std::string& out, const void* v) { out += text(*static_cast<const T*>(v)); }) {}
   void append_to(std::string& line) const { append_(line, value_); }

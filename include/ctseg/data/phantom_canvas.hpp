@@ -88,7 +88,7 @@ struct Canvas {
   Volume<float> ct;
   Volume<std::uint8_t> organs, vertebrae, lesions, nodules, coronaries;
   Move to_patient, to_voxel;   // from voxels, and back
-  double voxel_mm;   // edge of a cube as large as a voxel, in the patient's millimetres
+  double voxel_mm;             // edge of a cube as large as a voxel, in the patient's millimetres
   const Lattice* texture;
   Executor* executor;
 

@@ -34,9 +34,7 @@ class Vec {
   double squaredNorm() const { return dot(*this); }
   double norm() const { return std::sqrt(squaredNorm()); }
   Vec normalized() const { return squaredNorm() > 0 ? *this / norm() : *this; }
-  Vec cross(const Vec& b) const {
-    return {y() * b.z() - z() * b.y(), z() * b.x() - x() * b.z(), x() * b.y() - y() * b.x()};
-  }
+  Vec cross(const Vec& b) const { return {y() * b.z() - z() * b.y(), z() * b.x() - x() * b.z(), x() * b.y() - y() * b.x()}; }
   Vec cwiseProduct(const Vec& b) const { return {x() * b.x(), y() * b.y(), z() * b.z()}; }
   Vec cwiseQuotient(const Vec& b) const { return {x() / b.x(), y() / b.y(), z() / b.z()}; }
   Vec cwiseMin(const Vec& b) const { return {std::min(x(), b.x()), std::min(y(), b.y()), std::min(z(), b.z())}; }

@@ -99,10 +99,12 @@ template <AnySpec S> Var<S> BasicUNet<S>::forward(Var<S> x) const {
 #ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
 CTSEG_PREBUILT template class BasicUNet<Spec<float, 2, Cpu>>;
 CTSEG_PREBUILT template void initialize_default(BasicUNet<Spec<float, 2, Cpu>>&, std::uint64_t);
-CTSEG_PREBUILT template std::vector<Parameter<Spec<float, 2, Cpu>>*> parameters_of<Spec<float, 2, Cpu>>(BasicUNet<Spec<float, 2, Cpu>>&);
+CTSEG_PREBUILT template std::vector<Parameter<Spec<float, 2, Cpu>>*> parameters_of<Spec<float, 2, Cpu>>(
+    BasicUNet<Spec<float, 2, Cpu>>&);
 CTSEG_PREBUILT template class BasicUNet<Spec<float, 3, Cpu>>;
 CTSEG_PREBUILT template void initialize_default(BasicUNet<Spec<float, 3, Cpu>>&, std::uint64_t);
-CTSEG_PREBUILT template std::vector<Parameter<Spec<float, 3, Cpu>>*> parameters_of<Spec<float, 3, Cpu>>(BasicUNet<Spec<float, 3, Cpu>>&);
+CTSEG_PREBUILT template std::vector<Parameter<Spec<float, 3, Cpu>>*> parameters_of<Spec<float, 3, Cpu>>(
+    BasicUNet<Spec<float, 3, Cpu>>&);
 #endif
 
 }   // namespace ctseg

@@ -96,8 +96,8 @@ template <AnySpec S> std::vector<int> first_writers(const Nodes<S>& nodes, int l
   std::vector<int> writer(nodes.size(), -1);
   std::vector<bool> trainable(nodes.size());
   for (std::size_t i = 0; i < nodes.size(); ++i)
-    trainable[i] = !nodes[i].weights.empty() || std::any_of(nodes[i].inputs.begin(), nodes[i].inputs.end(),
-                                                            [&](int v) { return trainable[at(v)]; });
+    trainable[i] = !nodes[i].weights.empty() ||
+                   std::any_of(nodes[i].inputs.begin(), nodes[i].inputs.end(), [&](int v) { return trainable[at(v)]; });
   writer[at(loss)] = loss;
   for (int i = loss; i >= 0; --i)
     for (int v : nodes[at(i)].inputs)
