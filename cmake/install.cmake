@@ -6,8 +6,13 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/ctseg)
 set(generated_dir ${PROJECT_BINARY_DIR}/package)
 configure_package_config_file(cmake/ctsegConfig.cmake.in ${generated_dir}/ctsegConfig.cmake
   INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO)
+set(any_machine ARCH_INDEPENDENT)
+if(CTSEG_PREBUILT)
+  set(any_machine)
+  install(TARGETS ctseg_prebuilt EXPORT ctsegTargets)
+endif()
 write_basic_package_version_file(${generated_dir}/ctsegConfigVersion.cmake
-  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+  COMPATIBILITY SameMinorVersion ${any_machine})
 
 install(DIRECTORY include/ctseg DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS ctseg EXPORT ctsegTargets)

@@ -15,3 +15,26 @@
 #include "optim/adamw.hpp"
 #include "train/fit.hpp"
 #include "version.hpp"
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+namespace ctseg {
+CTSEG_PREBUILT template class Predictor<BasicUNet<Spec<float, 2, Cpu>>>;
+CTSEG_PREBUILT template Volume<std::uint8_t> sliding_window_labels(Context<Cpu>&, const BasicUNet<Spec<float, 2, Cpu>>&,
+                                                                   const Volume<float>&,
+                                                                   const SlidingWindowOptions<Spec<float, 2, Cpu>::kDim>&);
+CTSEG_PREBUILT template FitResult fit(Context<Cpu>&, BasicUNet<Spec<float, 2, Cpu>>&, AdamW<Spec<float, 2, Cpu>>&,
+                                      const PatchSampler<Spec<float, 2, Cpu>>&, const FitOptions<Spec<float, 2, Cpu>>&);
+CTSEG_PREBUILT template void io::save_weights(const std::filesystem::path&, const BasicUNet<Spec<float, 2, Cpu>>&,
+                                              std::map<std::string, std::string>);
+CTSEG_PREBUILT template void io::load_weights(const std::filesystem::path&, BasicUNet<Spec<float, 2, Cpu>>&);
+CTSEG_PREBUILT template class Predictor<BasicUNet<Spec<float, 3, Cpu>>>;
+CTSEG_PREBUILT template Volume<std::uint8_t> sliding_window_labels(Context<Cpu>&, const BasicUNet<Spec<float, 3, Cpu>>&,
+                                                                   const Volume<float>&,
+                                                                   const SlidingWindowOptions<Spec<float, 3, Cpu>::kDim>&);
+CTSEG_PREBUILT template FitResult fit(Context<Cpu>&, BasicUNet<Spec<float, 3, Cpu>>&, AdamW<Spec<float, 3, Cpu>>&,
+                                      const PatchSampler<Spec<float, 3, Cpu>>&, const FitOptions<Spec<float, 3, Cpu>>&);
+CTSEG_PREBUILT template void io::save_weights(const std::filesystem::path&, const BasicUNet<Spec<float, 3, Cpu>>&,
+                                              std::map<std::string, std::string>);
+CTSEG_PREBUILT template void io::load_weights(const std::filesystem::path&, BasicUNet<Spec<float, 3, Cpu>>&);
+}   // namespace ctseg
+#endif

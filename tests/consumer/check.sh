@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds and runs the consumer program as users do: check.sh plain | subdirectory | fetched | installed.
+# Builds and runs the consumer program as users do: check.sh plain | subdirectory | fetched | installed | prebuilt.
 . "$(dirname "$0")/../support/check.sh"
 
 build_with_cmake() {
@@ -37,5 +37,22 @@ case $1 in
     fi
     build_with_cmake -DCTSEG_FROM=package -DCMAKE_PREFIX_PATH="$scratch/moved"
     ;;
-  *) fail "usage: check.sh plain | subdirectory | fetched | installed" ;;
+  prebuilt)
+    # One network compiled with the library and without: the same bits, and its kernels come from the library.
+    cmake -S "$root" -B "$scratch/ctseg" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCTSEG_PREBUILT=ON -DCTSEG_BUILD_TESTS=OFF \
+      -DCTSEG_BUILD_EXAMPLES=OFF -DCTSEG_BUILD_BENCHMARKS=OFF > "$scratch/log" 2>&1 &&
+      cmake --build "$scratch/ctseg" -j 1 >> "$scratch/log" 2>&1 &&
+      cmake --install "$scratch/ctseg" --prefix "$scratch/moved" >> "$scratch/log" 2>&1 ||
+      { cat "$scratch/log"; fail "building ctseg::prebuilt"; }
+    build_with_cmake -DCTSEG_FROM=package -DCMAKE_PREFIX_PATH="$scratch/moved" -DCTSEG_WITH=prebuilt
+    for isa in scalar ''; do
+      CTSEG_ISA=$isa "$scratch/build/step" > "$scratch/with" && CTSEG_ISA=$isa "$scratch/build/step_alone" > "$scratch/without" ||
+        fail "a step of training"
+      cmp "$scratch/with" "$scratch/without" || fail "other bits: $(cat "$scratch/with") | $(cat "$scratch/without")"
+    done
+    nm -C "$(find "$scratch/build" -path '*step.dir*' -name '*.o')" > "$scratch/symbols"
+    grep -q ' U ctseg::Plan<' "$scratch/symbols" || fail "the plan was compiled again"
+    if grep 'ctseg::simd::\|Kernel<ctseg::Conv' "$scratch/symbols"; then fail "these kernels were compiled again"; fi
+    ;;
+  *) fail "usage: check.sh plain | subdirectory | fetched | installed | prebuilt" ;;
 esac

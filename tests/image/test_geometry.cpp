@@ -1,4 +1,6 @@
 // Frames, affines, grids and volumes.
+#include <Eigen/Geometry>
+
 #include <doctest/doctest.h>
 #include <ctseg/image/volume.hpp>
 

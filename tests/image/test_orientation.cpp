@@ -1,4 +1,6 @@
 // Orientation: nibabel's axis codes, and reordering that moves voxels without changing where they are.
+#include <Eigen/Geometry>
+
 #include <doctest/doctest.h>
 #include <ctseg/image/orientation.hpp>
 

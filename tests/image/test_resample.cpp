@@ -1,5 +1,7 @@
 // Resampling: sizes, exact cases, a plain reference for every path, borders, threads; and the whole preprocessing with its way
 // back.
+#include <Eigen/Geometry>
+
 #include <doctest/doctest.h>
 #include <ctseg/core/random.hpp>
 #include <ctseg/image/preprocess.hpp>

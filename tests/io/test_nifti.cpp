@@ -1,4 +1,6 @@
 // NIfTI: what is written comes back, placement bit for bit; every datatype, byte order and version; real files.
+#include <Eigen/Geometry>
+
 #include <doctest/doctest.h>
 #include <ctseg/image/orientation.hpp>
 #include <ctseg/io/volume.hpp>

@@ -26,28 +26,39 @@ class Executor {
   virtual void run(Index count, void (*task)(void* data, Index i), void* data) = 0;
 };
 
-/// f(i) for every i in [0, count) on the executor. If some throw, the rest still run, and the exception of the lowest i is
-/// thrown again on the calling thread.
-template <class F> void parallel_for(Executor& executor, Index count, F&& f) {
-  struct Body {
-    std::remove_reference_t<F>* f;
+/// Any f(i), without its type: what parallel_for does with it is compiled once, not once per loop.
+struct AnyTask {
+  void (*call)(const void* body, Index i);
+  const void* body;
+};
+inline void run_tasks(Executor& executor, Index count, AnyTask f) {
+  struct Guarded {
+    AnyTask f;
     std::mutex mutex{};
     Index error_at = 0;
     std::exception_ptr error{};
   };
   if (count <= 0) return;
-  Body body{&f};
+  Guarded guarded{f};
   const auto task = [](void* data, Index i) {
-    auto& b = *static_cast<Body*>(data);
+    auto& g = *static_cast<Guarded*>(data);
     try {
-      (*b.f)(i);
+      g.f.call(g.f.body, i);
     } catch (...) {
-      const std::lock_guard lock(b.mutex);
-      if (!b.error || i < b.error_at) b.error = std::current_exception(), b.error_at = i;
+      const std::lock_guard lock(g.mutex);
+      if (!g.error || i < g.error_at) g.error = std::current_exception(), g.error_at = i;
     }
   };
-  executor.run(count, task, &body);
-  if (body.error) std::rethrow_exception(body.error);
+  executor.run(count, task, &guarded);
+  if (guarded.error) std::rethrow_exception(guarded.error);
+}
+
+/// f(i) for every i in [0, count) on the executor. If some throw, the rest still run, and the exception of the lowest i is
+/// thrown again on the calling thread.
+template <class F> void parallel_for(Executor& executor, Index count, F&& f) {
+  using Body = std::remove_reference_t<F>;
+  const auto call = [](const void* body, Index i) { (*static_cast<Body*>(const_cast<void*>(body)))(i); };
+  run_tasks(executor, count, {call, &f});
 }
 
 /// [0, count) cut into blocks of `grain`: f(first, last). The cut depends on count and grain only.

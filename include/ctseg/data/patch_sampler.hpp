@@ -22,42 +22,18 @@ template <int Dim> struct PatchSamplerOptions {
 /// Errors    bad_argument without cases or with weights that are not probabilities; shape_mismatch if image and label differ.
 template <AnySpec S> class PatchSampler {
  public:
-  PatchSampler(std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options)
-      : cases_(std::move(cases)), options_(options) {
-    if (cases_.empty()) throw Error(Code::bad_argument, "patch_sampler", "no cases to draw from.");
-    const double sum = options.positive + options.negative;
-    if (!is_finite(sum) || options.positive < 0 || options.negative < 0 || sum <= 0)
-      throw Error(Code::bad_argument, "patch_sampler",
-                  text("positive = ", options.positive, ", negative = ", options.negative, "; both must be >= 0 and one > 0."));
-    for (const Case& c : cases_) {
-      if (!same_grid(c.image.grid(), c.label.grid()))
-        throw Error(
-            Code::shape_mismatch, "patch_sampler",
-            text("case ", c.name, ": image is ", c.image.shape(), ", label ", c.label.shape(), "; both must lie on one grid."));
-      foreground_.push_back(foreground_of(c.label));
-    }
-  }
+  PatchSampler(std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options);
 
   Shape<S::kDim> shape(Index batch) const { return {batch, 1, options_.patch.value}; }
   const std::vector<Case>& cases() const { return cases_; }
   std::uint8_t largest_label() const {
     std::uint8_t most = 0;
-    for (const Case& c : cases_) most = std::max(most, *std::ranges::max_element(c.label.voxels()));
+    for (const Case& c : cases_) most = std::max(most, *std::max_element(c.label.voxels().begin(), c.label.voxels().end()));
     return most;
   }
 
   /// Fills images [N, 1, patch] and labels with samples number first, first + 1, ...; returns the cases they came from.
-  std::vector<std::size_t> fill(const RandomKey& key, Index first, Out<S> images, View<std::uint8_t, S::kDim> labels) const {
-    std::vector<std::size_t> used;
-    for (Index n = 0; n < images.shape.n; ++n) {
-      RandomStream random({key.seed, static_cast<std::uint64_t>(first + n), kStream + key.op});
-      const auto k = static_cast<std::size_t>(random.below(std::ssize(cases_)));
-      const auto corner = corner_around(cases_[k], draw_centre(k, random));
-      copy(cases_[k], corner, images, labels, n);
-      used.push_back(k);
-    }
-    return used;
-  }
+  std::vector<std::size_t> fill(const RandomKey& key, Index first, Out<S> images, View<std::uint8_t, S::kDim> labels) const;
 
  private:
   using At = std::array<Index, 3>;                       // z, y, x
@@ -131,5 +107,39 @@ template <AnySpec S> class PatchSampler {
   PatchSamplerOptions<S::kDim> options_;
   std::vector<std::vector<std::uint32_t>> foreground_;
 };
+
+template <AnySpec S> PatchSampler<S>::PatchSampler(std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options)
+    : cases_(std::move(cases)), options_(options) {
+  if (cases_.empty()) throw Error(Code::bad_argument, "patch_sampler", "no cases to draw from.");
+  const double sum = options.positive + options.negative;
+  if (!is_finite(sum) || options.positive < 0 || options.negative < 0 || sum <= 0)
+    throw Error(Code::bad_argument, "patch_sampler",
+                text("positive = ", options.positive, ", negative = ", options.negative, "; both must be >= 0 and one > 0."));
+  for (const Case& c : cases_) {
+    if (!same_grid(c.image.grid(), c.label.grid()))
+      throw Error(
+          Code::shape_mismatch, "patch_sampler",
+          text("case ", c.name, ": image is ", c.image.shape(), ", label ", c.label.shape(), "; both must lie on one grid."));
+    foreground_.push_back(foreground_of(c.label));
+  }
+}
+
+template <AnySpec S> std::vector<std::size_t> PatchSampler<S>::fill(const RandomKey& key, Index first, Out<S> images,
+                                                                    View<std::uint8_t, S::kDim> labels) const {
+  std::vector<std::size_t> used;
+  for (Index n = 0; n < images.shape.n; ++n) {
+    RandomStream random({key.seed, static_cast<std::uint64_t>(first + n), kStream + key.op});
+    const auto k = static_cast<std::size_t>(random.below(std::ssize(cases_)));
+    const auto corner = corner_around(cases_[k], draw_centre(k, random));
+    copy(cases_[k], corner, images, labels, n);
+    used.push_back(k);
+  }
+  return used;
+}
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template class PatchSampler<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class PatchSampler<Spec<float, 3, Cpu>>;
+#endif
 
 }   // namespace ctseg

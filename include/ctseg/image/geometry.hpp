@@ -1,10 +1,12 @@
 // Where voxels are in the patient. Axis order cannot be confused: geometry is Xyz with named members, tensors are z, y, x.
 #pragma once
-#include <Eigen/Dense>
+#include <Eigen/Core>
+#include <Eigen/LU>
 #include <array>
 #include <cmath>
 
 #include "../core/error.hpp"
+#include "vector.hpp"
 
 namespace ctseg {
 
@@ -25,10 +27,7 @@ inline Point<Ras> to_ras(Point<Lps> p) { return {-p.x, -p.y, p.z}; }
 
 /// Of a matrix whose last row is 0 0 0 1, through its 3 x 3 block: Eigen's inverse of 4 x 4 loses signs under -ffast-math.
 inline Eigen::Matrix4d inverse_of(const Eigen::Matrix4d& affine) {
-  Eigen::Matrix4d out = Eigen::Matrix4d::Identity();
-  out.block<3, 3>(0, 0) = affine.block<3, 3>(0, 0).inverse();
-  out.block<3, 1>(0, 3) = -(out.block<3, 3>(0, 0) * affine.block<3, 1>(0, 3));
-  return out;
+  return linear::Move(affine).inverse().matrix();
 }
 
 /// Voxel index (x, y, z) to world. No default: a volume without a place does not exist.
@@ -37,22 +36,29 @@ template <class Frame> struct Affine {
 
   explicit Affine(const Eigen::Matrix4d& m) : matrix(m) {}
   Point<Frame> operator()(double x, double y, double z) const {
-    const Eigen::Vector4d p = matrix * Eigen::Vector4d(x, y, z, 1);
-    return {p[0], p[1], p[2]};
+    const linear::Vec p = linear::Move(matrix)({x, y, z});
+    return {p.x(), p.y(), p.z()};
   }
   /// World to voxel index.
   Xyz<double> index_of(Point<Frame> p) const {
-    const Eigen::Vector4d i = inverse_of(matrix) * Eigen::Vector4d(p.x, p.y, p.z, 1);
-    return {i[0], i[1], i[2]};
+    const linear::Vec i = linear::Move(matrix).inverse()({p.x, p.y, p.z});
+    return {i.x(), i.y(), i.z()};
   }
   Xyz<double> spacing_mm() const {
-    return {matrix.block<3, 1>(0, 0).norm(), matrix.block<3, 1>(0, 1).norm(), matrix.block<3, 1>(0, 2).norm()};
+    const linear::Matrix axes = linear::Move(matrix).axes;
+    return {axes.x.norm(), axes.y.norm(), axes.z.norm()};
   }
   /// Volume of one voxel; right for sheared grids too.
-  double voxel_mm3() const { return std::abs(matrix.block<3, 3>(0, 0).determinant()); }
-  bool operator==(const Affine& other) const { return matrix == other.matrix; }
+  double voxel_mm3() const { return std::abs(linear::Move(matrix).axes.determinant()); }
+  bool operator==(const Affine& other) const { return std::equal(matrix.data(), matrix.data() + 16, other.matrix.data()); }
 };
-inline Affine<Lps> to_lps(const Affine<Ras>& a) { return Affine<Lps>(Eigen::Vector4d(-1, -1, 1, 1).asDiagonal() * a.matrix); }
-inline Affine<Ras> to_ras(const Affine<Lps>& a) { return Affine<Ras>(Eigen::Vector4d(-1, -1, 1, 1).asDiagonal() * a.matrix); }
+
+/// The same place with x and y turned round: from RAS to LPS, or back.
+inline Eigen::Matrix4d flipped(Eigen::Matrix4d m) {
+  for (int column = 0; column < 4; ++column) m(0, column) = -m(0, column), m(1, column) = -m(1, column);
+  return m;
+}
+inline Affine<Lps> to_lps(const Affine<Ras>& a) { return Affine<Lps>(flipped(a.matrix)); }
+inline Affine<Ras> to_ras(const Affine<Lps>& a) { return Affine<Ras>(flipped(a.matrix)); }
 
 }   // namespace ctseg

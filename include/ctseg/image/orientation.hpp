@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "vector.hpp"
 #include "volume.hpp"
 
 namespace ctseg {
@@ -14,26 +15,45 @@ struct AxisOrder {
   bool operator==(const AxisOrder&) const = default;
 };
 
-/// nibabel's rule: the directions without shear (polar decomposition), then the axis that is clearest chooses first.
+/// The rotation (or its mirror image) closest to three directions: their polar decomposition, by Newton's iteration, which
+/// takes the mean with the transposed inverse until nothing moves.
+/// Source    Higham, SIAM J. Sci. Stat. Comput. 1986.
+inline linear::Matrix without_shear(linear::Matrix m) {
+  for (int i = 0; i < 100; ++i) {
+    const double volume = m.determinant();
+    const auto mean = [&](linear::Vec& a, const linear::Vec& inverse) {
+      const linear::Vec before = a;
+      a = 0.5 * (a + inverse / volume);
+      return (a - before).squaredNorm();
+    };
+    const linear::Matrix old = m;
+    const double x = mean(m.x, old.y.cross(old.z)), y = mean(m.y, old.z.cross(old.x)), z = mean(m.z, old.x.cross(old.y));
+    if (x + y + z < 1e-30) break;
+  }
+  return m;
+}
+
+/// nibabel's rule: the directions without shear, then the axis that is clearest chooses first.
 inline AxisOrder axis_order(const Affine<Ras>& affine) {
-  Eigen::Matrix3d directions = affine.matrix.block<3, 3>(0, 0).colwise().normalized();
-  if (!directions.allFinite() || std::abs(directions.determinant()) < 1e-9)
+  linear::Matrix m = linear::Move(affine.matrix).axes;
+  m = {m.x.normalized(), m.y.normalized(), m.z.normalized()};
+  if (!(std::abs(m.determinant()) >= 1e-9))   // or not a number
     throw Error(Code::bad_argument, "orientation", "the affine is singular; its three voxel axes must span space.");
-  const Eigen::JacobiSVD<Eigen::Matrix3d> svd(directions, Eigen::ComputeFullU | Eigen::ComputeFullV);
-  directions = svd.matrixU() * svd.matrixV().transpose();
-  const Eigen::RowVector3d clearest = directions.cwiseAbs().colwise().maxCoeff();
+  m = without_shear(m);
+  const std::array<linear::Vec, 3> directions{m.x, m.y, m.z};
+  const auto share = [&](std::size_t axis, std::size_t world) { return std::abs(directions[axis][world]); };
+  const auto clearest = [&](std::size_t axis) { return std::max({share(axis, 0), share(axis, 1), share(axis, 2)}); };
   AxisOrder order;
-  std::array<bool, 3> chosen{};
+  std::array<bool, 3> chosen{}, taken{};   // voxel axes, world axes
   for (int turn = 0; turn < 3; ++turn) {
-    int axis = -1;
-    for (int i = 0; i < 3; ++i)
-      if (!chosen[static_cast<std::size_t>(i)] && (axis < 0 || clearest[i] > clearest[axis])) axis = i;
-    chosen[static_cast<std::size_t>(axis)] = true;
-    Eigen::Index world = 0;
-    directions.col(axis).cwiseAbs().maxCoeff(&world);
-    order.world[static_cast<std::size_t>(axis)] = static_cast<int>(world);
-    order.positive[static_cast<std::size_t>(axis)] = directions(world, axis) > 0;
-    directions.row(world).setZero();
+    std::size_t axis = 3, world = 3;
+    for (std::size_t i = 0; i < 3; ++i)
+      if (!chosen[i] && (axis == 3 || clearest(i) > clearest(axis))) axis = i;
+    for (std::size_t i = 0; i < 3; ++i)
+      if (!taken[i] && (world == 3 || share(axis, i) > share(axis, world))) world = i;
+    chosen[axis] = taken[world] = true;
+    order.world[axis] = static_cast<int>(world);
+    order.positive[axis] = directions[axis][world] > 0;
   }
   return order;
 }
@@ -107,5 +127,12 @@ template <class T> Volume<T> reorient_like(const Volume<T>& volume, const Grid& 
                      "). Hint: resample_like() moves voxels between grids."));
   return Volume<T>(reference, std::move(out.voxels()));
 }
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template Volume<float> reorient(const Volume<float>&, std::string_view);
+CTSEG_PREBUILT template Volume<float> reorient_like(const Volume<float>&, const Grid&);
+CTSEG_PREBUILT template Volume<std::uint8_t> reorient(const Volume<std::uint8_t>&, std::string_view);
+CTSEG_PREBUILT template Volume<std::uint8_t> reorient_like(const Volume<std::uint8_t>&, const Grid&);
+#endif
 
 }   // namespace ctseg

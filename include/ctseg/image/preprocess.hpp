@@ -13,7 +13,8 @@ struct PreprocessOptions {
 };
 
 /// The scan turned to RAS, resampled (linear) and windowed to [0, 1]; resample_like(mask, ct) is the way back for a mask.
-inline Volume<float> preprocess(const Volume<float>& ct, const PreprocessOptions& options = {}) {
+/// A template, though nothing varies: then who includes it and does not call it compiles none of it.
+template <class = void> Volume<float> preprocess(const Volume<float>& ct, const PreprocessOptions& options = {}) {
   check(options.window_hu);
   Volume<float> turned = reorient(ct, "RAS");
   Xyz<double> spacing = turned.spacing_mm();
@@ -28,5 +29,9 @@ inline Volume<float> preprocess(const Volume<float>& ct, const PreprocessOptions
     turned = resample(turned, grid, {.executor = options.executor});
   return apply_window(std::move(turned), options.window_hu);
 }
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds this
+CTSEG_PREBUILT template Volume<float> preprocess<void>(const Volume<float>&, const PreprocessOptions&);
+#endif
 
 }   // namespace ctseg

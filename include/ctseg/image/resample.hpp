@@ -34,7 +34,7 @@ inline Grid grid_with_spacing(const Grid& grid, Xyz<double> spacing_mm) {
     if (!is_finite(size) || size > 100000)
       throw Error(Code::bad_argument, "spacing_mm", text(axis, " = ", to, " mm makes ", size, " voxels; at most 100000."));
     extent = static_cast<Index>(size);
-    out.affine.matrix.col(column) *= to / from;
+    for (int row = 0; row < 4; ++row) out.affine.matrix(row, column) *= to / from;
   };
   rescale("x", 0, out.shape.x, old.x, spacing_mm.x);
   rescale("y", 1, out.shape.y, old.y, spacing_mm.y);
@@ -145,13 +145,13 @@ template <class T> void fill_slice(const Job<T>& job, Index z, const std::array<
 template <class T> void fill_slice(const Job<T>& job, Index z) {
   const Xyz<Index> shape = job.target.shape();
   const std::array<Index, 3> extent = job.extent(), stride = job.stride();
-  const Eigen::Matrix4d& map = job.map;
-  const Eigen::Vector3d origin = map.block<3, 1>(0, 3) + map.block<3, 1>(0, 2) * static_cast<double>(z);
+  const linear::Move map(job.map);
+  const linear::Vec origin = map.origin + static_cast<double>(z) * map.axes.z;
   T* to = job.target.data() + z * shape.y * shape.x;
   for (Index y = 0; y < shape.y; ++y) {
-    const Eigen::Vector3d row = origin + map.block<3, 1>(0, 1) * static_cast<double>(y);
+    const linear::Vec row = origin + static_cast<double>(y) * map.axes.y;
     for (Index x = 0; x < shape.x; ++x) {
-      const Eigen::Vector3d c = row + map.block<3, 1>(0, 0) * static_cast<double>(x);
+      const linear::Vec c = row + static_cast<double>(x) * map.axes.x;
       *to++ = job.value(make_tap(c[0], extent[0], job.interpolation),
                         times(make_tap(c[1], extent[1], job.interpolation), stride[1]),
                         times(make_tap(c[2], extent[2], job.interpolation), stride[2]));
@@ -204,5 +204,10 @@ template <class T, class U>
 Volume<T> resample_like(const Volume<T>& volume, const Volume<U>& reference, const ResampleOptions& options = {}) {
   return resample(volume, reference.grid(), options);
 }
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template Volume<float> resample(const Volume<float>&, const Grid&, const ResampleOptions&);
+CTSEG_PREBUILT template Volume<std::uint8_t> resample(const Volume<std::uint8_t>&, const Grid&, const ResampleOptions&);
+#endif
 
 }   // namespace ctseg

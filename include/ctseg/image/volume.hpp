@@ -81,4 +81,9 @@ template <class T> class Volume {
   std::vector<T> voxels_;
 };
 
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template class Volume<float>;
+CTSEG_PREBUILT template class Volume<std::uint8_t>;
+#endif
+
 }   // namespace ctseg

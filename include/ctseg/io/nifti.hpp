@@ -282,4 +282,11 @@ void write_nifti(const std::filesystem::path& path, const Volume<T>& volume, con
   file.commit();
 }
 
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template Volume<float> read_nifti(const std::filesystem::path&, const ReadOptions&);
+CTSEG_PREBUILT template void write_nifti(const std::filesystem::path&, const Volume<float>&, const WriteNiftiOptions&);
+CTSEG_PREBUILT template Volume<std::uint8_t> read_nifti(const std::filesystem::path&, const ReadOptions&);
+CTSEG_PREBUILT template void write_nifti(const std::filesystem::path&, const Volume<std::uint8_t>&, const WriteNiftiOptions&);
+#endif
+
 }   // namespace ctseg::io

@@ -7,6 +7,7 @@
 
 #include "../core/context.hpp"
 #include "../core/finite.hpp"
+#include "../image/vector.hpp"
 #include "../image/volume.hpp"
 #include "file.hpp"
 
@@ -203,18 +204,19 @@ inline void check_numbers(const NiftiPlacement& p, const Complaints& complaints)
 
 /// An sform may shear (a tilted gantry does, up to 30 degrees); more, or a lost dimension, is a damaged header.
 inline void check_sform(const NiftiPlacement& p, const Complaints& complaints) {
-  const Eigen::Matrix3d m = sform(p).block<3, 3>(0, 0) * unit_mm(p);
-  for (int j = 0; j < 3; ++j) {
-    const double size = m.col(j).norm(), expected = p.pixdim[static_cast<std::size_t>(j) + 1] * unit_mm(p);
+  const linear::Matrix m = linear::Move(sform(p)).axes;
+  std::size_t j = 0;
+  for (const linear::Vec& column : {m.x, m.y, m.z}) {
+    const double size = (unit_mm(p) * column).norm(), expected = p.pixdim[j + 1] * unit_mm(p);
     if (!(size > 1e-6 && size <= 100))
       complaints.refuse("srow", text("voxel axis ", j, " of ", size, " mm"),
                         "the sform is singular or its voxel size not within 100 mm");
     if (std::abs(size - expected) > 1e-3 * expected)
       complaints.warn(text("pixdim[", j + 1, "] = ", expected, " mm, but the sform says ", size, " mm; the sform is followed"));
+    ++j;
   }
-  const Eigen::Matrix3d d = m.colwise().normalized();
-  const double shear =
-      std::max({std::abs(d.col(0).dot(d.col(1))), std::abs(d.col(0).dot(d.col(2))), std::abs(d.col(1).dot(d.col(2)))});
+  const linear::Matrix d{m.x.normalized(), m.y.normalized(), m.z.normalized()};
+  const double shear = std::max({std::abs(d.x.dot(d.y)), std::abs(d.x.dot(d.z)), std::abs(d.y.dot(d.z))});
   if (shear > 0.51 || std::abs(d.determinant()) < 0.1)
     complaints.refuse("srow", text("voxel axes ", std::acos(std::min(shear, 1.0)) * 57.29577951308232, " degrees apart"),
                       "the sform is singular or sheared; its axes must be at least 60 degrees apart");
@@ -237,7 +239,7 @@ inline Grid place(const NiftiHeader& h, const Complaints& complaints) {
   }
   if (p.sform_code > 0 && p.qform_code > 0 && !same_grid({h.shape(), Affine<Ras>(m)}, {h.shape(), Affine<Ras>(qform(p))}))
     complaints.warn("sform and qform place the voxels more than 0.001 voxel apart; the sform is followed");
-  m.topRows<3>() *= unit_mm(p);
+  for (int i = 0; i < 12; ++i) m(i / 4, i % 4) *= unit_mm(p);
   return {h.shape(), Affine<Ras>(m), p};
 }
 

@@ -40,4 +40,11 @@ template <AnySpec S> class Loss {
   std::shared_ptr<const Base> self_;
 };
 
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template class Loss<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template Loss<Spec<float, 2, Cpu>>::Loss(DiceCeLoss);
+CTSEG_PREBUILT template class Loss<Spec<float, 3, Cpu>>;
+CTSEG_PREBUILT template Loss<Spec<float, 3, Cpu>>::Loss(DiceCeLoss);
+#endif
+
 }   // namespace ctseg

@@ -23,31 +23,10 @@ template <AnySpec S> class BasicUNet {
  public:
   using Spec = S;
 
-  explicit BasicUNet(const BasicUNetOptions& o = {})
-      : final_conv_({.in_channels = o.features[5], .out_channels = o.out_channels, .kernel = 1}) {
-    const auto& f = o.features;
-    for (std::size_t level = 0; level < 5; ++level) encoder_.emplace_back(o, level ? f[level - 1] : o.in_channels, f[level]);
-    for (std::size_t level = 4; level > 0; --level) {
-      const Index raised = level > 1 ? f[level] / 2 : f[level];
-      up_.push_back(Conv<S>({.in_channels = f[level], .out_channels = raised, .kernel = 2, .stride = 2, .transposed = true}));
-      decoder_.emplace_back(o, f[level - 1] + raised, level > 1 ? f[level - 1] : f[5]);
-    }
-  }
+  explicit BasicUNet(const BasicUNetOptions& o = {});
   void initialize(const Context<typename S::Device>& ctx) { initialize_default(*this, ctx.seed()); }
 
-  Var<S> forward(Var<S> x) const {
-    std::array<Var<S>, 5> level;
-    for (std::size_t i = 0; i < 5; ++i) {
-      const auto scope = x.tape->scope(level_name(i));
-      level[i] = x = encoder_[i](i ? max_pool(x) : x);
-    }
-    for (std::size_t i = 0; i < 4; ++i) {
-      const auto scope = x.tape->scope(text("upcat_", 4 - i));
-      x = decoder_[i](concat(level[3 - i], match(up_[i](x), level[3 - i])));
-    }
-    const auto scope = x.tape->scope("final_conv");
-    return final_conv_(x);
-  }
+  Var<S> forward(Var<S> x) const;
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
     for (std::size_t i = 0; i < 5; ++i) TwoConv::each(self.encoder_[i], text(prefix, level_name(i), i ? ".convs." : "."), f);
@@ -91,5 +70,41 @@ template <AnySpec S> class BasicUNet {
   std::vector<Conv<S>> up_;
   Conv<S> final_conv_;
 };
+
+template <AnySpec S> BasicUNet<S>::BasicUNet(const BasicUNetOptions& o)
+    : final_conv_({.in_channels = o.features[5], .out_channels = o.out_channels, .kernel = 1}) {
+  const auto& f = o.features;
+  for (std::size_t level = 0; level < 5; ++level) encoder_.emplace_back(o, level ? f[level - 1] : o.in_channels, f[level]);
+  for (std::size_t level = 4; level > 0; --level) {
+    const Index raised = level > 1 ? f[level] / 2 : f[level];
+    up_.push_back(Conv<S>({.in_channels = f[level], .out_channels = raised, .kernel = 2, .stride = 2, .transposed = true}));
+    decoder_.emplace_back(o, f[level - 1] + raised, level > 1 ? f[level - 1] : f[5]);
+  }
+}
+
+template <AnySpec S> Var<S> BasicUNet<S>::forward(Var<S> x) const {
+  std::array<Var<S>, 5> level;
+  for (std::size_t i = 0; i < 5; ++i) {
+    const auto scope = x.tape->scope(level_name(i));
+    level[i] = x = encoder_[i](i ? max_pool(x) : x);
+  }
+  for (std::size_t i = 0; i < 4; ++i) {
+    const auto scope = x.tape->scope(text("upcat_", 4 - i));
+    x = decoder_[i](concat(level[3 - i], match(up_[i](x), level[3 - i])));
+  }
+  const auto scope = x.tape->scope("final_conv");
+  return final_conv_(x);
+}
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template class BasicUNet<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template void initialize_default(BasicUNet<Spec<float, 2, Cpu>>&, std::uint64_t);
+CTSEG_PREBUILT template std::vector<Parameter<Spec<float, 2, Cpu>>*> parameters_of<Spec<float, 2, Cpu>>(
+    BasicUNet<Spec<float, 2, Cpu>>&);
+CTSEG_PREBUILT template class BasicUNet<Spec<float, 3, Cpu>>;
+CTSEG_PREBUILT template void initialize_default(BasicUNet<Spec<float, 3, Cpu>>&, std::uint64_t);
+CTSEG_PREBUILT template std::vector<Parameter<Spec<float, 3, Cpu>>*> parameters_of<Spec<float, 3, Cpu>>(
+    BasicUNet<Spec<float, 3, Cpu>>&);
+#endif
 
 }   // namespace ctseg

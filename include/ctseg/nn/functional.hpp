@@ -61,3 +61,5 @@ template <AnySpec S> Var<S> dice_ce(Var<S> logits, Var<S> labels, const DiceCeOp
 }
 
 }   // namespace ctseg
+
+#include "prebuilt_ops.hpp"

@@ -21,21 +21,7 @@ template <int Dim> struct ConvOptions {
 /// PyTorch   nn.Conv3d, nn.ConvTranspose3d with the same names; kernel is kernel_size, and the default padding there is 0.
 template <AnySpec S> class Conv {
  public:
-  explicit Conv(const ConvOptions<S::kDim>& o) : op_(make_op(o)) {
-    if (o.padding_mode != PadMode::constant) {
-      if (o.transposed)
-        throw Error(Code::bad_argument, "conv_transpose", "padding_mode is not constant; only zeros can be padded here.");
-      pads_ = {.low = op_.padding.value, .high = op_.padding.value, .mode = o.padding_mode};
-      op_.padding = 0;
-    }
-    std::vector<Index> shape = {o.out_channels, o.in_channels};
-    if (o.transposed) std::swap(shape[0], shape[1]);
-    shape[1] /= o.groups;
-    shape.insert(shape.end(), o.kernel.value.begin(), o.kernel.value.end());
-    weight = Parameter<S>(
-        {.shape = shape, .layout = o.transposed ? WeightLayout::conv_transposed : WeightLayout::conv, .groups = o.groups});
-    if (o.bias) bias = Parameter<S>({.shape = {o.out_channels}});
-  }
+  explicit Conv(const ConvOptions<S::kDim>& o);
   Var<S> operator()(Var<S> x) const { return x.tape->append(op_, {padded(x)}, {weight, bias}); }
   /// The input as op() wants it: with the margin that a padding_mode asks for.
   Var<S> padded(Var<S> x) const { return pads_.mode == PadMode::constant ? x : pad(x, pads_); }
@@ -84,19 +70,7 @@ struct NormOptions {
 template <AnySpec S> class Norm {
  public:
   /// Errors    bad_argument if the groups of group norm do not divide the channels.
-  explicit Norm(const NormOptions& o)
-      : op_{.kind = o.kind, .affine = o.affine, .eps = o.eps, .activation = o.activation, .groups = o.groups} {
-    if (o.kind == NormKind::group && (o.groups < 1 || o.channels % o.groups != 0))
-      throw Error(
-          Code::bad_argument, "norm",
-          text(o.groups, " groups do not divide ", o.channels, " channels. Hint: set NormOptions::groups to a divisor."));
-    const auto vector = [&](double fill, Role role) {
-      return Parameter<S>({.shape = {o.channels}, .fill = fill, .role = role, .average_rate = double{o.momentum}});
-    };
-    if (o.affine) gamma = vector(1, Role::trained), beta = vector(0, Role::trained);
-    if (o.kind == NormKind::batch) running_mean = vector(0, Role::averaged), running_variance = vector(1, Role::averaged);
-    if (o.activation.kind == ActivationKind::prelu) slope = Parameter<S>({.shape = {1}, .fill = 0.25});
-  }
+  explicit Norm(const NormOptions& o);
   Var<S> operator()(Var<S> x) const { return x.tape->append(op_, std::span<const Var<S>>(&x, 1), weights()); }
   const NormOp<S>& op() const { return op_; }
   std::vector<Weights<S>> weights() const {
@@ -176,5 +150,43 @@ template <AnySpec S> class Block {
   float dropout_;
   bool fused_;
 };
+
+template <AnySpec S> Conv<S>::Conv(const ConvOptions<S::kDim>& o) : op_(make_op(o)) {
+  if (o.padding_mode != PadMode::constant) {
+    if (o.transposed)
+      throw Error(Code::bad_argument, "conv_transpose", "padding_mode is not constant; only zeros can be padded here.");
+    pads_ = {.low = op_.padding.value, .high = op_.padding.value, .mode = o.padding_mode};
+    op_.padding = 0;
+  }
+  std::vector<Index> shape = {o.out_channels, o.in_channels};
+  if (o.transposed) std::swap(shape[0], shape[1]);
+  shape[1] /= o.groups;
+  shape.insert(shape.end(), o.kernel.value.begin(), o.kernel.value.end());
+  weight = Parameter<S>(
+      {.shape = shape, .layout = o.transposed ? WeightLayout::conv_transposed : WeightLayout::conv, .groups = o.groups});
+  if (o.bias) bias = Parameter<S>({.shape = {o.out_channels}});
+}
+
+template <AnySpec S> Norm<S>::Norm(const NormOptions& o)
+    : op_{.kind = o.kind, .affine = o.affine, .eps = o.eps, .activation = o.activation, .groups = o.groups} {
+  if (o.kind == NormKind::group && (o.groups < 1 || o.channels % o.groups != 0))
+    throw Error(Code::bad_argument, "norm",
+                text(o.groups, " groups do not divide ", o.channels, " channels. Hint: set NormOptions::groups to a divisor."));
+  const auto vector = [&](double fill, Role role) {
+    return Parameter<S>({.shape = {o.channels}, .fill = fill, .role = role, .average_rate = double{o.momentum}});
+  };
+  if (o.affine) gamma = vector(1, Role::trained), beta = vector(0, Role::trained);
+  if (o.kind == NormKind::batch) running_mean = vector(0, Role::averaged), running_variance = vector(1, Role::averaged);
+  if (o.activation.kind == ActivationKind::prelu) slope = Parameter<S>({.shape = {1}, .fill = 0.25});
+}
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template class Conv<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Norm<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Block<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Conv<Spec<float, 3, Cpu>>;
+CTSEG_PREBUILT template class Norm<Spec<float, 3, Cpu>>;
+CTSEG_PREBUILT template class Block<Spec<float, 3, Cpu>>;
+#endif
 
 }   // namespace ctseg

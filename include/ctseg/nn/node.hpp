@@ -42,14 +42,20 @@ template <AnySpec S> class AnyOp {
     static_assert(Op<O, S>,
                   "ctseg: an op has const members name(), infer(Facts<S>), forward(Forward<S>) and backward(Backward<S>); "
                   "ops/dropout.hpp is a short one");
-    if constexpr (Op<O, S>) self_ = std::make_shared<const Holder<O>>(std::move(op));
+    if constexpr (Op<O, S>) hold(std::move(op));
   }
   const Base* operator->() const { return self_.get(); }
   template <class O> const O* get() const { return static_cast<const O*>(self_->address(type_id<O>())); }
 
  private:
+  template <class O> void hold(O op);
   std::shared_ptr<const Base> self_;
 };
+
+/// All kernels of an op hang on this function: a file that does not compile it compiles none of them (prebuilt_ops.hpp).
+template <AnySpec S> template <class O> void AnyOp<S>::hold(O op) {
+  self_ = std::make_shared<const Holder<O>>(std::move(op));
+}
 
 /// Node i makes value i. origin: itself, or the node that it recomputes; gradients and random numbers belong to the origin.
 template <AnySpec S> struct Node {
@@ -90,7 +96,8 @@ template <AnySpec S> std::vector<int> first_writers(const Nodes<S>& nodes, int l
   std::vector<int> writer(nodes.size(), -1);
   std::vector<bool> trainable(nodes.size());
   for (std::size_t i = 0; i < nodes.size(); ++i)
-    trainable[i] = !nodes[i].weights.empty() || std::ranges::any_of(nodes[i].inputs, [&](int v) { return trainable[at(v)]; });
+    trainable[i] = !nodes[i].weights.empty() ||
+                   std::any_of(nodes[i].inputs.begin(), nodes[i].inputs.end(), [&](int v) { return trainable[at(v)]; });
   writer[at(loss)] = loss;
   for (int i = loss; i >= 0; --i)
     for (int v : nodes[at(i)].inputs)
@@ -100,7 +107,7 @@ template <AnySpec S> std::vector<int> first_writers(const Nodes<S>& nodes, int l
 
 /// True where input k is the first to write its gradient: it assigns in place, everybody later goes through scratch.
 template <AnySpec S> bool assigns(const Nodes<S>& nodes, const Node<S>& node, std::size_t k, const std::vector<int>& writer) {
-  const auto first = std::ranges::find(node.inputs, node.inputs[k]) - node.inputs.begin();
+  const auto first = std::find(node.inputs.begin(), node.inputs.end(), node.inputs[k]) - node.inputs.begin();
   return writer[at(nodes[at(node.inputs[k])].origin)] == node.origin && first == static_cast<std::ptrdiff_t>(k);
 }
 

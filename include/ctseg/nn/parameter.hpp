@@ -52,7 +52,10 @@ template <AnySpec S> class Parameter {
   }
   Parameter(const Parameter& other)
       : options_(other.options_), block_(other.block_ ? std::make_shared<Block>(*other.block_) : nullptr) {}
-  Parameter(Parameter&&) noexcept = default;
+  // Not inlined: a network has dozens of parameters, and code that moves or ends it would hold a copy of this for each.
+  [[gnu::noinline]] Parameter(Parameter&& other) noexcept
+      : options_(std::move(other.options_)), block_(std::move(other.block_)) {}
+  [[gnu::noinline]] ~Parameter() {}
   Parameter& operator=(Parameter&&) noexcept = default;
   /// Copies values into the memory there is, where they fit: plans and optimizers of this model stay valid.
   Parameter& operator=(const Parameter& other) {
@@ -153,18 +156,19 @@ template <AnySpec S> class Gradients {
       slots_.push_back({p->values().data(), size, count});
       size += count;
     }
-    std::ranges::sort(slots_, {}, &Slot::key);
+    std::sort(slots_.begin(), slots_.end(), [](const Slot& a, const Slot& b) { return a.key < b.key; });
     flat_.resize(size);
   }
 
   std::span<Acc> of(const Weights<S>& weights) {
-    const auto slot = std::ranges::lower_bound(slots_, weights.data(), {}, &Slot::key);
+    const auto slot = std::lower_bound(slots_.begin(), slots_.end(), weights.data(),
+                                       [](const Slot& s, const Acc* key) { return s.key < key; });
     if (weights.empty() || slot == slots_.end() || slot->key != weights.data()) return {};
     return {flat_.data() + slot->first, slot->size};
   }
   std::span<Acc> flat() { return flat_; }
   std::span<const Acc> flat() const { return flat_; }
-  void zero() { std::ranges::fill(flat_, Acc(0)); }
+  void zero() { std::fill(flat_.begin(), flat_.end(), Acc(0)); }
 
  private:
   struct Slot {
@@ -174,5 +178,12 @@ template <AnySpec S> class Gradients {
   std::vector<Slot> slots_;
   std::vector<Acc> flat_;
 };
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template class Parameter<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Gradients<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Parameter<Spec<float, 3, Cpu>>;
+CTSEG_PREBUILT template class Gradients<Spec<float, 3, Cpu>>;
+#endif
 
 }   // namespace ctseg

@@ -27,22 +27,7 @@ template <AnySpec S> class Prepared;
 
 template <AnySpec S> class Plan {
  public:
-  Plan(const Tape<S>& tape, const PlanOptions<S>& options)
-      : nodes_(tape.nodes()), recorded_(static_cast<int>(nodes_.size())), mode_(tape.mode()), device_(tape.device()) {
-    if (options.loss && tape.mode() == Mode::infer)
-      throw Error(Code::bad_argument, "plan", "a loss needs ops recorded for training. Hint: Tape{Mode::train}.");
-    if (options.outputs.empty() && !options.loss)
-      throw Error(Code::bad_argument, "plan", "neither outputs nor a loss: nothing to do.");
-    for (const auto& v : options.outputs) check_own(tape, v);
-    if (options.loss) check_own(tape, *options.loss);
-    for (const std::string& stage : options.checkpoint)
-      if (std::ranges::find(nodes_, stage, &Node<S>::scope) == nodes_.end())
-        throw Error(Code::bad_argument, "plan", text("no op was recorded in a scope called ", stage, "."));
-    schedule(options);
-    measure(options);
-    share();
-    pack();
-  }
+  Plan(const Tape<S>& tape, const PlanOptions<S>& options);
 
   Index arena_bytes() const { return arena_; }
   Index live_bytes() const { return live_; }   // the most that is alive at once: no packing can beat it
@@ -95,7 +80,7 @@ template <AnySpec S> class Plan {
     for (int i = 0; i < recorded_; ++i) twin[at(i)] = i;
     for (int i = loss_; i >= 0; --i) {
       if (writer_[at(i)] < 0) continue;
-      if (twin[at(i)] == i && std::ranges::count(options.checkpoint, nodes_[at(i)].scope))
+      if (twin[at(i)] == i && std::count(options.checkpoint.begin(), options.checkpoint.end(), nodes_[at(i)].scope))
         record_again(nodes_[at(i)].scope, wanted, twin);
       steps_.push_back({Step::backward, twin[at(i)]});
     }
@@ -187,13 +172,14 @@ template <AnySpec S> class Plan {
     std::vector<Slot*> wholes;
     for (Slot& s : slots_)
       if (s.used() && s.into < 0 && s.bytes > 0) wholes.push_back(&s);
-    std::ranges::stable_sort(wholes, {}, [](const Slot* s) { return -s->bytes; });
+    std::stable_sort(wholes.begin(), wholes.end(), [](const Slot* a, const Slot* b) { return a->bytes > b->bytes; });
     std::vector<const Slot*> placed;   // by offset
     for (Slot* s : wholes) {
       for (const Slot* other : placed)
         if (s->first <= other->last && other->first <= s->last && s->offset + s->bytes > other->offset)
           s->offset = std::max(s->offset, other->offset + other->bytes);
-      placed.insert(std::ranges::upper_bound(placed, s->offset, {}, &Slot::offset), s);
+      const auto behind = [](const Slot* a, const Slot* b) { return a->offset < b->offset; };
+      placed.insert(std::upper_bound(placed.begin(), placed.end(), s, behind), s);
       arena_ = std::max(arena_, s->offset + s->bytes);
     }
     for (int step = 0; step <= static_cast<int>(steps_.size()); ++step) {
@@ -228,7 +214,7 @@ template <AnySpec S> MemoryEstimate Plan<S>::memory() const {
     const Node<S>& node = nodes_[at(i)];
     m.prepared += bytes_of<std::byte>(node.info.prepared);
     for (const auto& w : node.weights) {
-      if (w.empty() || std::ranges::find(seen, static_cast<const void*>(w.data())) != seen.end()) continue;
+      if (w.empty() || std::find(seen.begin(), seen.end(), w.data()) != seen.end()) continue;
       seen.push_back(w.data());
       m.parameters += w.size() * Index{sizeof(typename S::Acc)};
     }
@@ -263,5 +249,27 @@ template <AnySpec S> std::string Plan<S>::summary() const {
       mb(m.gradients), mb(m.optimizer));
   return out + line;
 }
+
+template <AnySpec S> Plan<S>::Plan(const Tape<S>& tape, const PlanOptions<S>& options)
+    : nodes_(tape.nodes()), recorded_(static_cast<int>(nodes_.size())), mode_(tape.mode()), device_(tape.device()) {
+  if (options.loss && tape.mode() == Mode::infer)
+    throw Error(Code::bad_argument, "plan", "a loss needs ops recorded for training. Hint: Tape{Mode::train}.");
+  if (options.outputs.empty() && !options.loss)
+    throw Error(Code::bad_argument, "plan", "neither outputs nor a loss: nothing to do.");
+  for (const auto& v : options.outputs) check_own(tape, v);
+  if (options.loss) check_own(tape, *options.loss);
+  for (const std::string& stage : options.checkpoint)
+    if (std::none_of(nodes_.begin(), nodes_.end(), [&](const Node<S>& node) { return node.scope == stage; }))
+      throw Error(Code::bad_argument, "plan", text("no op was recorded in a scope called ", stage, "."));
+  schedule(options);
+  measure(options);
+  share();
+  pack();
+}
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template class Plan<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Plan<Spec<float, 3, Cpu>>;
+#endif
 
 }   // namespace ctseg

@@ -8,29 +8,10 @@ namespace ctseg {
 /// after refresh, so that threads share it; the plan and the model must outlive it.
 template <AnySpec S> class Prepared {
  public:
-  Prepared(const Plan<S>& plan, Context<typename S::Device>& ctx) : plan_(&plan) {
-    Index bytes = 0;
-    for (int i = 0; i < plan.recorded_; ++i) {
-      offset_.push_back(bytes);
-      bytes += bytes_of<std::byte>(plan.nodes_[at(i)].info.prepared);
-    }
-    memory_ = ctx.allocate(bytes);
-    versions_.assign(offset_.size(), ~std::uint64_t{0});
-    refresh(ctx);
-  }
+  Prepared(const Plan<S>& plan, Context<typename S::Device>& ctx);
 
   /// Prepares again what changed since. Not while a run uses it.
-  void refresh(Context<typename S::Device>& ctx) {
-    for (int i = 0; i < plan_->recorded_; ++i) {
-      const Node<S>& node = plan_->nodes_[at(i)];
-      if (node.info.prepared == 0) continue;
-      std::uint64_t version = 0;
-      for (const auto& w : node.weights) version += w.version ? *w.version : 0;
-      if (versions_[at(i)] == version) continue;
-      run_prepare(ctx, plan_->nodes_, node, {memory_.data() + offset_[at(i)]});
-      versions_[at(i)] = version;
-    }
-  }
+  void refresh(Context<typename S::Device>& ctx);
   const Plan<S>& plan() const { return *plan_; }
   Bytes of(int node) const { return {const_cast<std::byte*>(memory_.data()) + offset_[at(node)]}; }
 
@@ -60,42 +41,12 @@ template <AnySpec S> class Run {
   double scalar(Var<S> loss) const { return static_cast<double>(any(loss).template as<const typename S::Acc>().data[0]); }
   Memory<Device>& arena() { return arena_; }
 
-  void forward() {
-    ready_ = false;
-    if (own_) own_->refresh(*ctx_);
-    key_ = ctx_->next_run();
-    for (int s = 0; s < plan_->forward_steps_; ++s) step(s, nullptr);
-    ready_ = true;
-  }
+  void forward();
   /// Adds to `gradients`. `seed` is d(loss)/d(loss), or a loss scale.
-  void backward(Gradients<S>& gradients, typename S::Acc seed = 1) {
-    if (plan_->loss_ < 0) throw Error(Code::bad_argument, "backward", "this plan has no loss. Hint: set PlanOptions::loss.");
-    if (!std::exchange(ready_, false))   // backward reuses the memory of values, so each needs a forward of its own
-      throw Error(Code::bad_argument, "backward", "no finished forward before it. Hint: forward, then backward, once each.");
-    fill_seed<S>(*ctx_, seed, frame_.gradient[at(plan_->loss_)]);
-    for (int s = plan_->forward_steps_; s < static_cast<int>(plan_->steps_.size()); ++s) step(s, &gradients);
-  }
+  void backward(Gradients<S>& gradients, typename S::Acc seed = 1);
 
  private:
-  Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared)
-      : plan_(&plan), ctx_(&ctx), arena_(ctx.allocate(plan.arena_)) {
-    if (!(plan.device() == ctx.traits()))
-      throw Error(Code::bad_argument, "run", "the plan was made for another device. Hint: Tape(mode, ctx.traits()).");
-    if (shared && &shared->plan() != &plan)
-      throw Error(Code::bad_argument, "run", "the prepared weights belong to another plan.");
-    if (!shared) own_ = std::make_unique<Prepared<S>>(plan, ctx), shared = own_.get();
-    const auto view = [&](int node, int slot) -> AnyView<S::kDim> {
-      const auto& s = plan.slots_[at(slot)];
-      if (!s.used()) return {};
-      return {arena_.data() + s.offset, plan.nodes_[at(node)].value(), s.pitch};
-    };
-    for (int i = 0; i < static_cast<int>(plan.nodes_.size()); ++i) {
-      frame_.value.push_back(view(i, plan.value(i)));
-      frame_.gradient.push_back(view(i, plan.gradient(i)));
-      frame_.saved.push_back({arena_.data() + plan.slots_[at(plan.saved(i))].offset});
-      frame_.prepared.push_back(shared->of(plan.nodes_[at(i)].origin));
-    }
-  }
+  Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared);
 
   const AnyView<S::kDim>& any(Var<S> x) const {
     const auto& view = frame_.value.at(at(x.id));
@@ -121,5 +72,71 @@ template <AnySpec S> class Run {
   RandomKey key_;
   bool ready_ = false;
 };
+
+template <AnySpec S> Prepared<S>::Prepared(const Plan<S>& plan, Context<typename S::Device>& ctx) : plan_(&plan) {
+  Index bytes = 0;
+  for (int i = 0; i < plan.recorded_; ++i) {
+    offset_.push_back(bytes);
+    bytes += bytes_of<std::byte>(plan.nodes_[at(i)].info.prepared);
+  }
+  memory_ = ctx.allocate(bytes);
+  versions_.assign(offset_.size(), ~std::uint64_t{0});
+  refresh(ctx);
+}
+
+template <AnySpec S> void Prepared<S>::refresh(Context<typename S::Device>& ctx) {
+  for (int i = 0; i < plan_->recorded_; ++i) {
+    const Node<S>& node = plan_->nodes_[at(i)];
+    if (node.info.prepared == 0) continue;
+    std::uint64_t version = 0;
+    for (const auto& w : node.weights) version += w.version ? *w.version : 0;
+    if (versions_[at(i)] == version) continue;
+    run_prepare(ctx, plan_->nodes_, node, {memory_.data() + offset_[at(i)]});
+    versions_[at(i)] = version;
+  }
+}
+
+template <AnySpec S> void Run<S>::forward() {
+  ready_ = false;
+  if (own_) own_->refresh(*ctx_);
+  key_ = ctx_->next_run();
+  for (int s = 0; s < plan_->forward_steps_; ++s) step(s, nullptr);
+  ready_ = true;
+}
+
+template <AnySpec S> void Run<S>::backward(Gradients<S>& gradients, typename S::Acc seed) {
+  if (plan_->loss_ < 0) throw Error(Code::bad_argument, "backward", "this plan has no loss. Hint: set PlanOptions::loss.");
+  if (!std::exchange(ready_, false))   // backward reuses the memory of values, so each needs a forward of its own
+    throw Error(Code::bad_argument, "backward", "no finished forward before it. Hint: forward, then backward, once each.");
+  fill_seed<S>(*ctx_, seed, frame_.gradient[at(plan_->loss_)]);
+  for (int s = plan_->forward_steps_; s < static_cast<int>(plan_->steps_.size()); ++s) step(s, &gradients);
+}
+
+template <AnySpec S> Run<S>::Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared)
+    : plan_(&plan), ctx_(&ctx), arena_(ctx.allocate(plan.arena_)) {
+  if (!(plan.device() == ctx.traits()))
+    throw Error(Code::bad_argument, "run", "the plan was made for another device. Hint: Tape(mode, ctx.traits()).");
+  if (shared && &shared->plan() != &plan)
+    throw Error(Code::bad_argument, "run", "the prepared weights belong to another plan.");
+  if (!shared) own_ = std::make_unique<Prepared<S>>(plan, ctx), shared = own_.get();
+  const auto view = [&](int node, int slot) -> AnyView<S::kDim> {
+    const auto& s = plan.slots_[at(slot)];
+    if (!s.used()) return {};
+    return {arena_.data() + s.offset, plan.nodes_[at(node)].value(), s.pitch};
+  };
+  for (int i = 0; i < static_cast<int>(plan.nodes_.size()); ++i) {
+    frame_.value.push_back(view(i, plan.value(i)));
+    frame_.gradient.push_back(view(i, plan.gradient(i)));
+    frame_.saved.push_back({arena_.data() + plan.slots_[at(plan.saved(i))].offset});
+    frame_.prepared.push_back(shared->of(plan.nodes_[at(i)].origin));
+  }
+}
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template class Prepared<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Run<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Prepared<Spec<float, 3, Cpu>>;
+CTSEG_PREBUILT template class Run<Spec<float, 3, Cpu>>;
+#endif
 
 }   // namespace ctseg

@@ -56,51 +56,10 @@ template <AnySpec S> class Tape {
   Var<S> append(AnyOp<S> op, std::initializer_list<Var<S>> inputs, std::initializer_list<Weights<S>> weights = {}) {
     return append(std::move(op), std::span<const Var<S>>(inputs.begin(), inputs.size()), std::vector<Weights<S>>(weights));
   }
-  Var<S> append(AnyOp<S> op, std::span<const Var<S>> inputs, std::vector<Weights<S>> weights) {
-    Node<S> node{std::move(op), {}, std::move(weights), {}, scope_, static_cast<int>(nodes_.size())};
-    if (std::max(inputs.size(), node.weights.size()) > kMaxInputs)
-      throw Error(Code::bad_argument, node.op->name(),
-                  text(inputs.size(), " inputs and ", node.weights.size(), " weights; at most ", kMaxInputs, " each."));
-    for (const Var<S>& x : inputs) {
-      if (x.tape != this) throw Error(Code::bad_argument, node.op->name(), "an input belongs to another tape.");
-      node.inputs.push_back(x.id);
-    }
-    try {
-      const InputInfos<S> infos(nodes_, node.inputs);
-      node.info = node.op->infer({infos.all(), node.weights, mode_, device_});
-      checked(node.info.shape, node.op->name());
-    } catch (const Error& e) {
-      if (scope_.empty()) throw;
-      throw Error(e.code(), scope_, e.what());
-    }
-    nodes_.push_back(std::move(node));
-    if (ctx_) try {
-        run_last();
-      } catch (...) {   // a value that was not made is not on the list
-        nodes_.pop_back();
-        frame_.value.resize(nodes_.size());
-        frame_.saved.resize(nodes_.size());
-        frame_.prepared.resize(nodes_.size());
-        throw;
-      }
-    return {this, nodes_.back().origin};
-  }
+  Var<S> append(AnyOp<S> op, std::span<const Var<S>> inputs, std::vector<Weights<S>> weights);
 
   /// Adds d(loss)/d(parameter) to `gradients`. `seed` is d(loss)/d(loss), or a loss scale.
-  void backward(Var<S> loss, Gradients<S>& gradients, typename S::Acc seed = 1) {
-    if (!ctx_ || mode_ == Mode::infer)
-      throw Error(Code::bad_argument, "backward", "this tape keeps no values for it. Hint: Tape(Mode::train, ctx), or a Plan.");
-    if (loss.tape != this) throw Error(Code::bad_argument, "backward", "the loss belongs to another tape.");
-    const auto writer = first_writers(nodes_, loss.id);
-    frame_.gradient.assign(nodes_.size(), {});
-    for (int i = 0; i <= loss.id; ++i)
-      if (writer[at(i)] >= 0) frame_.gradient[at(i)] = allocate(nodes_[at(i)].value());
-    fill_seed<S>(*ctx_, seed, frame_.gradient[at(loss.id)]);
-    for (int i = loss.id; i >= 0; --i)
-      if (writer[at(i)] >= 0)
-        run_backward<S>({*ctx_, mode_, scratch(backward_scratch(nodes_, nodes_[at(i)], writer)), run_}, nodes_, i, frame_,
-                        writer, gradients);
-  }
+  void backward(Var<S> loss, Gradients<S>& gradients, typename S::Acc seed = 1);
   /// The gradient of any value on a way from a parameter to the loss, after backward.
   In<S> gradient(Var<S> x) const { return frame_.gradient.at(at(x.id)).template as<const typename S::T>(); }
 
@@ -130,16 +89,7 @@ template <AnySpec S> class Tape {
   }
 
  private:
-  void run_last() {
-    const Node<S>& node = nodes_.back();
-    ctx_->check_cancelled("forward");
-    frame_.value.push_back(allocate(node.value()));
-    frame_.saved.push_back({memory_.emplace_back(ctx_->allocate(node.info.saved)).data()});
-    Memory<Device> prepared = ctx_->allocate(node.info.prepared);   // an eager op prepares its weights for itself alone
-    frame_.prepared.push_back({prepared.data()});
-    if (node.info.prepared > 0) run_prepare(*ctx_, nodes_, node, {prepared.data()});
-    run_forward<S>({*ctx_, mode_, scratch(node.info.forward_scratch), run_}, nodes_, node.origin, frame_);
-  }
+  void run_last();
   AnyView<S::kDim> allocate(const ValueInfo<S::kDim>& info) {
     return {memory_.emplace_back(ctx_->allocate(bytes_of(info.dtype, info.shape.elements()))).data(), info, info.shape.c};
   }
@@ -158,5 +108,66 @@ template <AnySpec S> class Tape {
   std::vector<Memory<Device>> memory_;
   Memory<Device> scratch_;
 };
+
+template <AnySpec S> Var<S> Tape<S>::append(AnyOp<S> op, std::span<const Var<S>> inputs, std::vector<Weights<S>> weights) {
+  Node<S> node{std::move(op), {}, std::move(weights), {}, scope_, static_cast<int>(nodes_.size())};
+  if (std::max(inputs.size(), node.weights.size()) > kMaxInputs)
+    throw Error(Code::bad_argument, node.op->name(),
+                text(inputs.size(), " inputs and ", node.weights.size(), " weights; at most ", kMaxInputs, " each."));
+  for (const Var<S>& x : inputs) {
+    if (x.tape != this) throw Error(Code::bad_argument, node.op->name(), "an input belongs to another tape.");
+    node.inputs.push_back(x.id);
+  }
+  try {
+    const InputInfos<S> infos(nodes_, node.inputs);
+    node.info = node.op->infer({infos.all(), node.weights, mode_, device_});
+    checked(node.info.shape, node.op->name());
+  } catch (const Error& e) {
+    if (scope_.empty()) throw;
+    throw Error(e.code(), scope_, e.what());
+  }
+  nodes_.push_back(std::move(node));
+  if (ctx_) try {
+      run_last();
+    } catch (...) {   // a value that was not made is not on the list
+      nodes_.pop_back();
+      frame_.value.resize(nodes_.size());
+      frame_.saved.resize(nodes_.size());
+      frame_.prepared.resize(nodes_.size());
+      throw;
+    }
+  return {this, nodes_.back().origin};
+}
+
+template <AnySpec S> void Tape<S>::backward(Var<S> loss, Gradients<S>& gradients, typename S::Acc seed) {
+  if (!ctx_ || mode_ == Mode::infer)
+    throw Error(Code::bad_argument, "backward", "this tape keeps no values for it. Hint: Tape(Mode::train, ctx), or a Plan.");
+  if (loss.tape != this) throw Error(Code::bad_argument, "backward", "the loss belongs to another tape.");
+  const auto writer = first_writers(nodes_, loss.id);
+  frame_.gradient.assign(nodes_.size(), {});
+  for (int i = 0; i <= loss.id; ++i)
+    if (writer[at(i)] >= 0) frame_.gradient[at(i)] = allocate(nodes_[at(i)].value());
+  fill_seed<S>(*ctx_, seed, frame_.gradient[at(loss.id)]);
+  for (int i = loss.id; i >= 0; --i)
+    if (writer[at(i)] >= 0)
+      run_backward<S>({*ctx_, mode_, scratch(backward_scratch(nodes_, nodes_[at(i)], writer)), run_}, nodes_, i, frame_, writer,
+                      gradients);
+}
+
+template <AnySpec S> void Tape<S>::run_last() {
+  const Node<S>& node = nodes_.back();
+  ctx_->check_cancelled("forward");
+  frame_.value.push_back(allocate(node.value()));
+  frame_.saved.push_back({memory_.emplace_back(ctx_->allocate(node.info.saved)).data()});
+  Memory<Device> prepared = ctx_->allocate(node.info.prepared);   // an eager op prepares its weights for itself alone
+  frame_.prepared.push_back({prepared.data()});
+  if (node.info.prepared > 0) run_prepare(*ctx_, nodes_, node, {prepared.data()});
+  run_forward<S>({*ctx_, mode_, scratch(node.info.forward_scratch), run_}, nodes_, node.origin, frame_);
+}
+
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template class Tape<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT template class Tape<Spec<float, 3, Cpu>>;
+#endif
 
 }   // namespace ctseg

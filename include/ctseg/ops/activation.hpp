@@ -62,6 +62,20 @@ template <class Acc> struct Gelu {
   Acc value(Acc x, Index) const { return x * phi(x); }
   Acc derivative(Acc x, Index) const { return phi(x) + x * Acc(0.39894228040143268) * std::exp(Acc(-0.5) * x * x); }
 };
+/// Elu, sigmoid and gelu in one functor that asks which at every value: against an exponential that costs nothing, and every
+/// loop over an activation is compiled twice less.
+template <class Acc> struct Curved {
+  ActivationKind kind;
+  Acc parameter;
+  Acc value(Acc x, Index c) const {
+    if (kind == ActivationKind::elu) return Elu<Acc>{parameter}.value(x, c);
+    return kind == ActivationKind::sigmoid ? Sigmoid<Acc>{}.value(x, c) : Gelu<Acc>{}.value(x, c);
+  }
+  Acc derivative(Acc x, Index c) const {
+    if (kind == ActivationKind::elu) return Elu<Acc>{parameter}.derivative(x, c);
+    return kind == ActivationKind::sigmoid ? Sigmoid<Acc>{}.derivative(x, c) : Gelu<Acc>{}.derivative(x, c);
+  }
+};
 template <class Acc> struct PRelu {   // one slope for all channels (step 0) or one each (step 1)
   const Acc* slope;
   Index step;
@@ -80,11 +94,9 @@ template <AnySpec S, class F> void with_activation(const Activation& a, const We
     case ActivationKind::leaky_relu:
       return f(LeakyRelu<Acc>{Acc(a.parameter)});
     case ActivationKind::elu:
-      return f(Elu<Acc>{Acc(a.parameter)});
     case ActivationKind::sigmoid:
-      return f(Sigmoid<Acc>{});
     case ActivationKind::gelu:
-      return f(Gelu<Acc>{});
+      return f(Curved<Acc>{a.kind, Acc(a.parameter)});
     case ActivationKind::prelu:
       return f(PRelu<Acc>{slopes.data(), slopes.size() > 1 ? 1 : 0});
   }

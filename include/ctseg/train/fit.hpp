@@ -76,7 +76,8 @@ FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& opt
         text("labels go up to ", int{sampler.largest_label()}, ", the network has ", logits.shape().c, " classes, 0 .. ",
              logits.shape().c - 1, ". Hint: out_channels = ", int{sampler.largest_label()} + 1, ", or map the labels."));
   Gradients<S> gradients(optimizer.parameters());
-  if (std::ranges::none_of(parameters_of<S>(net), [&](const Parameter<S>* p) { return !gradients.of(*p).empty(); }))
+  const std::vector<Parameter<S>*> own = parameters_of<S>(net);
+  if (std::none_of(own.begin(), own.end(), [&](const Parameter<S>* p) { return !gradients.of(*p).empty(); }))
     throw Error(Code::bad_argument, "fit",
                 "the optimizer holds no parameter of this network. Hint: make it from net.parameters().");
   const Plan<S> plan(tape, {.loss = loss, .checkpoint = o.checkpoint});

@@ -65,11 +65,11 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     Acc* gamma = take<Acc>(scratch, 2 * channels);
     const Acc* beta = gamma + channels;
     affine(op, b.w, channels, gamma);
-    with_activation<S>(op.activation, slopes(op, b.w), [&](auto act) {
-      for (Index g = 0; g < batches; ++g, mean += channels, rstd += channels) {
-        std::fill_n(sums, 5 * channels, Acc(0));
-        Bytes rest = scratch;
-        Acc* partials = take<Acc>(rest, cpu::RowBlocks(rows).count * 3 * channels);
+    for (Index g = 0; g < batches; ++g, mean += channels, rstd += channels) {
+      std::fill_n(sums, 5 * channels, Acc(0));
+      Bytes rest = scratch;
+      Acc* partials = take<Acc>(rest, cpu::RowBlocks(rows).count * 3 * channels);
+      with_activation<S>(op.activation, slopes(op, b.w), [&](auto act) {
         cpu::sum_rows(b.ctx, rows, 3 * channels, partials, sums, [&](Index first, Index last, Acc* sum) {
           for (Index r = g * rows + first; r < g * rows + last; ++r)
             for (Index c = 0; c < channels; ++c) {
@@ -80,11 +80,13 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
               if (!(u > 0)) sum[2 * channels + c] += d * u;
             }
         });
-        add_parameter_gradients(op, b, {mean, static_cast<std::size_t>(channels)}, rstd, sums, rows);
-        if (!b.wants()) continue;
-        const Out<S> dx = b.dx();
-        if (!op.uses_running(b.mode)) average(op.width(channels), rows, {gamma, static_cast<std::size_t>(channels)}, sums);
-        const Acc *du_mean = sums + 3 * channels, *dot_mean = sums + 4 * channels;
+      });
+      add_parameter_gradients(op, b, {mean, static_cast<std::size_t>(channels)}, rstd, sums, rows);
+      if (!b.wants()) continue;
+      const Out<S> dx = b.dx();
+      if (!op.uses_running(b.mode)) average(op.width(channels), rows, {gamma, static_cast<std::size_t>(channels)}, sums);
+      const Acc *du_mean = sums + 3 * channels, *dot_mean = sums + 4 * channels;
+      with_activation<S>(op.activation, slopes(op, b.w), [&](auto act) {
         cpu::for_rows(b.ctx, rows, [&](Index first, Index last) {
           for (Index r = g * rows + first; r < g * rows + last; ++r)
             cpu::for_pieces(channels, [&](Index c0, auto count) {
@@ -98,8 +100,8 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
               for (Index k = 0; k < count; ++k) dx.row(r)[c0 + k] = T(value[k]);
             });
         });
-      }
-    });
+      });
+    }
   }
 
  private:
