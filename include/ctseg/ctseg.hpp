@@ -1,7 +1,6 @@
 // Everything of ctseg that runs on a CPU. For CUDA include ctseg/cuda.hpp as well.
 #pragma once
 #include "data/patch_sampler.hpp"
-#include "data/phantom.hpp"
 #include "image/preprocess.hpp"
 #include "infer/sliding_window.hpp"
 #include "io/preview.hpp"

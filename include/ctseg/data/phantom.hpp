@@ -68,14 +68,15 @@ inline Box region_box(const Patient& patient, Region region) {
 }
 
 /// Patient's millimetres to world: size, tilt and where the scanner has its origin.
-inline Move world_from_patient(const Patient& patient, RandomStream random) {
-  const Matrix& tilt = patient.tilt;
-  return {{patient.scale * tilt.x, patient.scale * tilt.y, patient.scale * tilt.z},
-          {random.uniform(-15, 15), random.uniform(-40, 40), random.uniform(-300, 300)}};
+inline Eigen::Matrix4d world_from_patient(const Patient& patient, RandomStream random) {
+  Eigen::Matrix4d m = Eigen::Matrix4d::Identity();
+  m.topLeftCorner<3, 3>() = patient.scale * patient.tilt;
+  m.topRightCorner<3, 1>() = Vec{random.uniform(-15, 15), random.uniform(-40, 40), random.uniform(-300, 300)};
+  return m;
 }
 
 /// The grid: voxels run to the patient's left, back and head, as a scanner's do.
-inline Grid scan_grid(const Patient& patient, const PhantomOptions& options, const Move& to_world) {
+inline Grid scan_grid(const Patient& patient, const PhantomOptions& options, const Eigen::Matrix4d& to_world) {
   RandomStream random({.seed = options.seed, .op = 2});
   const Box box = region_box(patient, options.region);
   const Vec wide = patient.scale * box.sizes();
@@ -88,9 +89,11 @@ inline Grid scan_grid(const Patient& patient, const PhantomOptions& options, con
                  step_of(options.spacing_mm.z, along * wide.z(), options.shape.z)};
   const Vec middle = box.center() + (options.region == Region::whole_spine ? Vec{shift.x(), shift.y(), 0} : shift);
   const Vec last{double(options.shape.x - 1), double(options.shape.y - 1), double(options.shape.z - 1)};
-  const Matrix turned = turn(options.oblique_degrees, axis);
-  const Matrix axes{-step.x() * turned.x, -step.y() * turned.y, step.z() * turned.z};
-  return {options.shape, Affine<Ras>(Move(axes, to_world(middle) - 0.5 * (axes * last)).matrix())};
+  Eigen::Matrix4d m = Eigen::Matrix4d::Identity();
+  m.topLeftCorner<3, 3>() = turn(options.oblique_degrees, axis) * Vec{-step.x(), -step.y(), step.z()}.asDiagonal();
+  const Vec center = to_world.topLeftCorner<3, 3>() * middle + to_world.topRightCorner<3, 1>();
+  m.topRightCorner<3, 1>() = center - 0.5 * (m.topLeftCorner<3, 3>() * last);
+  return {options.shape, Affine<Ras>(m)};
 }
 
 /// The scanner's table: a thin-walled cradle under the back.
@@ -212,7 +215,7 @@ inline std::vector<PlacedNodule> paint_patient(Canvas& canvas, const Patient& pa
 /// Makes a phantom. The patient follows from the seed alone: another grid, spacing or noise shows the same one.
 /// Units     HU; mm.     Cost  about 1 us a voxel on one core.
 /// Errors    shape_mismatch if an extent is below 1; bad_argument for negative or infinite spacing, noise or blur.
-/// A template, though nothing varies: then who includes it and does not call it compiles none of it.
+/// A template, though nothing varies: with ctseg::prebuilt it is not compiled again.
 template <class = void> Phantom make_phantom(const PhantomOptions& options = {}, Executor* executor = nullptr) {
   const Xyz<Index> n = options.shape;
   checked(Shape<3>{1, 1, {n.z, n.y, n.x}}, "make_phantom");
@@ -230,8 +233,8 @@ template <class = void> Phantom make_phantom(const PhantomOptions& options = {},
   Executor& where = executor ? *executor : alone;
 
   const phantom::Patient patient(RandomStream({.seed = options.seed, .op = 1}));
-  const phantom::Move to_world = phantom::world_from_patient(patient, RandomStream({.seed = options.seed, .op = 6}));
-  phantom::Canvas canvas(phantom::scan_grid(patient, options, to_world), to_world.inverse(), patient.lattice, where);
+  const Eigen::Matrix4d to_world = phantom::world_from_patient(patient, RandomStream({.seed = options.seed, .op = 6}));
+  phantom::Canvas canvas(phantom::scan_grid(patient, options, to_world), inverse_of(to_world), patient.lattice, where);
   const std::vector<phantom::PlacedNodule> placed = phantom::paint_patient(canvas, patient, options);
   const Xyz<double> step = canvas.ct.spacing_mm();
   phantom::blur_axis(canvas.ct, 1, n.x, options.blur_mm / step.x);
@@ -241,8 +244,8 @@ template <class = void> Phantom make_phantom(const PhantomOptions& options = {},
 
   std::vector<Nodule> list;
   for (const auto& [center, diameter_mm] : placed) {
-    const phantom::Vec world = to_world(center);
-    list.push_back({{world.x(), world.y(), world.z()}, patient.scale * diameter_mm});
+    const Eigen::Vector4d world = to_world * center.homogeneous();
+    list.push_back({{world[0], world[1], world[2]}, patient.scale * diameter_mm});
   }
   return {std::move(canvas.ct),
           std::move(canvas.organs),

@@ -106,7 +106,7 @@ inline void paint_back_organs(Canvas& canvas, const Patient& patient, RandomStre
     const Vec center{side * random.uniform(58, 68), random.uniform(-52, -42), height};
     const Vec radii{random.uniform(25, 30), random.uniform(22, 27), random.uniform(48, 60)};
     const double outwards = side * random.uniform(6, 16), forwards = random.uniform(-8, 8);
-    const Matrix axes = turn(outwards, Vec::UnitY()) * turn(forwards, Vec::UnitX());
+    const Eigen::Matrix3d axes = turn(outwards, Vec::UnitY()) * turn(forwards, Vec::UnitX());
     const Vec fat = radii + Vec::Constant(7);
     const Ellipsoid capsule{center, fat, axes};
     canvas.paint(clipped(capsule, cavity, 3), {.hu = -95, .texture_hu = 6, .texture_mm = 10});

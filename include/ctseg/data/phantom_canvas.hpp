@@ -11,7 +11,6 @@
 
 #include "../core/parallel.hpp"
 #include "../core/random.hpp"
-#include "../image/vector.hpp"
 #include "../image/volume.hpp"
 
 namespace ctseg {
@@ -38,11 +37,8 @@ inline constexpr int kOrgans = 15;
 
 namespace phantom {
 
-using linear::Box;
-using linear::Matrix;
-using linear::Move;
-using linear::turn;
-using linear::Vec;   // in the patient's frame: +x right, +y anterior, +z superior, mm
+using Vec = Eigen::Vector3d;   // in the patient's frame: +x right, +y anterior, +z superior, mm
+using Box = Eigen::AlignedBox3d;
 
 /// Smooth random field, about -1 .. 1, one bump per unit of length; it repeats after 16 units.
 class Lattice {
@@ -53,7 +49,7 @@ class Lattice {
   double operator()(const Vec& p) const {
     int cell[3];
     double t[3];
-    for (std::size_t d = 0; d < 3; ++d) {
+    for (int d = 0; d < 3; ++d) {
       const double f = std::floor(p[d]), u = p[d] - f;
       cell[d] = static_cast<int>(f);
       t[d] = u * u * (3 - 2 * u);
@@ -87,24 +83,23 @@ struct Material {
 struct Canvas {
   Volume<float> ct;
   Volume<std::uint8_t> organs, vertebrae, lesions, nodules, coronaries;
-  Move to_patient, to_voxel;   // from voxels, and back
-  double voxel_mm;             // edge of a cube as large as a voxel, in the patient's millimetres
+  Eigen::Matrix4d patient_from_voxel, voxel_from_patient;
+  double voxel_mm;   // edge of a cube as large as a voxel, in the patient's millimetres
   const Lattice* texture;
   Executor* executor;
 
-  Canvas(const Grid& grid, const Move& patient_from_world, const Lattice& lattice, Executor& where)
+  Canvas(const Grid& grid, const Eigen::Matrix4d& patient_from_world, const Lattice& lattice, Executor& where)
       : ct(grid, -1000.0f),
         organs(grid),
         vertebrae(grid),
         lesions(grid),
         nodules(grid),
         coronaries(grid),
+        patient_from_voxel(patient_from_world * grid.affine.matrix),
+        voxel_from_patient(inverse_of(patient_from_voxel)),
+        voxel_mm(std::cbrt(std::abs(patient_from_voxel.topLeftCorner<3, 3>().determinant()))),
         texture(&lattice),
-        executor(&where) {
-    to_patient = patient_from_world * Move(grid.affine.matrix);
-    to_voxel = to_patient.inverse();
-    voxel_mm = std::cbrt(std::abs(to_patient.axes.determinant()));
-  }
+        executor(&where) {}
 
   /// Paints a shape: `double distance(Vec) const` and `Box bounds() const`.
   template <class Shape> void paint(const Shape& shape, const Material& material) {
@@ -136,7 +131,11 @@ struct Canvas {
     return true;
   }
 
+  Vec to_voxel(const Vec& p) const { return move(voxel_from_patient, p); }
+  Vec to_patient(const Vec& v) const { return move(patient_from_voxel, v); }
+
  private:
+  static Vec move(const Eigen::Matrix4d& m, const Vec& p) { return m.topLeftCorner<3, 3>() * p + m.topRightCorner<3, 1>(); }
   static Index clip(double i, Index count) { return static_cast<Index>(std::clamp(i, 0.0, static_cast<double>(count))); }
 
   template <class Shape> void paint_voxel(const Shape& shape, const Material& m, Xyz<Index> at) {

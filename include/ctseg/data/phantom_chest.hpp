@@ -81,7 +81,7 @@ inline std::vector<PlacedNodule> paint_nodules(Canvas& canvas, const Patient& pa
     const double opacity = thin(canvas, radius);
     const Material material{
         .hu = hu, .texture_hu = 10, .texture_mm = 4, .opacity = opacity * opacity, .organ = Organ::lung, .mark = Mark::nodule};
-    const Matrix upright;
+    const Eigen::Matrix3d upright = Eigen::Matrix3d::Identity();
     canvas.paint(Ellipsoid{center, radii, upright, 0.12 * radius, 0.9 * radius, &patient.lattice}, material);
     if (canvas.stamp(center, material)) nodules.push_back({center, 2 * std::cbrt(radii.prod())});
   }

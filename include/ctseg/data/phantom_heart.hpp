@@ -7,7 +7,7 @@ namespace ctseg::phantom {
 /// Where the heart lies. Its own axes: 0 from base to apex, 1 to the right ventricle, 2 down and back.
 struct Heart {
   Vec center, radii;
-  Matrix axes;
+  Eigen::Matrix3d axes;
   double blood_hu, right_hu, muscle_hu;
 
   Heart(const Patient& patient, bool contrast, RandomStream& random) {
@@ -15,7 +15,7 @@ struct Heart {
     radii = random.uniform(0.93, 1.07) * Vec{59, 43, 41};
     const Vec long_axis = Vec{-0.62, 0.48, -0.62 + random.uniform(-0.12, 0.12)}.normalized();
     const Vec right = (Vec{0.75, 0.6, -0.2} - Vec{0.75, 0.6, -0.2}.dot(long_axis) * long_axis).normalized();
-    axes = {long_axis, right, long_axis.cross(right)};
+    axes << long_axis, right, long_axis.cross(right);
     blood_hu = contrast ? random.uniform(320, 430) : patient.soft(random.uniform(38, 52));
     right_hu = contrast ? random.uniform(120, 250) : blood_hu;
     muscle_hu = contrast ? random.uniform(85, 120) : patient.soft(random.uniform(46, 58));

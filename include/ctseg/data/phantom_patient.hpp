@@ -58,7 +58,7 @@ struct Patient {
   double hu_shift;   // of all soft tissue
   double bone_hu;    // trabecular
   bool table;
-  Matrix tilt;   // patient to world
+  Eigen::Matrix3d tilt;   // patient to world
 
   explicit Patient(RandomStream random)
       : lattice(random),

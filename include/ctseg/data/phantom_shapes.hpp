@@ -27,10 +27,14 @@ inline double capsule_distance(const Vec& p, const Vec& a, const Vec& b, double 
 
 inline Box box_around(const Vec& center, const Vec& half) { return {center - half, center + half}; }
 
+inline Eigen::Matrix3d turn(double degrees, const Vec& axis) {
+  return Eigen::AngleAxisd(degrees * 0.017453292519943295, axis.normalized()).toRotationMatrix();
+}
+
 struct Ellipsoid {
   Vec center, radii;
-  Matrix axes{};                            // columns: the directions of the radii
-  double lumps_mm = 0, lump_size_mm = 30;   // how uneven the surface is
+  Eigen::Matrix3d axes = Eigen::Matrix3d::Identity();   // columns: the directions of the radii
+  double lumps_mm = 0, lump_size_mm = 30;               // how uneven the surface is
   const Lattice* lattice = nullptr;
 
   double distance(const Vec& p) const {
@@ -38,8 +42,8 @@ struct Ellipsoid {
     return lattice ? d + lumps_mm * (*lattice)(p / lump_size_mm) : d;
   }
   Box bounds() const {
-    const auto half = [&](std::size_t i) { return axes.row(i).cwiseProduct(radii).norm(); };
-    return box_around(center, Vec{half(0), half(1), half(2)} + Vec::Constant(1.3 * lumps_mm + 1));
+    const Vec half = (axes * radii.asDiagonal()).rowwise().norm();
+    return box_around(center, half + Vec::Constant(1.3 * lumps_mm + 1));
   }
 };
 
@@ -122,7 +126,7 @@ inline Vec direction(RandomStream& random) {
   }
 }
 
-inline Matrix any_turn(RandomStream& random) {
+inline Eigen::Matrix3d any_turn(RandomStream& random) {
   const double degrees = random.uniform(0, 180);   // first: the order of arguments is the compiler's choice
   return turn(degrees, direction(random));
 }

@@ -27,7 +27,7 @@ inline double vertebra_z(int level) {
 /// One vertebra above the sacrum: body, arch around the canal, spinous and transverse processes.
 struct Vertebra {
   Vec center;
-  Matrix axes;   // columns: right, front, up along the spine
+  Eigen::Matrix3d axes;   // columns: right, front, up along the spine
   double half_height, half_width, half_depth;
   double canal_radius, spinous_mm, drop_mm, transverse_mm;
   bool atlas, axis;
@@ -37,7 +37,7 @@ struct Vertebra {
     center = patient.spine(z);
     const Vec up = (patient.spine(z + 6) - patient.spine(z - 6)).normalized();
     const Vec front = (Vec::UnitY() - up.y() * up).normalized();
-    axes = {front.cross(up), front, up};
+    axes << front.cross(up), front, up;
     const bool cervical = level <= 7, lumbar = level >= 20;
     const double size = random.uniform(0.95, 1.05);
     half_height = 0.5 * (vertebra_pitch(level) - (lumbar ? 8.5 : cervical ? 4.5 : 4)) * random.uniform(0.96, 1.0);

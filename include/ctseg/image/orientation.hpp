@@ -3,7 +3,6 @@
 #include <string>
 #include <string_view>
 
-#include "vector.hpp"
 #include "volume.hpp"
 
 namespace ctseg {
@@ -15,57 +14,39 @@ struct AxisOrder {
   bool operator==(const AxisOrder&) const = default;
 };
 
-/// The rotation (or its mirror image) closest to three directions: their polar decomposition, by Newton's iteration, which
-/// takes the mean with the transposed inverse until nothing moves.
-/// Source    Higham, SIAM J. Sci. Stat. Comput. 1986.
-inline linear::Matrix without_shear(linear::Matrix m) {
-  for (int i = 0; i < 100; ++i) {
-    const double volume = m.determinant();
-    const auto mean = [&](linear::Vec& a, const linear::Vec& inverse) {
-      const linear::Vec before = a;
-      a = 0.5 * (a + inverse / volume);
-      return (a - before).squaredNorm();
-    };
-    const linear::Matrix old = m;
-    const double x = mean(m.x, old.y.cross(old.z)), y = mean(m.y, old.z.cross(old.x)), z = mean(m.z, old.x.cross(old.y));
-    if (x + y + z < 1e-30) break;
-  }
-  return m;
-}
-
-/// nibabel's rule: the directions without shear, then the axis that is clearest chooses first.
-inline AxisOrder axis_order(const Affine<Ras>& affine) {
-  linear::Matrix m = linear::Move(affine.matrix).axes;
-  m = {m.x.normalized(), m.y.normalized(), m.z.normalized()};
-  if (!(std::abs(m.determinant()) >= 1e-9))   // or not a number
+/// nibabel's rule: the directions without shear (polar decomposition), then the axis that is clearest chooses first.
+/// A template, though nothing varies: then who includes it and does not call it compiles none of it.
+template <class = void> AxisOrder axis_order(const Affine<Ras>& affine) {
+  Eigen::Matrix3d directions = affine.matrix.block<3, 3>(0, 0).colwise().normalized();
+  if (!directions.allFinite() || std::abs(directions.determinant()) < 1e-9)
     throw Error(Code::bad_argument, "orientation", "the affine is singular; its three voxel axes must span space.");
-  m = without_shear(m);
-  const std::array<linear::Vec, 3> directions{m.x, m.y, m.z};
-  const auto share = [&](std::size_t axis, std::size_t world) { return std::abs(directions[axis][world]); };
-  const auto clearest = [&](std::size_t axis) { return std::max({share(axis, 0), share(axis, 1), share(axis, 2)}); };
+  const Eigen::JacobiSVD<Eigen::Matrix3d> svd(directions, Eigen::ComputeFullU | Eigen::ComputeFullV);
+  directions = svd.matrixU() * svd.matrixV().transpose();
+  const Eigen::RowVector3d clearest = directions.cwiseAbs().colwise().maxCoeff();
   AxisOrder order;
-  std::array<bool, 3> chosen{}, taken{};   // voxel axes, world axes
+  std::array<bool, 3> chosen{};
   for (int turn = 0; turn < 3; ++turn) {
-    std::size_t axis = 3, world = 3;
-    for (std::size_t i = 0; i < 3; ++i)
-      if (!chosen[i] && (axis == 3 || clearest(i) > clearest(axis))) axis = i;
-    for (std::size_t i = 0; i < 3; ++i)
-      if (!taken[i] && (world == 3 || share(axis, i) > share(axis, world))) world = i;
-    chosen[axis] = taken[world] = true;
-    order.world[axis] = static_cast<int>(world);
-    order.positive[axis] = directions[axis][world] > 0;
+    int axis = -1;
+    for (int i = 0; i < 3; ++i)
+      if (!chosen[static_cast<std::size_t>(i)] && (axis < 0 || clearest[i] > clearest[axis])) axis = i;
+    chosen[static_cast<std::size_t>(axis)] = true;
+    Eigen::Index world = 0;
+    directions.col(axis).cwiseAbs().maxCoeff(&world);
+    order.world[static_cast<std::size_t>(axis)] = static_cast<int>(world);
+    order.positive[static_cast<std::size_t>(axis)] = directions(world, axis) > 0;
+    directions.row(world).setZero();
   }
   return order;
 }
 
 /// "RAS", "LPI", ...: where voxel axis x, then y, then z points.
-inline std::string axis_codes(const Affine<Ras>& affine) {
+template <class = void> std::string axis_codes(const Affine<Ras>& affine) {
   const AxisOrder order = axis_order(affine);
   std::string codes;
   for (std::size_t i = 0; i < 3; ++i) codes += (order.positive[i] ? "RAS" : "LPI")[order.world[i]];
   return codes;
 }
-inline std::string axis_codes(const Grid& grid) { return axis_codes(grid.affine); }
+template <class = void> std::string axis_codes(const Grid& grid) { return axis_codes(grid.affine); }
 
 /// The order that three letters name.
 /// Errors    bad_argument unless each of R/L, A/P, S/I appears once.
@@ -129,6 +110,7 @@ template <class T> Volume<T> reorient_like(const Volume<T>& volume, const Grid& 
 }
 
 #ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template AxisOrder axis_order<void>(const Affine<Ras>&);
 CTSEG_PREBUILT template Volume<float> reorient(const Volume<float>&, std::string_view);
 CTSEG_PREBUILT template Volume<float> reorient_like(const Volume<float>&, const Grid&);
 CTSEG_PREBUILT template Volume<std::uint8_t> reorient(const Volume<std::uint8_t>&, std::string_view);

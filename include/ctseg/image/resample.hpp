@@ -23,7 +23,7 @@ struct ResampleOptions {
 /// Units     millimetres along voxel axes x, y, z
 /// Numerics  size = round((n - 1) * old / new + 1), halves to even: keeps the span between the outer voxel centres, like MONAI.
 /// Errors    bad_argument for a spacing that is not in (0, 1000] mm or that makes an axis longer than 100000 voxels.
-inline Grid grid_with_spacing(const Grid& grid, Xyz<double> spacing_mm) {
+template <class = void> Grid grid_with_spacing(const Grid& grid, Xyz<double> spacing_mm) {
   const Xyz<double> old = grid.spacing_mm();
   if (is_finite(spacing_mm.x + spacing_mm.y + spacing_mm.z) && old == spacing_mm) return grid;
   Grid out{grid.shape, grid.affine};
@@ -145,13 +145,13 @@ template <class T> void fill_slice(const Job<T>& job, Index z, const std::array<
 template <class T> void fill_slice(const Job<T>& job, Index z) {
   const Xyz<Index> shape = job.target.shape();
   const std::array<Index, 3> extent = job.extent(), stride = job.stride();
-  const linear::Move map(job.map);
-  const linear::Vec origin = map.origin + static_cast<double>(z) * map.axes.z;
+  const Eigen::Matrix4d& map = job.map;
+  const Eigen::Vector3d origin = map.block<3, 1>(0, 3) + map.block<3, 1>(0, 2) * static_cast<double>(z);
   T* to = job.target.data() + z * shape.y * shape.x;
   for (Index y = 0; y < shape.y; ++y) {
-    const linear::Vec row = origin + static_cast<double>(y) * map.axes.y;
+    const Eigen::Vector3d row = origin + map.block<3, 1>(0, 1) * static_cast<double>(y);
     for (Index x = 0; x < shape.x; ++x) {
-      const linear::Vec c = row + static_cast<double>(x) * map.axes.x;
+      const Eigen::Vector3d c = row + map.block<3, 1>(0, 0) * static_cast<double>(x);
       *to++ = job.value(make_tap(c[0], extent[0], job.interpolation),
                         times(make_tap(c[1], extent[1], job.interpolation), stride[1]),
                         times(make_tap(c[2], extent[2], job.interpolation), stride[2]));

@@ -30,7 +30,7 @@ struct Grid {
   Index voxels() const { return shape.x * shape.y * shape.z; }
 };
 /// Same shape and the same place, to `tolerance_voxels` at every corner.
-inline bool same_grid(const Grid& a, const Grid& b, double tolerance_voxels = 1e-3) {
+template <class = void> bool same_grid(const Grid& a, const Grid& b, double tolerance_voxels = 1e-3) {
   if (!(a.shape == b.shape)) return false;
   for (int corner = 0; corner < 8; ++corner) {
     const double x = corner & 1 ? double(a.shape.x - 1) : 0, y = corner & 2 ? double(a.shape.y - 1) : 0,

@@ -7,7 +7,6 @@
 
 #include "../core/context.hpp"
 #include "../core/finite.hpp"
-#include "../image/vector.hpp"
 #include "../image/volume.hpp"
 #include "file.hpp"
 
@@ -156,7 +155,7 @@ inline double unit_mm(const NiftiPlacement& p) {
   return space == NIFTI_UNITS_METER ? 1000 : space == NIFTI_UNITS_MICRON ? 0.001 : 1;
 }
 
-inline Eigen::Matrix4d qform(const NiftiPlacement& p) {
+template <class = void> Eigen::Matrix4d qform(const NiftiPlacement& p) {
   const nifti_dmat44 m = nifti_quatern_to_dmat44(p.quatern[0], p.quatern[1], p.quatern[2], p.qoffset[0], p.qoffset[1],
                                                  p.qoffset[2], p.pixdim[1], p.pixdim[2], p.pixdim[3], p.pixdim[0] < 0 ? -1 : 1);
   Eigen::Matrix4d out;
@@ -164,7 +163,7 @@ inline Eigen::Matrix4d qform(const NiftiPlacement& p) {
     for (int j = 0; j < 4; ++j) out(i, j) = m.m[i][j];
   return out;
 }
-inline Eigen::Matrix4d sform(const NiftiPlacement& p) {
+template <class = void> Eigen::Matrix4d sform(const NiftiPlacement& p) {
   Eigen::Matrix4d out = Eigen::Matrix4d::Identity();
   for (int i = 0; i < 12; ++i) out(i / 4, i % 4) = p.srow[static_cast<std::size_t>(i)];
   return out;
@@ -203,20 +202,19 @@ inline void check_numbers(const NiftiPlacement& p, const Complaints& complaints)
 }
 
 /// An sform may shear (a tilted gantry does, up to 30 degrees); more, or a lost dimension, is a damaged header.
-inline void check_sform(const NiftiPlacement& p, const Complaints& complaints) {
-  const linear::Matrix m = linear::Move(sform(p)).axes;
-  std::size_t j = 0;
-  for (const linear::Vec& column : {m.x, m.y, m.z}) {
-    const double size = (unit_mm(p) * column).norm(), expected = p.pixdim[j + 1] * unit_mm(p);
+template <class = void> void check_sform(const NiftiPlacement& p, const Complaints& complaints) {
+  const Eigen::Matrix3d m = sform(p).block<3, 3>(0, 0) * unit_mm(p);
+  for (int j = 0; j < 3; ++j) {
+    const double size = m.col(j).norm(), expected = p.pixdim[static_cast<std::size_t>(j) + 1] * unit_mm(p);
     if (!(size > 1e-6 && size <= 100))
       complaints.refuse("srow", text("voxel axis ", j, " of ", size, " mm"),
                         "the sform is singular or its voxel size not within 100 mm");
     if (std::abs(size - expected) > 1e-3 * expected)
       complaints.warn(text("pixdim[", j + 1, "] = ", expected, " mm, but the sform says ", size, " mm; the sform is followed"));
-    ++j;
   }
-  const linear::Matrix d{m.x.normalized(), m.y.normalized(), m.z.normalized()};
-  const double shear = std::max({std::abs(d.x.dot(d.y)), std::abs(d.x.dot(d.z)), std::abs(d.y.dot(d.z))});
+  const Eigen::Matrix3d d = m.colwise().normalized();
+  const double shear =
+      std::max({std::abs(d.col(0).dot(d.col(1))), std::abs(d.col(0).dot(d.col(2))), std::abs(d.col(1).dot(d.col(2)))});
   if (shear > 0.51 || std::abs(d.determinant()) < 0.1)
     complaints.refuse("srow", text("voxel axes ", std::acos(std::min(shear, 1.0)) * 57.29577951308232, " degrees apart"),
                       "the sform is singular or sheared; its axes must be at least 60 degrees apart");
@@ -224,7 +222,7 @@ inline void check_sform(const NiftiPlacement& p, const Complaints& complaints) {
 }
 
 /// Where the voxels are: the sform if it has a code, else the qform, else the voxel size alone, said aloud.
-inline Grid place(const NiftiHeader& h, const Complaints& complaints) {
+template <class = void> Grid place(const NiftiHeader& h, const Complaints& complaints) {
   const NiftiPlacement& p = h.placement;
   check_numbers(p, complaints);
   if (p.sform_code > 0) check_sform(p, complaints);
@@ -239,7 +237,7 @@ inline Grid place(const NiftiHeader& h, const Complaints& complaints) {
   }
   if (p.sform_code > 0 && p.qform_code > 0 && !same_grid({h.shape(), Affine<Ras>(m)}, {h.shape(), Affine<Ras>(qform(p))}))
     complaints.warn("sform and qform place the voxels more than 0.001 voxel apart; the sform is followed");
-  for (int i = 0; i < 12; ++i) m(i / 4, i % 4) *= unit_mm(p);
+  m.topRows<3>() *= unit_mm(p);
   return {h.shape(), Affine<Ras>(m), p};
 }
 
@@ -270,7 +268,7 @@ inline void skip_extensions(InputFile& file, const NiftiHeader& h, const Complai
 
 /// Reads and checks a header; the file then stands right behind it.
 /// Errors    bad_input naming file, field and value.
-inline NiftiHeader read_nifti_header(InputFile& file, LogSink log = {}) {
+template <class = void> NiftiHeader read_nifti_header(InputFile& file, LogSink log = {}) {
   const nifti::Complaints complaints(file.path(), log);
   std::array<std::byte, sizeof(nifti_2_header)> bytes{};
   file.read_exactly(std::span(bytes).first(4), "the header, which has 348 bytes or more (sizeof_hdr)");

@@ -153,7 +153,7 @@ struct Scene {
   std::optional<Volume<std::uint8_t>> truth;
 };
 
-inline void draw(Canvas& canvas, const Scene& scene, const Plane& plane, const Frame& frame, const PreviewOptions& options) {
+template <class = void> void draw(Canvas& canvas, const Scene& scene, const Plane& plane, const Frame& frame, const PreviewOptions& options) {
   const std::vector<int> labels = labels_in(scene.mask, plane, frame);
   const std::vector<int> truth = scene.truth ? labels_in(*scene.truth, plane, frame) : std::vector<int>{};
   const auto n = extents(scene.ct.shape());
@@ -206,7 +206,7 @@ inline std::vector<Index> axial_slices(const std::vector<Index>& counts) {
   return out;
 }
 
-inline void check(const Volume<float>& ct, const Volume<std::uint8_t>& mask, const PreviewOptions& options) {
+template <class = void> void check(const Volume<float>& ct, const Volume<std::uint8_t>& mask, const PreviewOptions& options) {
   ctseg::check(options.window_hu);
   if (options.panel_pixels < 32 || options.panel_pixels > 2000)
     throw Error(Code::bad_argument, "preview", text("panel_pixels = ", options.panel_pixels, "; must be 32 to 2000."));
@@ -224,7 +224,7 @@ inline void check(const Volume<float>& ct, const Volume<std::uint8_t>& mask, con
 /// A montage of 3 x 5 axial slices over the mask's extent, with one coronal and one sagittal beside them.
 /// Units     all panels in true millimetre proportions; one scale for the axial ones, one for the other two
 /// Errors    shape_mismatch if a mask is not on the CT's grid; bad_argument for options out of range.
-inline RgbImage preview(const Volume<float>& ct, const Volume<std::uint8_t>& mask, const PreviewOptions& options = {}) {
+template <class = void> RgbImage preview(const Volume<float>& ct, const Volume<std::uint8_t>& mask, const PreviewOptions& options = {}) {
   using namespace previewing;
   previewing::check(ct, mask, options);
   Scene scene{reorient(ct, "LPS"), reorient(mask, "LPS"), {}};
