@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <ctseg/ctseg.hpp>
+#include <ctseg/data/phantom.hpp>
 
 namespace cs = ctseg;
 using cs::Index;

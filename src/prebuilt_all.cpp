@@ -6,3 +6,4 @@
 #undef CTSEG_PREBUILT
 #define CTSEG_PREBUILT   // empty: what users declare `extern` is made here
 #include <ctseg/ctseg.hpp>
+#include <ctseg/data/phantom.hpp>

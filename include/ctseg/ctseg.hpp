@@ -1,4 +1,4 @@
-// Everything of ctseg that runs on a CPU. For CUDA include ctseg/cuda.hpp as well.
+// What training and inference on a CPU need. Included on their own: data/phantom.hpp, interop/, and ctseg/cuda.hpp for CUDA.
 #pragma once
 #include "data/patch_sampler.hpp"
 #include "image/preprocess.hpp"

@@ -46,9 +46,7 @@ template <class Frame> struct Affine {
     const Point<Frame> i = Affine(inverse_of(matrix))(p.x, p.y, p.z);
     return {i.x, i.y, i.z};
   }
-  Xyz<double> spacing_mm() const {
-    return {length(0), length(1), length(2)};
-  }
+  Xyz<double> spacing_mm() const { return {length(0), length(1), length(2)}; }
   /// Volume of one voxel; right for sheared grids too.
   double voxel_mm3() const { return std::abs(matrix.block<3, 3>(0, 0).determinant()); }
   bool operator==(const Affine& other) const { return std::equal(matrix.data(), matrix.data() + 16, other.matrix.data()); }

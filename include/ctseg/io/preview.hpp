@@ -153,7 +153,8 @@ struct Scene {
   std::optional<Volume<std::uint8_t>> truth;
 };
 
-template <class = void> void draw(Canvas& canvas, const Scene& scene, const Plane& plane, const Frame& frame, const PreviewOptions& options) {
+template <class = void>
+void draw(Canvas& canvas, const Scene& scene, const Plane& plane, const Frame& frame, const PreviewOptions& options) {
   const std::vector<int> labels = labels_in(scene.mask, plane, frame);
   const std::vector<int> truth = scene.truth ? labels_in(*scene.truth, plane, frame) : std::vector<int>{};
   const auto n = extents(scene.ct.shape());
@@ -224,7 +225,8 @@ template <class = void> void check(const Volume<float>& ct, const Volume<std::ui
 /// A montage of 3 x 5 axial slices over the mask's extent, with one coronal and one sagittal beside them.
 /// Units     all panels in true millimetre proportions; one scale for the axial ones, one for the other two
 /// Errors    shape_mismatch if a mask is not on the CT's grid; bad_argument for options out of range.
-template <class = void> RgbImage preview(const Volume<float>& ct, const Volume<std::uint8_t>& mask, const PreviewOptions& options = {}) {
+template <class = void>
+RgbImage preview(const Volume<float>& ct, const Volume<std::uint8_t>& mask, const PreviewOptions& options = {}) {
   using namespace previewing;
   previewing::check(ct, mask, options);
   Scene scene{reorient(ct, "LPS"), reorient(mask, "LPS"), {}};
