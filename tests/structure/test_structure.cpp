@@ -131,6 +131,25 @@ bool command_exists(const std::string& line) {
 
 }   // namespace
 
+TEST_CASE("ctseg::prebuilt holds every op") {
+  std::string held;
+  for (const auto& line : lines_of(kHeaders / "nn" / "prebuilt_ops.hpp")) held += line;
+  int found = 0;
+  for (const auto& entry : fs::directory_iterator(kHeaders / "ops")) {
+    if (!entry.is_regular_file()) continue;
+    for (const auto& line : lines_of(entry.path())) {
+      constexpr std::string_view kBefore = "template <AnySpec S> struct ";
+      if (!line.starts_with(kBefore)) continue;
+      const std::string name = line.substr(kBefore.size(), line.find(' ', kBefore.size()) - kBefore.size());
+      if (!name.ends_with("Op")) continue;
+      for (const char* dimensions : {"2", "3"})
+        CHECK_MESSAGE(held.find("hold(" + name + "<Spec<float, " + dimensions) != std::string::npos, name);
+      ++found;
+    }
+  }
+  CHECK(found >= 17);
+}
+
 TEST_CASE("every family of op cases is in the list that benchmarks and parity tests go through") {
   std::string listed;
   for (const auto& line : lines_of(kSource / "tests" / "ops" / "families.hpp")) listed += line;
