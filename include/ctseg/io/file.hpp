@@ -201,10 +201,15 @@ class OutputFile {
     }
   }
 
-  void commit() {
+  /// Puts everything on the disk, still under the passing name: after this commit() only moves.
+  void finish() {
+    if (std::exchange(finished_, true)) return;
     if (gzip_) deflate_some({}, Z_FINISH);
     if (::fsync(file_.number()) != 0) throw system_error(path_, "write to disk");
     if (!file_.close()) throw system_error(path_, "close");
+  }
+  void commit() {
+    finish();
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) throw system_error(path_, "move the finished file to its name");
     committed_ = true;
     const FileDescriptor folder(::open(this->folder().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -248,7 +253,7 @@ class OutputFile {
   }
 
   std::filesystem::path path_, temporary_;
-  bool gzip_, committed_ = false;
+  bool gzip_, finished_ = false, committed_ = false;
   FileDescriptor file_;
   std::vector<std::byte> buffer_;
   z_stream stream_{};

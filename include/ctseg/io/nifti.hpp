@@ -1,19 +1,12 @@
 // NIfTI volumes: .nii, .nii.gz and .hdr/.img pairs in; .nii and .nii.gz out, on the bits of the grid they came from.
 #pragma once
-#include <new>
+#include <memory>
 
 #include "nifti_header.hpp"
 
 namespace ctseg::io {
 
 namespace nifti {
-
-inline bool ends_with(const std::filesystem::path& path, std::string_view ending) {
-  std::string name = path.filename().string();
-  for (char& c : name)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return name.size() > ending.size() && name.ends_with(ending);
-}
 
 /// Opens a file as its name says, and refuses one whose first bytes say otherwise.
 inline std::unique_ptr<InputFile> open(const std::filesystem::path& path) {
@@ -43,76 +36,9 @@ inline std::filesystem::path partner(const std::filesystem::path& path, const ch
               text("is half of a pair (magic \"ni1\" or \"ni2\"), and there is no ", extension, " file beside it."));
 }
 
-/// Stores a voxel value as T; false if T cannot hold it exactly.
-template <class T, class From> bool store(From value, T& out) {
-  out = static_cast<T>(0);
-  if constexpr (std::is_floating_point_v<T>) {
-    out = static_cast<T>(value);
-    return true;
-  } else if constexpr (std::is_integral_v<From>) {
-    if (!std::in_range<T>(value)) return false;
-  } else if (!(is_finite(value) && value >= static_cast<From>(std::numeric_limits<T>::lowest()) &&
-               value <= static_cast<From>(std::numeric_limits<T>::max()) && value == std::nearbyint(value))) {
-    return false;
-  }
-  out = static_cast<T>(value);
-  return true;
-}
-
-/// Reads all voxels, block by block, from values of type From in the file.
-template <class From, class T> void read_as(InputFile& file, const NiftiHeader& h, std::vector<T>& out) {
-  const bool scaled = h.slope != 1 || h.intercept != 0;
-  if constexpr (std::is_same_v<From, T>)
-    if (!scaled && !h.swapped) return file.read_exactly(std::as_writable_bytes(std::span(out)), "the voxels");
-  std::vector<From> block(std::min<std::size_t>(out.size(), 1 << 16));
-  for (std::size_t first = 0; first < out.size(); first += block.size()) {
-    const std::span<From> part = std::span(block).first(std::min(block.size(), out.size() - first));
-    file.read_exactly(std::as_writable_bytes(part), "the voxels");
-    for (std::size_t i = 0; i < part.size(); ++i) {
-      const From value = h.swapped ? byte_swapped(part[i]) : part[i];
-      const double real = static_cast<double>(value) * h.slope + h.intercept;
-      if (scaled ? store(real, out[first + i]) : store(value, out[first + i])) continue;
-      const Index at = static_cast<Index>(first + i);
-      throw Error(Code::bad_input, file.path().string(),
-                  text("voxel (", at % h.dim[1], ", ", at / h.dim[1] % h.dim[2], ", ", at / h.dim[1] / h.dim[2], ") = ", real,
-                       "; cannot be kept exactly as ", dtype_of<T>(), ". Hint: is this a label map? Read images as float."));
-    }
-  }
-}
-
-template <class T> void read_voxels(InputFile& file, const NiftiHeader& h, std::vector<T>& out) {
-  switch (h.datatype) {
-    case DT_UINT8:
-      return read_as<std::uint8_t>(file, h, out);
-    case DT_INT8:
-      return read_as<std::int8_t>(file, h, out);
-    case DT_INT16:
-      return read_as<std::int16_t>(file, h, out);
-    case DT_UINT16:
-      return read_as<std::uint16_t>(file, h, out);
-    case DT_INT32:
-      return read_as<std::int32_t>(file, h, out);
-    case DT_UINT32:
-      return read_as<std::uint32_t>(file, h, out);
-    case DT_INT64:
-      return read_as<std::int64_t>(file, h, out);
-    case DT_UINT64:
-      return read_as<std::uint64_t>(file, h, out);
-    case DT_FLOAT32:
-      return read_as<float>(file, h, out);
-    case DT_FLOAT64:
-      return read_as<double>(file, h, out);
-    default:
-      throw Error(Code::unsupported, file.path().string(), text("datatype = ", h.datatype, "; cannot be read."));
-  }
-}
-
-template <class T> void warn_of_nonfinite(const std::vector<T>& voxels, const Complaints& complaints) {
-  if constexpr (std::is_floating_point_v<T>) {
-    Index count = 0;
-    for (T v : voxels) count += is_finite(static_cast<double>(v)) ? 0 : 1;
-    if (count > 0) complaints.warn(text(count, " voxels are not finite numbers"));
-  }
+/// The file with the header: itself, or the .hdr beside an .img.
+inline std::filesystem::path header_of(const std::filesystem::path& path) {
+  return ends_with(path, ".img") || ends_with(path, ".img.gz") ? partner(path, ".hdr") : path;
 }
 
 /// The size is checked against the file and the limit before any voxel gets memory.
@@ -135,13 +61,12 @@ inline void check_size(const InputFile& file, const NiftiHeader& h, Index bytes_
 /// Numerics  scaled in double, rounded once; an integer T takes only values that it holds exactly.
 /// Errors    bad_input naming file, field and value; the place of the voxels is never guessed in silence.
 template <class T> Volume<T> read_nifti(const std::filesystem::path& path, const ReadOptions& options = {}) {
-  const bool image_named = nifti::ends_with(path, ".img") || nifti::ends_with(path, ".img.gz");
-  const std::filesystem::path header_path = image_named ? nifti::partner(path, ".hdr") : path;
+  const std::filesystem::path header_path = nifti::header_of(path);
   std::unique_ptr<InputFile> file = nifti::open(header_path);
   const NiftiHeader header = read_nifti_header(*file, options.log);
-  const nifti::Complaints complaints(header_path, options.log);
+  const Complaints complaints(header_path, options.log);
   const Grid grid = nifti::place(header, complaints);
-  if (header.pair) file = nifti::open(image_named ? path : nifti::partner(header_path, ".img"));
+  if (header.pair) file = nifti::open(header_path == path ? nifti::partner(path, ".img") : path);
   nifti::check_size(*file, header, grid.voxels() * static_cast<Index>(sizeof(T)), options.max_bytes);
   try {
     if (header.pair)
@@ -149,9 +74,9 @@ template <class T> Volume<T> read_nifti(const std::filesystem::path& path, const
     else
       nifti::skip_extensions(*file, header, complaints);
     Volume<T> volume(grid);
-    nifti::read_voxels(*file, header, volume.voxels());
+    read_voxels(*file, header.encoding(), Slab<T>{volume});
     file->expect_end("the voxels");
-    nifti::warn_of_nonfinite(volume.voxels(), complaints);
+    warn_of_nonfinite(volume.voxels(), complaints);
     return volume;
   } catch (const std::bad_alloc&) {
     throw Error(Code::out_of_memory, path.string(), text("no memory for a volume of ", grid.shape, " voxels."));
@@ -265,8 +190,8 @@ template <class Raw> Raw encode(const Grid& grid, const NiftiPlacement& p, int d
 template <class T>
 void write_nifti(const std::filesystem::path& path, const Volume<T>& volume, const WriteNiftiOptions& options = {}) {
   static_assert(nifti::datatype_of<T>() != 0, "ctseg: NIfTI has no 16-bit floats; write float");
-  const bool gzip = nifti::ends_with(path, ".nii.gz");
-  if (!gzip && !nifti::ends_with(path, ".nii"))
+  const bool gzip = ends_with(path, ".nii.gz");
+  if (!gzip && !ends_with(path, ".nii"))
     throw Error(Code::bad_argument, path.string(), "the name of a NIfTI file must end in .nii or .nii.gz.");
   const NiftiPlacement placement = nifti::placement_of(volume.grid());
   OutputFile file(path, {.gzip = gzip, .gzip_level = options.gzip_level});

@@ -2,20 +2,46 @@
 #pragma once
 #include <nifti2_io.h>
 
-#include <cstring>
-#include <string>
-
-#include "../core/context.hpp"
-#include "../core/finite.hpp"
-#include "../image/volume.hpp"
-#include "file.hpp"
+#include "reading.hpp"
 
 namespace ctseg::io {
 
-struct ReadOptions {
-  Index max_bytes = Index{1} << 34;   // of voxels, in the file and in memory
-  LogSink log{};                      // what was odd but could be read
-};
+namespace nifti {
+
+/// The type of number behind a datatype code; nothing for those that are not read.
+inline std::optional<Stored> stored_as(int datatype) {
+  switch (datatype) {
+    case DT_UINT8:
+      return Stored::u8;
+    case DT_INT8:
+      return Stored::i8;
+    case DT_INT16:
+      return Stored::i16;
+    case DT_UINT16:
+      return Stored::u16;
+    case DT_INT32:
+      return Stored::i32;
+    case DT_UINT32:
+      return Stored::u32;
+    case DT_INT64:
+      return Stored::i64;
+    case DT_UINT64:
+      return Stored::u64;
+    case DT_FLOAT32:
+      return Stored::f32;
+    case DT_FLOAT64:
+      return Stored::f64;
+    default:
+      return std::nullopt;
+  }
+}
+/// Bits per voxel of a datatype that can be read; 0 for the others.
+inline int bits_of(int datatype) {
+  const auto stored = stored_as(datatype);
+  return stored ? static_cast<int>(bytes_of(*stored)) * 8 : 0;
+}
+
+}   // namespace nifti
 
 /// What the header says, in host byte order.
 struct NiftiHeader {
@@ -30,55 +56,10 @@ struct NiftiHeader {
 
   Xyz<Index> shape() const { return {dim[1], dim[2], dim[3]}; }
   Index voxel_bytes() const { return dim[1] * dim[2] * dim[3] * (bitpix / 8); }
+  Encoding encoding() const { return {*nifti::stored_as(datatype), swapped, slope, intercept}; }
 };
 
 namespace nifti {
-
-/// Header problems, each naming file, field and value.
-class Complaints {
- public:
-  Complaints(const std::filesystem::path& path, LogSink log) : path_(path.string()), log_(log) {}
-  template <class Value> [[noreturn]] void refuse(std::string_view field, const Value& value, std::string_view expected) const {
-    throw Error(Code::bad_input, path_, text(field, " = ", value, "; ", expected, "."));
-  }
-  void warn(std::string_view message) const {
-    if (log_.write) log_.write(log_.user, text(path_, ": warning: ", message));
-  }
-
- private:
-  std::string path_;
-  LogSink log_;
-};
-
-template <class T> T byte_swapped(T value) {
-  std::array<std::byte, sizeof(T)> bytes;
-  std::memcpy(bytes.data(), &value, sizeof value);
-  std::reverse(bytes.begin(), bytes.end());
-  std::memcpy(&value, bytes.data(), sizeof value);
-  return value;
-}
-
-/// Bits per voxel of a datatype that can be read; 0 for the others.
-inline int bits_of(int datatype) {
-  switch (datatype) {
-    case DT_UINT8:
-    case DT_INT8:
-      return 8;
-    case DT_INT16:
-    case DT_UINT16:
-      return 16;
-    case DT_INT32:
-    case DT_UINT32:
-    case DT_FLOAT32:
-      return 32;
-    case DT_INT64:
-    case DT_UINT64:
-    case DT_FLOAT64:
-      return 64;
-    default:
-      return 0;
-  }
-}
 
 inline void check_dims(const NiftiHeader& h, const Complaints& complaints) {
   if (h.dim[0] < 3 || h.dim[0] > 7)
@@ -201,7 +182,7 @@ inline void check_numbers(const NiftiPlacement& p, const Complaints& complaints)
     }
 }
 
-/// An sform may shear (a tilted gantry does, up to 30 degrees); more, or a lost dimension, is a damaged header.
+/// What an sform must be: three axes of a size that voxels can have, which agree with pixdim or are warned of.
 template <class = void> void check_sform(const NiftiPlacement& p, const Complaints& complaints) {
   const Eigen::Matrix3d m = sform(p).block<3, 3>(0, 0) * unit_mm(p);
   for (int j = 0; j < 3; ++j) {
@@ -212,13 +193,7 @@ template <class = void> void check_sform(const NiftiPlacement& p, const Complain
     if (std::abs(size - expected) > 1e-3 * expected)
       complaints.warn(text("pixdim[", j + 1, "] = ", expected, " mm, but the sform says ", size, " mm; the sform is followed"));
   }
-  const Eigen::Matrix3d d = m.colwise().normalized();
-  const double shear =
-      std::max({std::abs(d.col(0).dot(d.col(1))), std::abs(d.col(0).dot(d.col(2))), std::abs(d.col(1).dot(d.col(2)))});
-  if (shear > 0.51 || std::abs(d.determinant()) < 0.1)
-    complaints.refuse("srow", text("voxel axes ", std::acos(std::min(shear, 1.0)) * 57.29577951308232, " degrees apart"),
-                      "the sform is singular or sheared; its axes must be at least 60 degrees apart");
-  if (shear > 1e-3) complaints.warn("the sform is sheared (gantry tilt?); the shear is kept");
+  check_axes(sform(p), "srow", complaints);
 }
 
 /// Where the voxels are: the sform if it has a code, else the qform, else the voxel size alone, said aloud.
@@ -269,13 +244,13 @@ inline void skip_extensions(InputFile& file, const NiftiHeader& h, const Complai
 /// Reads and checks a header; the file then stands right behind it.
 /// Errors    bad_input naming file, field and value.
 template <class = void> NiftiHeader read_nifti_header(InputFile& file, LogSink log = {}) {
-  const nifti::Complaints complaints(file.path(), log);
+  const Complaints complaints(file.path(), log);
   std::array<std::byte, sizeof(nifti_2_header)> bytes{};
   file.read_exactly(std::span(bytes).first(4), "the header, which has 348 bytes or more (sizeof_hdr)");
   std::int32_t size = 0;
   std::memcpy(&size, bytes.data(), sizeof size);
   const bool swapped = size != 348 && size != 540;
-  const std::int32_t true_size = swapped ? nifti::byte_swapped(size) : size;
+  const std::int32_t true_size = swapped ? byte_swapped(size) : size;
   if (true_size != 348 && true_size != 540)
     complaints.refuse("sizeof_hdr", Index{size}, "must be 348 (NIfTI-1) or 540 (NIfTI-2): this is not a NIfTI file");
   file.read_exactly(std::span(bytes).subspan(4, static_cast<std::size_t>(true_size) - 4), "the header");
