@@ -26,6 +26,7 @@ inline std::string slurp(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 inline void spill(const std::filesystem::path& path, const std::string& bytes) {
+  std::filesystem::remove(path);   // truncating a file instead makes ext4 wait for the disk
   std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
