@@ -21,24 +21,27 @@ inline std::unique_ptr<InputFile> open(const std::filesystem::path& path) {
   return std::make_unique<InputFile>(path, compressed);
 }
 
-/// The other half of a pair: x.hdr.gz and ".img" give x.img.gz or x.img, whichever is there.
-inline std::filesystem::path partner(const std::filesystem::path& path, const char* extension) {
+/// The other half of a pair: x.hdr.gz and "img" give x.img.gz or x.img, whichever is there; X.HDR gives X.IMG too.
+inline std::filesystem::path partner(const std::filesystem::path& path, std::string_view extension) {
   std::filesystem::path stem = path;
   const bool gz = ends_with(path, ".gz");
   if (gz) stem.replace_extension();
-  for (const char* ending : {gz ? ".gz" : "", gz ? "" : ".gz"}) {
-    std::filesystem::path other = stem;
-    other.replace_extension(std::string(extension) + ending);
-    std::error_code ignored;
-    if (std::filesystem::exists(other, ignored)) return other;
-  }
+  std::string capitals(extension);
+  for (char& c : capitals) c = static_cast<char>(c - 'a' + 'A');
+  for (const std::string_view letters : {extension, std::string_view(capitals)})
+    for (const char* ending : {gz ? ".gz" : "", gz ? "" : ".gz"}) {
+      std::filesystem::path other = stem;
+      other.replace_extension(text(letters, ending));
+      std::error_code ignored;
+      if (std::filesystem::exists(other, ignored)) return other;
+    }
   throw Error(Code::bad_input, path.string(),
-              text("is half of a pair (magic \"ni1\" or \"ni2\"), and there is no ", extension, " file beside it."));
+              text("is half of a pair (magic \"ni1\" or \"ni2\"), and there is no .", extension, " file beside it."));
 }
 
 /// The file with the header: itself, or the .hdr beside an .img.
 inline std::filesystem::path header_of(const std::filesystem::path& path) {
-  return ends_with(path, ".img") || ends_with(path, ".img.gz") ? partner(path, ".hdr") : path;
+  return ends_with(path, ".img") || ends_with(path, ".img.gz") ? partner(path, "hdr") : path;
 }
 
 /// The size is checked against the file and the limit before any voxel gets memory.
@@ -66,7 +69,7 @@ template <class T> Volume<T> read_nifti(const std::filesystem::path& path, const
   const NiftiHeader header = read_nifti_header(*file, options.log);
   const Complaints complaints(header_path, options.log);
   const Grid grid = nifti::place(header, complaints);
-  if (header.pair) file = nifti::open(header_path == path ? nifti::partner(path, ".img") : path);
+  if (header.pair) file = nifti::open(header_path == path ? nifti::partner(path, "img") : path);
   nifti::check_size(*file, header, grid.voxels() * static_cast<Index>(sizeof(T)), options.max_bytes);
   try {
     if (header.pair)
