@@ -134,14 +134,18 @@ TEST_CASE("nothing outside the header's folder is opened, and no data file is gu
     bad(name, "is a link that leaves the header's folder: not followed.");
   bad("none.raw", "cannot be opened: No such file or directory. Hint: it belongs beside the header.");
   bad("loop.raw", "cannot be opened: Too many levels of symbolic links. Hint: it belongs beside the header.");
-  CHECK(refusal(folder, kHead + "ElementDataFile = a\x01.raw\n") == "ElementDataFile = a?.raw; must have no control characters.");
+  CHECK(refusal(folder, kHead + "ElementDataFile = a\x01.raw\n") ==
+        "ElementDataFile = a?.raw; must have no control characters.");
   bad("", "must be a name, a pattern, LIST or LOCAL.");
   bad("LIST\ns1.raw", "names 1 files; DimSize asks for 2.");
-  bad("LIST\ns1.raw\ns1.raw\ns1.raw", "names more files than the 2 that DimSize asks for.");
+  bad("LIST\ns1.raw\ns1.raw\ns1.raw", "names 3 files; DimSize asks for 2.");
   bad("LIST 3\ns1.raw", "several files must be one for each slice of a 3-D image.");
-  for (const char* name :
-       {"s%d.raw 1 3 1", "s%d.raw 2 1 1", "s%d.raw 1 2 0", "s%d.raw -1 0 1", "s%d.raw 1 9223372036854775807 1"})
-    bad(name, "the numbers (first, last, step) must make the 2 files of DimSize.");
+  for (const char* name : {"s%d.raw 1 3 1", "s%d.raw 2 1 1", "s%d.raw 1 2 0", "s%d.raw -1 0 1",
+                           "s%d.raw 1 9223372036854775807 1", "s%d.raw 9223372036854775807"})
+    bad(name, "the numbers (first, last, step) must make the 2 files of DimSize, at most 100000.");
+  CHECK(refusal(folder, replaced(kHead, "3 2 2", "1 1 1099511627775") + "ElementDataFile = s%d.raw 1 1099511627775 1\n") ==
+        "ElementDataFile = s%d.raw 1 1099511627775 1; the numbers (first, last, step) must make the 1099511627775 files of "
+        "DimSize, at most 100000.");
   for (const char* name : {"s%s.raw 1 2", "s%d%d.raw 1 2", "s%n 1 2", "s%123d.raw 1 2", "100%", "s%*d 1 2"}) {
     const std::string first =
         std::string(name).substr(0, std::string(name).find(' ') == std::string::npos ? 99 : std::string(name).find(' '));

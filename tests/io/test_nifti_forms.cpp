@@ -101,7 +101,8 @@ TEST_CASE("all datatypes in both byte orders and versions, as one file and as a 
 
 TEST_CASE("pairs, each half plain or gzip, whatever the case of the letters; wrong halves are named") {
   const TempFolder folder;
-  const auto [header, voxels] = encode<nifti_1_header>({DT_INT16, false, true}, std::vector<std::int16_t>(12, 7));
+  const auto halves = encode<nifti_1_header>({DT_INT16, false, true}, std::vector<std::int16_t>(12, 7));
+  const std::string &header = halves.first, &voxels = halves.second;
   const auto write = [&](const std::string& name, const std::string& bytes) {
     io::write_file(folder / name, std::as_bytes(std::span(bytes)), {.gzip = name.ends_with("z")});
   };

@@ -1,5 +1,5 @@
-// Every volume file of the data folder: what is read agrees with SimpleITK and nibabel, and docs/formats.md says what becomes of
-// each. CTSEG_WRITE_DOCS=1 writes the page's table anew.
+// Every volume file of the data folder: what is read agrees with SimpleITK and nibabel, and docs/formats.md says what becomes
+// of each. CTSEG_WRITE_DOCS=1 writes the page's table anew.
 #include <doctest/doctest.h>
 #include <ctseg/image/orientation.hpp>
 #include <ctseg/io/volume.hpp>

@@ -26,6 +26,7 @@ namespace metaimage {
 
 constexpr Index kMostHeaderBytes = Index{1} << 20;
 constexpr std::size_t kMostLineBytes = 65536;
+constexpr Index kMostFiles = 100000;
 constexpr std::string_view kChecksumKey = "CtsegHeaderCRC";   // of the lines above it; other readers pass over it
 
 struct ElementType {
@@ -289,45 +290,45 @@ inline std::string numbered(std::string_view pattern, Index n, const Complaints&
   return text(pattern.substr(0, percent), digits, pattern.substr(end + 1));
 }
 
+/// The files of "name%d.raw 1 93 1": first, last, step; what is left out follows from the number of slices.
+inline std::vector<std::string> pattern_files(std::string_view value, Index slices, const Complaints& complaints) {
+  const std::vector<std::string_view> parts = words(value);
+  Index range[3] = {};
+  std::size_t given = 0, name_words = parts.size();
+  while (given < 3 && name_words > 1 && number(parts[name_words - 1], range[given])) ++given, --name_words;
+  std::reverse(range, range + given);
+  const auto sane = [](Index v) { return v >= 0 && v < Index{1} << 40; };
+  if (given < 1) range[0] = 1;
+  if (given < 2) range[1] = sane(range[0]) && slices <= kMostFiles ? range[0] + slices - 1 : -1;
+  if (given < 3) range[2] = 1;
+  const bool counts = slices <= kMostFiles && sane(range[0]) && sane(range[1]) && range[2] > 0 && range[1] >= range[0];
+  if (!counts || (range[1] - range[0]) / range[2] + 1 != slices)
+    complaints.refuse(
+        "ElementDataFile", shown(value),
+        text("the numbers (first, last, step) must make the ", slices, " files of DimSize, at most ", kMostFiles));
+  const std::string_view last = parts[name_words - 1];
+  const std::string_view name = value.substr(0, static_cast<std::size_t>(last.data() + last.size() - value.data()));
+  std::vector<std::string> files;
+  for (Index i = 0; i < slices; ++i) files.push_back(numbered(name, range[0] + i * range[2], complaints));
+  return files;
+}
+
 /// ElementDataFile: LOCAL, LIST, a pattern with its numbers, or a name.
 inline std::vector<std::string> read_files(Fields& fields, Index slices, std::size_t rank) {
   const Complaints& complaints = fields.complaints();
   const std::string_view value = fields.need("ElementDataFile");
-  const std::vector<std::string_view> parts = words(value);
   if (value == "LOCAL" || value == "Local" || value == "local") return {};
   if (value.empty()) complaints.refuse("ElementDataFile", value, "must be a name, a pattern, LIST or LOCAL");
-  const bool list = parts[0] == "LIST", pattern = !list && value.find('%') != std::string_view::npos;
+  const bool list = words(value)[0] == "LIST", pattern = !list && value.find('%') != std::string_view::npos;
   if (!list && !pattern) return {std::string(value)};
   if (rank != 3 || (list && value != "LIST" && value != "LIST 2" && value != "LIST 2D"))
     complaints.refuse("ElementDataFile", shown(value), "several files must be one for each slice of a 3-D image");
+  if (pattern) return pattern_files(value, slices, complaints);
   std::vector<std::string> files;
-  if (list) {
-    while (static_cast<Index>(files.size()) < slices) {
-      const auto line = fields.next();
-      if (!line)
-        complaints.refuse("ElementDataFile", shown(value), text("names ", files.size(), " files; DimSize asks for ", slices));
-      if (const auto name = trimmed(*line); !name.empty()) files.emplace_back(name);
-    }
-    while (const auto line = fields.next())
-      if (!trimmed(*line).empty())
-        complaints.refuse("ElementDataFile", shown(value),
-                          text("names more files than the ", slices, " that DimSize asks for"));
-    return files;
-  }
-  Index range[3] = {1, 0, 1};   // first, last, step
-  std::size_t given = 0, name_words = parts.size();
-  while (given < 3 && name_words > 1 && number(parts[name_words - 1], range[given])) ++given, --name_words;
-  std::reverse(range, range + given);
-  if (given < 1) range[0] = 1;
-  if (given < 2) range[1] = range[0] + slices - 1;
-  if (given < 3) range[2] = 1;
-  const bool counts = range[0] >= 0 && range[1] < Index{1} << 40 && range[2] > 0 && range[1] >= range[0];
-  if (!counts || (range[1] - range[0]) / range[2] + 1 != slices)
-    complaints.refuse("ElementDataFile", shown(value),
-                      text("the numbers (first, last, step) must make the ", slices, " files of DimSize"));
-  const auto name =
-      value.substr(0, static_cast<std::size_t>(parts[name_words - 1].data() - value.data()) + parts[name_words - 1].size());
-  for (Index i = 0; i < slices; ++i) files.push_back(numbered(name, range[0] + i * range[2], complaints));
+  while (const auto line = fields.next())
+    if (const auto name = trimmed(*line); !name.empty()) files.emplace_back(name);
+  if (static_cast<Index>(files.size()) != slices)
+    complaints.refuse("ElementDataFile", shown(value), text("names ", files.size(), " files; DimSize asks for ", slices));
   return files;
 }
 

@@ -87,7 +87,7 @@ inline VolumeInfo inspect_volume(const std::filesystem::path& path, const ReadOp
 }
 
 /// Writes a volume in the format its name tells: .nii, .nii.gz, .mha or .mhd, whole or not at all.
-/// Errors    bad_argument for other names; .npy would lose the place: write_npy_volume says so in its name. io if a write failed.
+/// Errors    bad_argument for other names, .npy among them, which would lose the place; io if a write failed.
 template <class T> void write_volume(const std::filesystem::path& path, const Volume<T>& volume) {
   for (const char* ending : {".nii", ".nii.gz"})
     if (ends_with(path, ending)) return write_nifti(path, volume);
