@@ -4,6 +4,8 @@
 #include <ctseg/data/processed_files.hpp>
 #include <ctseg/image/resample.hpp>
 
+#include <Eigen/Geometry>
+
 #include "../io/temp_folder.hpp"
 
 using namespace ctseg;

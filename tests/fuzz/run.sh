@@ -1,5 +1,6 @@
 #!/bin/sh
 # run.sh [SECONDS] [NAME...]: runs each fuzzer of build/fuzz for so long, from its seeds; stops at the first finding.
+# Needs clang++ with libFuzzer (Debian: clang, libclang-rt-14-dev) and cmake --build --preset fuzz.
 # An input must take at most 1 s on an idle machine (5 s are allowed here) and 512 MB. What was found lies in build/fuzz/found.
 set -eu
 cd "$(dirname "$0")/../.."

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <ctseg/io/metaimage.hpp>
 
+#include <Eigen/Geometry>
 #include <cerrno>
 #include <clocale>
 

@@ -285,4 +285,12 @@ void write_metaimage(const std::filesystem::path& path, const Volume<T>& volume,
   header_file.commit();
 }
 
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template Volume<float> read_metaimage(const std::filesystem::path&, const ReadOptions&);
+CTSEG_PREBUILT template void write_metaimage(const std::filesystem::path&, const Volume<float>&, const WriteMetaImageOptions&);
+CTSEG_PREBUILT template Volume<std::uint8_t> read_metaimage(const std::filesystem::path&, const ReadOptions&);
+CTSEG_PREBUILT template void write_metaimage(const std::filesystem::path&, const Volume<std::uint8_t>&,
+                                             const WriteMetaImageOptions&);
+#endif
+
 }   // namespace ctseg::io

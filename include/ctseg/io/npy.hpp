@@ -192,6 +192,11 @@ template <class T> Volume<T> read_npy_volume(const std::filesystem::path& path, 
   }
 }
 
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template Volume<float> read_npy_volume(const std::filesystem::path&, const ReadOptions&);
+CTSEG_PREBUILT template Volume<std::uint8_t> read_npy_volume(const std::filesystem::path&, const ReadOptions&);
+#endif
+
 /// Axes along R, A and S with the first voxel at 0, 0, 0: the place of an array of which nothing but the voxel size is known.
 /// Errors    bad_argument for a spacing that is not in (0, 100] mm.
 inline Affine<Ras> affine_of_spacing(Xyz<double> spacing_mm) {

@@ -99,4 +99,11 @@ template <class T> void write_volume(const std::filesystem::path& path, const Vo
                   : "the name must end in .nii, .nii.gz, .mha or .mhd.");
 }
 
+#ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT template Volume<float> read_volume(const std::filesystem::path&, const ReadOptions&);
+CTSEG_PREBUILT template void write_volume(const std::filesystem::path&, const Volume<float>&);
+CTSEG_PREBUILT template Volume<std::uint8_t> read_volume(const std::filesystem::path&, const ReadOptions&);
+CTSEG_PREBUILT template void write_volume(const std::filesystem::path&, const Volume<std::uint8_t>&);
+#endif
+
 }   // namespace ctseg::io
