@@ -122,7 +122,7 @@ template <class T> void read_slab(const std::filesystem::path& path, const MetaI
   inflated.expect_end();
 }
 
-inline MetaImageHeader read_header(const std::filesystem::path& path, const Complaints& complaints) {
+template <class = void> MetaImageHeader read_header(const std::filesystem::path& path, const Complaints& complaints) {
   InputFile file(path, false);
   std::string content(static_cast<std::size_t>(std::min(file.most_bytes(), kMostHeaderBytes)), '\0');
   file.read_exactly(std::as_writable_bytes(std::span(content)), "the header");
@@ -130,8 +130,8 @@ inline MetaImageHeader read_header(const std::filesystem::path& path, const Comp
 }
 
 /// Before any voxel gets memory: every data file is there and has the right size.
-inline std::vector<std::filesystem::path> check_files(const std::filesystem::path& path, const MetaImageHeader& h,
-                                                      const Complaints& complaints) {
+template <class = void> std::vector<std::filesystem::path> check_files(const std::filesystem::path& path,
+                                                                       const MetaImageHeader& h, const Complaints& complaints) {
   std::vector<std::filesystem::path> found;
   for (const std::string& name : h.files) found.push_back(beside(path, name, complaints));
   if (found.empty()) found.push_back(path);
@@ -188,7 +188,8 @@ inline void append_number(std::string& line, double value) {
   line.append(" ").append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
 }
 
-inline std::string header_text(const Grid& grid, std::string_view element_type, std::optional<std::size_t> compressed_bytes) {
+template <class = void>
+std::string header_text(const Grid& grid, std::string_view element_type, std::optional<std::size_t> compressed_bytes) {
   const Eigen::Matrix4d m = to_lps(grid.affine).matrix;
   const Xyz<double> spacing = grid.spacing_mm();
   const double size[3] = {spacing.x, spacing.y, spacing.z};

@@ -234,7 +234,7 @@ inline std::optional<std::vector<double>> read_numbers(const Fields& fields, con
 }
 
 /// Voxel to LPS: column i is spacing i times line i of the TransformMatrix, the direction of voxel axis i.
-inline Affine<Lps> read_affine(const Fields& fields, std::size_t rank) {
+template <class = void> Affine<Lps> read_affine(const Fields& fields, std::size_t rank) {
   const Complaints& complaints = fields.complaints();
   const std::string_view units = fields.find({"DistanceUnits"}).value_or("mm");
   if (units != "mm" && units != "?") complaints.refuse("DistanceUnits", shown(units), "must be mm");
@@ -336,7 +336,8 @@ inline std::vector<std::string> read_files(Fields& fields, Index slices, std::si
 
 /// Reads and checks a header: `content` is the start of the file, `whole` if it is all of it.
 /// Errors    bad_input naming file, field and value.
-inline MetaImageHeader read_metaimage_header(std::string_view content, bool whole, const Complaints& complaints) {
+template <class = void>
+MetaImageHeader read_metaimage_header(std::string_view content, bool whole, const Complaints& complaints) {
   metaimage::Fields fields(content, whole, complaints);
   const Xyz<Index> shape = metaimage::read_shape(fields);
   std::size_t rank = 0;

@@ -13,7 +13,7 @@ constexpr const char* name_of(VolumeFormat f) {
 
 /// The format of a file: by its content, and where that says nothing by its name.
 /// Errors    unsupported, with a hint, for any other format; io if the path cannot be opened.
-inline VolumeFormat volume_format(const std::filesystem::path& path) {
+template <class = void> VolumeFormat volume_format(const std::filesystem::path& path) {
   const auto unsupported = [&](std::string_view what) {
     return Error(Code::unsupported, path.string(),
                  text(what, "; supported: NIfTI (.nii, .nii.gz, .hdr with .img), MetaImage (.mha, .mhd), .npy."));
@@ -66,7 +66,7 @@ struct VolumeInfo {
 
 /// Reads the header of a NIfTI or MetaImage file, or that of a .npy file with options.affine.
 /// Errors    those of read_volume for the header; the voxels are not looked at.
-inline VolumeInfo inspect_volume(const std::filesystem::path& path, const ReadOptions& options = {}) {
+template <class = void> VolumeInfo inspect_volume(const std::filesystem::path& path, const ReadOptions& options = {}) {
   const Complaints complaints(path, options.log);
   const VolumeFormat format = volume_format(path);
   if (format == VolumeFormat::nifti) {
