@@ -218,14 +218,14 @@ class Reading {
 
 }   // namespace
 
-std::optional<ImageFile> read_image(const std::filesystem::path& path, Index max_bytes) {
+ImageFile read_image(const std::filesystem::path& path, Index max_bytes) {
   const File file = load(path, max_bytes);
   ImageFile image{.path = path};
   Reading reading(file, image);
   reading.identity();
   image.problem = file.damage;
-  if (file.damage) return image;
-  if (!reading.is_image()) return {};
+  image.is_image = reading.is_image();
+  if (file.damage || !image.is_image) return image;
   try {
     reading.pixels();
     reading.planes();

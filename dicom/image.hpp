@@ -35,6 +35,7 @@ struct Plane {
 struct ImageFile {
   std::filesystem::path path;
   std::string sop_class{}, sop_instance{}, series_uid{}, study_uid{}, frame_of_reference_uid{}, modality{}, description{};
+  bool is_image = false;             // DICOMDIRs, reports, masks and plans are not
   bool series_known = false;         // the series could be read
   bool localizer = false;
   PixelFormat format{};
@@ -43,8 +44,8 @@ struct ImageFile {
   std::optional<Error> problem{};    // why its images cannot be used
 };
 
-/// Reads the header of a file; nothing if it is DICOM but no image (a DICOMDIR, a report, a mask, a plan).
+/// Reads the header of a DICOM file.
 /// Errors    io if the file cannot be read. What is wrong inside goes to ImageFile::problem.
-std::optional<ImageFile> read_image(const std::filesystem::path& path, Index max_bytes);
+ImageFile read_image(const std::filesystem::path& path, Index max_bytes);
 
 }   // namespace ctseg::io::dicom

@@ -12,6 +12,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxFiles = 100'000;
 constexpr int kMaxFolders = 6;   // depth of subfolders
+constexpr std::string_view kDicomdir = "1.2.840.10008.1.3.10";
 constexpr std::size_t kListed = 5;
 
 bool is_regular(const fs::directory_entry& entry) {
@@ -51,7 +52,7 @@ std::vector<ImageFile> images_of(const std::vector<fs::path>& files, const Dicom
   });
   std::vector<ImageFile> images;
   for (auto& image : read)
-    if (image) images.push_back(std::move(*image));
+    if (image && (image->is_image || image->problem)) images.push_back(std::move(*image));
   return images;
 }
 
@@ -108,15 +109,15 @@ Found find_series(const fs::path& path, const DicomReadOptions& options) {
   }
   if (!has_dicom_start(path)) throw Error(Code::bad_input, path.string(), "is not a DICOM file: no \"DICM\" at byte 128.");
   const fs::path parent = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  const auto named = read_image(path, options.max_bytes);
-  if (!named) {
-    if (path.filename() == "DICOMDIR") return find_series(parent, options);
-    throw Error(Code::unsupported, path.string(), "is a DICOM file without a scan in it (a mask, a dose, a plan or a report).");
-  }
-  if (named->problem) throw *named->problem;
-  if (options.single_file) return sort_into_series({*named}, true);
+  const ImageFile named = read_image(path, options.max_bytes);
+  if (named.problem) throw *named.problem;
+  if (named.sop_class == kDicomdir) return find_series(parent, options);
+  if (!named.is_image)
+    throw Error(Code::unsupported, path.string(),
+                text("holds no scan, its Modality (0008,0060) is \"", named.modality, "\". Hint: a mask, dose, plan or report?"));
+  if (options.single_file) return sort_into_series({named}, true);
   auto images = images_of(files_of(parent, false), options);
-  std::erase_if(images, [&](const ImageFile& i) { return i.series_known && i.series_uid != named->series_uid; });
+  std::erase_if(images, [&](const ImageFile& i) { return i.series_known && i.series_uid != named.series_uid; });
   return sort_into_series(std::move(images), true);
 }
 

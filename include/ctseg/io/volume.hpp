@@ -13,4 +13,11 @@ template <class T> Volume<T> read_volume(const std::filesystem::path& path, cons
               "the name tells no format that can be read; supported: NIfTI (.nii, .nii.gz, .hdr with .img).");
 }
 
+/// The same with a reader for one more format, such as dicom::reader(); it goes first where it knows the path.
+template <class T, class Reader>
+requires requires(const Reader& r, const std::filesystem::path& p) { r.reads(p); }
+Volume<T> read_volume(const std::filesystem::path& path, const Reader& reader, const ReadOptions& options = {}) {
+  return reader.reads(path) ? reader.template read<T>(path, options) : read_volume<T>(path, options);
+}
+
 }   // namespace ctseg::io
