@@ -86,6 +86,7 @@ void decode_frame(const File& file, const PixelFormat& format, Index frame, std:
   cells.resize(static_cast<std::size_t>(format.rows * format.columns));
   if (file.syntax.codec == Codec::none) return decode_native(file, format, frame, cells);
   const auto stream = stream_of(file, frame, format.frames);
+  if (file.syntax.codec == Codec::rle) return decode_rle(file, format, stream, cells);
   if (file.syntax.codec == Codec::jpeg2000) return decode_jpeg2000(file, format, stream, cells);
   decode_by_dcmtk(file, format, stream, cells);
 }

@@ -11,7 +11,9 @@ void decode_frame(const File& file, const PixelFormat& format, Index frame, std:
 /// Same for one JPEG 2000 code stream.
 void decode_jpeg2000(const File& file, const PixelFormat& format, std::span<const std::byte> stream,
                      std::vector<std::uint16_t>& cells);
-/// Same for one frame in RLE, JPEG or JPEG-LS, by DCMTK.
+/// Same for one frame in RLE.
+void decode_rle(const File& file, const PixelFormat& format, std::span<const std::byte> stream, std::vector<std::uint16_t>& cells);
+/// Same for one frame in JPEG or JPEG-LS, by DCMTK.
 void decode_by_dcmtk(const File& file, const PixelFormat& format, std::span<const std::byte> stream,
                      std::vector<std::uint16_t>& cells);
 

@@ -1,11 +1,10 @@
-// RLE, JPEG and JPEG-LS by DCMTK: the only file that includes it. DCMTK never sees a file: it is handed one frame in a small data
+// JPEG and JPEG-LS by DCMTK: the only file that includes it. DCMTK never sees a file: it is handed one frame in a small data
 // set made here, whose sizes were checked. So its dictionary is not needed either.
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dcdatset.h>
 #include <dcmtk/dcmdata/dcpixel.h>
 #include <dcmtk/dcmdata/dcpixseq.h>
 #include <dcmtk/dcmdata/dcpxitem.h>
-#include <dcmtk/dcmdata/dcrledrg.h>
 #include <dcmtk/dcmdata/dcvrcs.h>
 #include <dcmtk/dcmdata/dcvrus.h>
 #include <dcmtk/dcmjpeg/djdecode.h>
@@ -27,12 +26,11 @@ void register_codecs() {
     OFLog::getLogger("dcmtk").setLogLevel(OFLogger::OFF_LOG_LEVEL);   // the library does not print
     DJDecoderRegistration::registerCodecs();
     DJLSDecoderRegistration::registerCodecs();
-    DcmRLEDecoderRegistration::registerCodecs();
   });
 }
 
 E_TransferSyntax syntax_of(const File& file) {
-  for (const E_TransferSyntax x : {EXS_RLELossless, EXS_JPEGProcess1, EXS_JPEGProcess2_4, EXS_JPEGProcess6_8, EXS_JPEGProcess10_12,
+  for (const E_TransferSyntax x : {EXS_JPEGProcess1, EXS_JPEGProcess2_4, EXS_JPEGProcess6_8, EXS_JPEGProcess10_12,
                                    EXS_JPEGProcess14, EXS_JPEGProcess14SV1, EXS_JPEGLSLossless, EXS_JPEGLSLossy})
     if (file.syntax_uid == DcmXfer(x).getXferID()) return x;
   throw Error(Code::unsupported, file.path.string(), text("TransferSyntaxUID (0002,0010) = ", file.syntax_uid, " is not read."));
@@ -45,6 +43,10 @@ void check_size(const File& file, const PixelFormat& f, std::span<const std::byt
   };
   const auto byte = [&](std::size_t at) { return static_cast<int>(s[at]); };
   if (s.size() < 4 || byte(0) != 0xff || byte(1) != 0xd8) refuse("does not begin as one. Hint: the file is damaged.");
+  std::size_t end = s.size();
+  while (end > 2 && byte(end - 1) == 0) --end;   // padding
+  if (byte(end - 2) != 0xff || byte(end - 1) != 0xd9)   // the decoder would fill up with grey
+    refuse("has no end marker. Hint: the image is truncated.");
   for (std::size_t at = 2; at + 9 < s.size();) {
     if (byte(at) != 0xff) refuse(text("has no marker at byte ", at, ". Hint: the file is damaged."));
     const int marker = byte(at + 1);
@@ -78,7 +80,7 @@ void put(DcmItem& item, Uint16 number, Index value) {
 
 void decode_by_dcmtk(const File& file, const PixelFormat& f, std::span<const std::byte> stream, std::vector<std::uint16_t>& cells) {
   register_codecs();
-  if (file.syntax.codec != Codec::rle) check_size(file, f, stream);
+  check_size(file, f, stream);
   const auto refuse = [&](const char* why) {
     throw Error(Code::bad_input, file.path.string(),
                 text("the ", file.syntax.name, " stream is damaged (DCMTK: ", why, "). Hint: copy the file again."));
