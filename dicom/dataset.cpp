@@ -164,7 +164,8 @@ class Walk {
       item(sequence, h.length == kUndefined ? end : at_ + h.length, h.length == kUndefined, depth);
     }
     if (delimited)
-      refuse("sequence ", text_of(sequence.tag), " of undefined length is never closed. Hint: the file is truncated or damaged.");
+      refuse("sequence ", text_of(sequence.tag),
+             " of undefined length is never closed. Hint: the file is truncated or damaged.");
   }
 
   void item(Element& sequence, std::size_t end, bool delimited, int depth) {
@@ -189,7 +190,8 @@ class Walk {
       const std::size_t start = at_;
       const Header h = header(end);
       if (h.tag == kSequenceEnd) return found;
-      if (h.tag != kItem) refuse("PixelData (7FE0,0010) has ", text_of(h.tag), " at byte ", start, " where a fragment must be.");
+      if (h.tag != kItem)
+        refuse("PixelData (7FE0,0010) has ", text_of(h.tag), " at byte ", start, " where a fragment must be.");
       if (h.length > end - at_)
         refuse("a fragment of PixelData (7FE0,0010) at byte ", start, " has ", Index{h.length}, " bytes, and ", end - at_,
                " are left. Hint: the file is truncated; copy it again.");
@@ -238,7 +240,8 @@ void inflate_rest(File& file, std::size_t from, Index max_bytes) {
   inflateEnd(&stream);
   if (result == Z_OK) throw Error(Code::bad_input, file.path.string(), text("inflates to more than ", most, " bytes."));
   if (result != Z_STREAM_END)
-    throw Error(Code::bad_input, file.path.string(), "the deflated data set is damaged or truncated. Hint: copy the file again.");
+    throw Error(Code::bad_input, file.path.string(),
+                "the deflated data set is damaged or truncated. Hint: copy the file again.");
   file.bytes = std::move(out);
 }
 
@@ -254,7 +257,8 @@ void walk(File& file, Index max_bytes) {
   Walk head(file, *start);
   head.meta(file.meta);
   file.syntax_uid = text_value(file, file.meta, 0x00020010);
-  const auto known = std::find_if(std::begin(kSyntaxes), std::end(kSyntaxes), [&](const Syntax& s) { return s.uid == file.syntax_uid; });
+  const auto known =
+      std::find_if(std::begin(kSyntaxes), std::end(kSyntaxes), [&](const Syntax& s) { return s.uid == file.syntax_uid; });
   if (known != std::end(kSyntaxes))
     file.syntax = *known;
   else if (!file.syntax_uid.empty())

@@ -44,8 +44,8 @@ struct Dataset {
 
 struct Element {
   Tag tag = 0;
-  std::array<char, 2> vr{};     // "  " where the file does not tell
-  Span value{};                 // of a sequence and of encapsulated pixels: empty
+  std::array<char, 2> vr{};   // "  " where the file does not tell
+  Span value{};               // of a sequence and of encapsulated pixels: empty
   std::vector<Dataset> items{};
 };
 

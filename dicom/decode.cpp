@@ -20,7 +20,8 @@ void decode_native(const File& file, const PixelFormat& f, Index frame, std::vec
   if (!pixels || first + f.frame_bytes() > pixels->value.length) refuse(file, "changed while the series was read.");
   const auto bytes = file.at({pixels->value.offset + first, f.frame_bytes()});
   const bool wide = f.bits_allocated == 16;
-  const bool swapped_bytes = !wide && file.syntax.big_endian && pixels->vr == std::array{'O', 'W'};   // 8-bit pixels in 16-bit words
+  const bool swapped_bytes =
+      !wide && file.syntax.big_endian && pixels->vr == std::array{'O', 'W'};   // 8-bit pixels in 16-bit words
   if (swapped_bytes && bytes.size() % 2 != 0) refuse(file, "has an odd number of bytes in big-endian words; this is not read.");
   for (std::size_t i = 0; i < cells.size(); ++i) {
     const auto byte = [&](std::size_t at) { return static_cast<unsigned>(bytes[at]); };
@@ -60,8 +61,8 @@ std::vector<std::size_t> first_fragments(const File& file, Index frames) {
     if (begins) first.push_back(i);
   }
   if (static_cast<Index>(first.size()) != frames || first[0] != 1)
-    refuse(file, text("has ", all.size() - 1, " fragments, and ", first.size(), " of them begin a frame; NumberOfFrames (0028,0008) = ",
-                      frames, "."));
+    refuse(file, text("has ", all.size() - 1, " fragments, and ", first.size(),
+                      " of them begin a frame; NumberOfFrames (0028,0008) = ", frames, "."));
   return first;
 }
 

@@ -10,11 +10,12 @@ namespace {
 constexpr Index kMaxSide = 8192;
 
 constexpr Field kImageType{0x00080008, "ImageType"}, kThickness{0x00180050, "SliceThickness"}, kRows{0x00280010, "Rows"},
-    kColumns{0x00280011, "Columns"}, kSamples{0x00280002, "SamplesPerPixel"}, kPhotometric{0x00280004, "PhotometricInterpretation"},
-    kFrames{0x00280008, "NumberOfFrames"}, kSpacing{0x00280030, "PixelSpacing"}, kAllocated{0x00280100, "BitsAllocated"},
-    kStored{0x00280101, "BitsStored"}, kHighBit{0x00280102, "HighBit"}, kSign{0x00280103, "PixelRepresentation"},
-    kPadding{0x00280120, "PixelPaddingValue"}, kPaddingLimit{0x00280121, "PixelPaddingRangeLimit"},
-    kIntercept{0x00281052, "RescaleIntercept"}, kSlope{0x00281053, "RescaleSlope"}, kModalityLut{0x00283000, "ModalityLUTSequence"},
+    kColumns{0x00280011, "Columns"}, kSamples{0x00280002, "SamplesPerPixel"},
+    kPhotometric{0x00280004, "PhotometricInterpretation"}, kFrames{0x00280008, "NumberOfFrames"},
+    kSpacing{0x00280030, "PixelSpacing"}, kAllocated{0x00280100, "BitsAllocated"}, kStored{0x00280101, "BitsStored"},
+    kHighBit{0x00280102, "HighBit"}, kSign{0x00280103, "PixelRepresentation"}, kPadding{0x00280120, "PixelPaddingValue"},
+    kPaddingLimit{0x00280121, "PixelPaddingRangeLimit"}, kIntercept{0x00281052, "RescaleIntercept"},
+    kSlope{0x00281053, "RescaleSlope"}, kModalityLut{0x00283000, "ModalityLUTSequence"},
     kPosition{0x00200032, "ImagePositionPatient"}, kOrientation{0x00200037, "ImageOrientationPatient"},
     kFrameType{0x00089007, "FrameType"}, kPixels{0x7fe00010, "PixelData"};
 constexpr Tag kShared = 0x52009229, kPerFrame = 0x52009230, kFrameTypes = 0x00189329, kPositions = 0x00209113,

@@ -35,13 +35,13 @@ struct Plane {
 struct ImageFile {
   std::filesystem::path path;
   std::string sop_class{}, sop_instance{}, series_uid{}, study_uid{}, frame_of_reference_uid{}, modality{}, description{};
-  bool is_image = false;             // DICOMDIRs, reports, masks and plans are not
-  bool series_known = false;         // the series could be read
+  bool is_image = false;       // DICOMDIRs, reports, masks and plans are not
+  bool series_known = false;   // the series could be read
   bool localizer = false;
   PixelFormat format{};
-  std::vector<Plane> planes{};       // one for each frame
+  std::vector<Plane> planes{};   // one for each frame
   bool guessed_syntax = false;
-  std::optional<Error> problem{};    // why its images cannot be used
+  std::optional<Error> problem{};   // why its images cannot be used
 };
 
 /// Reads the header of a DICOM file.

@@ -33,7 +33,8 @@ E_TransferSyntax syntax_of(const File& file) {
   for (const E_TransferSyntax x : {EXS_JPEGProcess1, EXS_JPEGProcess2_4, EXS_JPEGProcess6_8, EXS_JPEGProcess10_12,
                                    EXS_JPEGProcess14, EXS_JPEGProcess14SV1, EXS_JPEGLSLossless, EXS_JPEGLSLossy})
     if (file.syntax_uid == DcmXfer(x).getXferID()) return x;
-  throw Error(Code::unsupported, file.path.string(), text("TransferSyntaxUID (0002,0010) = ", file.syntax_uid, " is not read."));
+  throw Error(Code::unsupported, file.path.string(),
+              text("TransferSyntaxUID (0002,0010) = ", file.syntax_uid, " is not read."));
 }
 
 /// Compares the frame header of a JPEG or JPEG-LS stream with the header of the file.
@@ -44,7 +45,7 @@ void check_size(const File& file, const PixelFormat& f, std::span<const std::byt
   const auto byte = [&](std::size_t at) { return static_cast<int>(s[at]); };
   if (s.size() < 4 || byte(0) != 0xff || byte(1) != 0xd8) refuse("does not begin as one. Hint: the file is damaged.");
   std::size_t end = s.size();
-  while (end > 2 && byte(end - 1) == 0) --end;   // padding
+  while (end > 2 && byte(end - 1) == 0) --end;          // padding
   if (byte(end - 2) != 0xff || byte(end - 1) != 0xd9)   // the decoder would fill up with grey
     refuse("has no end marker. Hint: the image is truncated.");
   for (std::size_t at = 2; at + 9 < s.size();) {
@@ -54,7 +55,8 @@ void check_size(const File& file, const PixelFormat& f, std::span<const std::byt
       ++at;
       continue;
     }
-    const bool is_frame = (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc) || marker == 0xf7;
+    const bool is_frame =
+        (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc) || marker == 0xf7;
     if (!is_frame) {
       at += 2 + static_cast<std::size_t>(byte(at + 2) << 8 | byte(at + 3));
       continue;
@@ -62,8 +64,8 @@ void check_size(const File& file, const PixelFormat& f, std::span<const std::byt
     const int bits = byte(at + 4), rows = byte(at + 5) << 8 | byte(at + 6), columns = byte(at + 7) << 8 | byte(at + 8),
               components = byte(at + 9);
     if (rows != f.rows || columns != f.columns || components != 1 || bits > f.bits_allocated)
-      refuse(text("holds ", columns, " x ", rows, " pixels of ", components, " component(s) with ", bits, " bits; the header says ",
-                  f.columns, " x ", f.rows, " of one with ", f.bits_allocated, "."));
+      refuse(text("holds ", columns, " x ", rows, " pixels of ", components, " component(s) with ", bits,
+                  " bits; the header says ", f.columns, " x ", f.rows, " of one with ", f.bits_allocated, "."));
     return;
   }
   refuse("has no frame header. Hint: the file is truncated.");
@@ -78,7 +80,8 @@ void put(DcmItem& item, Uint16 number, Index value) {
 
 }   // namespace
 
-void decode_by_dcmtk(const File& file, const PixelFormat& f, std::span<const std::byte> stream, std::vector<std::uint16_t>& cells) {
+void decode_by_dcmtk(const File& file, const PixelFormat& f, std::span<const std::byte> stream,
+                     std::vector<std::uint16_t>& cells) {
   register_codecs();
   check_size(file, f, stream);
   const auto refuse = [&](const char* why) {
@@ -113,8 +116,8 @@ void decode_by_dcmtk(const File& file, const PixelFormat& f, std::span<const std
   std::vector<Uint16> out((bytes + 1) / 2);
   Uint32 first = 0;
   OFString colour_model;
-  const OFCondition result = pixels->getUncompressedFrame(&dataset, 0, first, out.data(), static_cast<Uint32>(out.size() * 2),
-                                                          colour_model);
+  const OFCondition result =
+      pixels->getUncompressedFrame(&dataset, 0, first, out.data(), static_cast<Uint32>(out.size() * 2), colour_model);
   if (result.bad()) refuse(result.text());
   const auto* narrow = reinterpret_cast<const Uint8*>(out.data());
   for (std::size_t i = 0; i < cells.size(); ++i) cells[i] = f.bits_allocated == 16 ? out[i] : narrow[i];

@@ -43,7 +43,8 @@ void check_size(const File& file, const PixelFormat& f, std::span<const std::byt
     refuse(text("holds ", Index{x1} - Index{x0}, " x ", Index{y1} - Index{y0}, " pixels of ", Index{components},
                 " component(s); the header says ", f.columns, " x ", f.rows, " of one."));
   if (tile_x == 0 || tile_y == 0 || (Index{x1 - x0} / tile_x + 2) * (Index{y1 - y0} / tile_y + 2) > kMaxTiles)
-    refuse(text("has tiles of ", Index{tile_x}, " x ", Index{tile_y}, "; more than ", Index{kMaxTiles}, " tiles are not read."));
+    refuse(
+        text("has tiles of ", Index{tile_x}, " x ", Index{tile_y}, "; more than ", Index{kMaxTiles}, " tiles are not read."));
 }
 
 /// OpenJPEG's way to read from memory.

@@ -35,7 +35,8 @@ template <class T> bool keep(double value, T& out) {
     out = static_cast<T>(value);
     return true;
   } else {
-    if (!(value >= std::numeric_limits<T>::lowest() && value <= std::numeric_limits<T>::max() && value == std::nearbyint(value)))
+    if (!(value >= std::numeric_limits<T>::lowest() && value <= std::numeric_limits<T>::max() &&
+          value == std::nearbyint(value)))
       return false;
     out = static_cast<T>(value);
     return true;
@@ -87,7 +88,8 @@ void check_same_places(const Placed& placed, const DicomReadOptions& options, Wa
     if (a != b)
       throw Error(Code::bad_input, other.file->path.string(),
                   text("and ", kept.name(), " are different images at one position (", kept.plane().position.x(), ", ",
-                       kept.plane().position.y(), ", ", kept.plane().position.z(), "). Hint: two phases or reconstructions in one series?"));
+                       kept.plane().position.y(), ", ", kept.plane().position.z(),
+                       "). Hint: two phases or reconstructions in one series?"));
     warnings.add(other.file->path, text("frame ", other.frame + 1, " repeats ", kept.name(), " and is left out"));
   }
 }
@@ -95,11 +97,12 @@ void check_same_places(const Placed& placed, const DicomReadOptions& options, Wa
 void warn_of_odd_values(const Placed& placed, const DicomSeries& series, Warnings& warnings) {
   const Slice& first = placed.slices.front();
   if (series.modality != "CT")
-    warnings.add(first.file->path, text("Modality (0008,0060) = \"", series.modality, "\": the values are no Hounsfield units"));
+    warnings.add(first.file->path,
+                 text("Modality (0008,0060) = \"", series.modality, "\": the values are no Hounsfield units"));
   const auto count = [&](auto&& is) { return std::count_if(placed.slices.begin(), placed.slices.end(), is); };
   if (const auto n = count([](const Slice& s) { return !s.plane().rescaled; }); n > 0 && series.modality == "CT")
-    warnings.add(first.file->path, text("RescaleSlope (0028,1053) is missing in ", static_cast<Index>(n), " of ", placed.slices.size(),
-                                        " images: their stored values are taken as Hounsfield units"));
+    warnings.add(first.file->path, text("RescaleSlope (0028,1053) is missing in ", static_cast<Index>(n), " of ",
+                                        placed.slices.size(), " images: their stored values are taken as Hounsfield units"));
   if (const auto n = count([](const Slice& s) { return s.file->guessed_syntax; }); n > 0)
     warnings.add(first.file->path, text("TransferSyntaxUID (0002,0010) is missing in ", static_cast<Index>(n), " of ",
                                         placed.slices.size(), " images: it was guessed"));
@@ -120,7 +123,7 @@ std::vector<DicomSeries> list_dicom_series(const std::filesystem::path& path, co
 template <class T> DicomVolume<T> read_dicom_series(const std::filesystem::path& path, const DicomReadOptions& options) try {
   Warnings warnings{options.log};
   const Found found = find_series(path, options);
-  for (const std::string& line : found.left_out) warnings.add(path, text("left out a damaged file beside it: ", line));
+  for (const std::string& line : found.left_out) warnings.add(path, text("left out ", line));
   const auto [series, stack] = choose(found, path, options);
   if (series->localizers > 0) warnings.add(path, text("left out ", series->localizers, " localizer image(s)"));
   const Placed placed = place(series->stacks[static_cast<std::size_t>(stack)], warnings);

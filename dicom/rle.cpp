@@ -34,7 +34,8 @@ bool unpack(std::span<const std::byte> runs, int shift, std::vector<std::uint16_
 
 }   // namespace
 
-void decode_rle(const File& file, const PixelFormat& format, std::span<const std::byte> stream, std::vector<std::uint16_t>& cells) {
+void decode_rle(const File& file, const PixelFormat& format, std::span<const std::byte> stream,
+                std::vector<std::uint16_t>& cells) {
   const auto refuse = [&](const std::string& message) {
     throw Error(Code::bad_input, file.path.string(), text("the RLE stream ", message, " Hint: copy the file again."));
   };

@@ -13,6 +13,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kMaxFiles = 100'000;
 constexpr int kMaxFolders = 6;   // depth of subfolders
 constexpr std::string_view kDicomdir = "1.2.840.10008.1.3.10";
+constexpr std::uintmax_t kShortest = 138;   // preamble, mark and the head of the first element
 constexpr std::size_t kListed = 5;
 
 bool is_regular(const fs::directory_entry& entry) {
@@ -32,7 +33,8 @@ std::vector<fs::path> files_of(const fs::path& folder, bool deep) {
     if (!is_regular(*at)) continue;
     files.push_back(at->path());
     if (files.size() > kMaxFiles)
-      throw Error(Code::bad_input, folder.string(), text("holds more than ", kMaxFiles, " files. Hint: name the folder of one study."));
+      throw Error(Code::bad_input, folder.string(),
+                  text("holds more than ", kMaxFiles, " files. Hint: name the folder of one study."));
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -43,23 +45,29 @@ template <class F> void for_each(Executor* executor, Index count, F&& f) {
   for (Index i = 0; i < count; ++i) f(i);
 }
 
-/// The images among files. What is no DICOM file or holds no image is passed over.
-std::vector<ImageFile> images_of(const std::vector<fs::path>& files, const DicomReadOptions& options) {
+/// The images among files. What is no DICOM file or holds no image is passed over; aloud if it may be the rest of one.
+std::vector<ImageFile> images_of(const std::vector<fs::path>& files, const DicomReadOptions& options,
+                                 std::vector<std::string>& left_out) {
   std::vector<std::optional<ImageFile>> read(files.size());
   for_each(options.executor, static_cast<Index>(files.size()), [&](Index i) {
     const auto n = static_cast<std::size_t>(i);
     if (has_dicom_start(files[n])) read[n] = read_image(files[n], options.max_bytes);
   });
   std::vector<ImageFile> images;
-  for (auto& image : read)
-    if (image && (image->is_image || image->problem)) images.push_back(std::move(*image));
+  for (std::size_t n = 0; n < read.size(); ++n) {
+    std::error_code ignored;
+    if (read[n] && (read[n]->is_image || read[n]->problem))
+      images.push_back(std::move(*read[n]));
+    else if (!read[n] && fs::file_size(files[n], ignored) < kShortest)
+      left_out.push_back(text(files[n].string(), ": is too short for a DICOM file. Hint: if it was a slice, copy it again."));
+  }
   return images;
 }
 
-/// Sorts images into series. A damaged file of an unknown series could be a slice of any: it ends the search in a folder; beside
-/// a file that was named it is left out, aloud.
-Found sort_into_series(std::vector<ImageFile> images, bool named_file) {
-  Found found;
+/// Sorts images into series. A damaged file of an unknown series could be a slice of any: it ends the search in a folder;
+/// beside a file that was named it is left out, aloud.
+Found sort_into_series(std::vector<ImageFile> images, std::vector<std::string> left_out, bool named_file) {
+  Found found{{}, std::move(left_out)};
   std::map<std::string, Series> by_uid;
   for (ImageFile& image : images) {
     if (image.problem && !image.series_known) {
@@ -92,8 +100,8 @@ const Error* problem_of(const Series& series) {
 std::string line_of(const DicomSeries& s) {
   const std::string stack = s.stack > 0 ? text(", stack ", s.stack) : "";
   if (!s.problem.empty()) return text(s.uid.empty() ? "(no UID)" : s.uid, ": cannot be read: ", s.problem);
-  return text(s.uid.empty() ? "(no UID)" : s.uid, stack, ": ", s.images, s.images == 1 ? " image of " : " images of ", s.shape.x,
-              " x ", s.shape.y, ", ", s.modality, " \"", s.description, "\"");
+  return text(s.uid.empty() ? "(no UID)" : s.uid, stack, ": ", s.images, s.images == 1 ? " image of " : " images of ",
+              s.shape.x, " x ", s.shape.y, ", ", s.modality, " \"", s.description, "\"");
 }
 
 }   // namespace
@@ -101,11 +109,12 @@ std::string line_of(const DicomSeries& s) {
 Found find_series(const fs::path& path, const DicomReadOptions& options) {
   std::error_code ignored;
   const bool folder = fs::is_directory(path, ignored);
+  std::vector<std::string> left_out;
   if (folder) {
-    auto images = images_of(files_of(path, false), options);
-    if (images.empty()) images = images_of(files_of(path, true), options);
+    auto images = images_of(files_of(path, false), options, left_out);
+    if (images.empty()) left_out.clear(), images = images_of(files_of(path, true), options, left_out);
     if (images.empty()) throw Error(Code::bad_input, path.string(), "holds no DICOM image, nor do its subfolders.");
-    return sort_into_series(std::move(images), false);
+    return sort_into_series(std::move(images), std::move(left_out), false);
   }
   if (!has_dicom_start(path)) throw Error(Code::bad_input, path.string(), "is not a DICOM file: no \"DICM\" at byte 128.");
   const fs::path parent = path.has_parent_path() ? path.parent_path() : fs::path(".");
@@ -113,12 +122,13 @@ Found find_series(const fs::path& path, const DicomReadOptions& options) {
   if (named.problem) throw *named.problem;
   if (named.sop_class == kDicomdir) return find_series(parent, options);
   if (!named.is_image)
-    throw Error(Code::unsupported, path.string(),
-                text("holds no scan, its Modality (0008,0060) is \"", named.modality, "\". Hint: a mask, dose, plan or report?"));
-  if (options.single_file) return sort_into_series({named}, true);
-  auto images = images_of(files_of(parent, false), options);
+    throw Error(
+        Code::unsupported, path.string(),
+        text("holds no scan, its Modality (0008,0060) is \"", named.modality, "\". Hint: a mask, dose, plan or report?"));
+  if (options.single_file) return sort_into_series({named}, {}, true);
+  auto images = images_of(files_of(parent, false), options, left_out);
   std::erase_if(images, [&](const ImageFile& i) { return i.series_known && i.series_uid != named.series_uid; });
-  return sort_into_series(std::move(images), true);
+  return sort_into_series(std::move(images), std::move(left_out), true);
 }
 
 DicomSeries describe(const Series& series, int stack) {
@@ -162,7 +172,8 @@ std::pair<const Series*, int> choose(const Found& found, const fs::path& path, c
   if (candidates.size() == 1) {
     const Series& series = *candidates[0].first;
     if (const Error* problem = problem_of(series)) throw *problem;
-    if (series.images.empty()) throw Error(Code::bad_input, path.string(), text("holds only localizers (", series.localizers, ")."));
+    if (series.images.empty())
+      throw Error(Code::bad_input, path.string(), text("holds only localizers (", series.localizers, ")."));
     return candidates[0];
   }
   std::string lines;
@@ -173,8 +184,9 @@ std::pair<const Series*, int> choose(const Found& found, const fs::path& path, c
     lines += (i ? "; " : "") + line_of(describe(*candidates[i].first, candidates[i].second));
   if (candidates.size() > kListed) lines += text("; and ", candidates.size() - kListed, " more");
   if (none)
-    throw Error(Code::bad_input, path.string(),
-                text("has no series_uid = \"", options.series_uid, "\" with stack = ", options.stack, "; there are: ", lines, "."));
+    throw Error(
+        Code::bad_input, path.string(),
+        text("has no series_uid = \"", options.series_uid, "\" with stack = ", options.stack, "; there are: ", lines, "."));
   const bool one_series = candidates.front().first == candidates.back().first;
   throw Error(Code::bad_input, path.string(),
               text("holds ", candidates.size(), one_series ? " stacks of images in one series: " : " series: ", lines,

@@ -8,15 +8,15 @@ namespace ctseg::io::dicom {
 
 /// One series: its images, and those without a problem also as stacks, which point into them: to be moved, not copied.
 struct Series {
-  std::vector<ImageFile> images{};      // by file name; localizers are not among them
+  std::vector<ImageFile> images{};   // by file name; localizers are not among them
   std::vector<Stack> stacks{};
   Index localizers = 0;
 };
 
 /// What was found behind a path.
 struct Found {
-  std::vector<Series> series{};         // by UID
-  std::vector<std::string> left_out{};  // damaged files of which nobody knows the series
+  std::vector<Series> series{};          // by UID
+  std::vector<std::string> left_out{};   // files that may belong to a series, but nobody knows to which
 };
 
 /// Errors    bad_input if there is no image at all, or the file that was named is damaged.

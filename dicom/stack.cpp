@@ -8,10 +8,10 @@ namespace ctseg::io::dicom {
 
 namespace {
 
-constexpr double kSameMm = 1e-3;       // positions closer than this are one position
-constexpr double kGap = 0.01;          // share of the slice distance by which a distance may differ
-constexpr double kRoundingMm = 0.011;  // and the least that counts: positions are often rounded to 0.01 mm
-constexpr double kOffLine = 0.1;       // of a voxel: how far a slice may lie from its place on the grid
+constexpr double kSameMm = 1e-3;        // positions closer than this are one position
+constexpr double kGap = 0.01;           // share of the slice distance by which a distance may differ
+constexpr double kRoundingMm = 0.011;   // and the least that counts: positions are often rounded to 0.01 mm
+constexpr double kOffLine = 0.1;        // of a voxel: how far a slice may lie from its place on the grid
 
 bool share_grid(const Slice& a, const Slice& b) {
   const Plane &p = a.plane(), &q = b.plane();
@@ -49,7 +49,8 @@ struct Placer {
       }
       const double apart = (s.plane().position - kept.back().plane().position).norm();
       if (apart > 10 * kSameMm)
-        refuse(s, text("lies beside ", kept.back().name(), " at the same height, ", apart, " mm away. Hint: two stacks in one series?"));
+        refuse(s, text("lies beside ", kept.back().name(), " at the same height, ", apart,
+                       " mm away. Hint: two stacks in one series?"));
       same_place.emplace_back(kept.back(), s);
     }
     slices = std::move(kept);
@@ -87,8 +88,9 @@ struct Placer {
     const double sideways = (step - along * normal).norm();
     if (sideways * steps <= kOffLine * pixel) return along * normal;
     const double degrees = std::atan2(sideways, along) * 180 / std::acos(-1.0);
-    warnings.add(slices.front().file->path, text("the gantry was tilted by ", degrees, " degrees: the grid is sheared, each slice lies ",
-                                                 sideways, " mm beside the last. Resample it to a straight grid."));
+    warnings.add(slices.front().file->path,
+                 text("the gantry was tilted by ", degrees, " degrees: the grid is sheared, each slice lies ", sideways,
+                      " mm beside the last. Resample it to a straight grid."));
     return step;
   }
 
@@ -97,7 +99,8 @@ struct Placer {
     const auto thickness = slices[0].plane().thickness;
     if (!thickness || !(*thickness > 1e-3 && *thickness <= 100))
       refuse(slices[0], "is a single slice without a usable SliceThickness (0018,0050), so its voxels have no height.");
-    warnings.add(slices[0].file->path, text("is a single slice: its SliceThickness of ", *thickness, " mm stands for the spacing"));
+    warnings.add(slices[0].file->path,
+                 text("is a single slice: its SliceThickness of ", *thickness, " mm stands for the spacing"));
     return normal * *thickness;
   }
 };
@@ -114,7 +117,8 @@ std::vector<Stack> group_by_grid(const std::vector<const ImageFile*>& images) {
   for (const ImageFile* image : images)
     for (std::size_t frame = 0; frame < image->planes.size(); ++frame) {
       const Slice slice{image, static_cast<Index>(frame)};
-      const auto stack = std::find_if(stacks.begin(), stacks.end(), [&](const Stack& s) { return share_grid(s.front(), slice); });
+      const auto stack =
+          std::find_if(stacks.begin(), stacks.end(), [&](const Stack& s) { return share_grid(s.front(), slice); });
       if (stack == stacks.end())
         stacks.push_back({slice});
       else

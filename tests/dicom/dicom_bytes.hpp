@@ -108,7 +108,8 @@ inline Elements ct_slice(int z) {
 }
 
 /// Writes a series of slices, file names in an order of their own. `change` edits slice z before it is written.
-template <class F> void write_series(const TempFolder& folder, int slices, F&& change, const std::string& syntax = "1.2.840.10008.1.2.1") {
+template <class F>
+void write_series(const TempFolder& folder, int slices, F&& change, const std::string& syntax = "1.2.840.10008.1.2.1") {
   for (int z = 0; z < slices; ++z) {
     Elements e = ct_slice(z);
     change(z, e);

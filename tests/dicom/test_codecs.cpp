@@ -73,7 +73,8 @@ TEST_CASE("dicom: streams of another size, or none") {
     e.erase(0x7fe00010);
     e[0x00280010] = us(7);
     const std::string larger = error(file_of(e, s.syntax) + encapsulated({s.bytes()}));
-    CHECK(larger.find(s.syntax == kRle.syntax ? "RLE stream does not fill plane 1 with 42 bytes" : "the header says") != std::string::npos);
+    CHECK(larger.find(s.syntax == kRle.syntax ? "RLE stream does not fill plane 1 with 42 bytes" : "the header says") !=
+          std::string::npos);
     CHECK(error(compressed_file(s, {std::string(64, '\0')})).find("stream") != std::string::npos);
     CHECK(error(compressed_file(s, {})).find("has no fragments") != std::string::npos);
     CHECK(error(compressed_file(s, {s.bytes().substr(0, 30)})) != "");
@@ -84,7 +85,8 @@ TEST_CASE("dicom: streams of another size, or none") {
   e.erase(0x7fe00010);
   e[0x00280010] = us(4096), e[0x00280011] = us(4096);
   CHECK(error(file_of(e, kJpeg2000.syntax) + encapsulated({bomb})).find("has tiles of 1 x 1") != std::string::npos);
-  CHECK(error(compressed_file({"1.2.840.10008.1.2.4.201", kJpegLs.hex})).find("this compression is not read") != std::string::npos);
+  CHECK(error(compressed_file({"1.2.840.10008.1.2.4.201", kJpegLs.hex})).find("this compression is not read") !=
+        std::string::npos);
   CHECK(error(compressed_file({"1.2.840.10008.1.2.1", kJpegLs.hex})).find("is in fragments, and the transfer syntax") !=
         std::string::npos);
 }
@@ -95,7 +97,7 @@ TEST_CASE("dicom: no byte of a compressed stream can do harm") {
   for (const Stream& s : kStreams) {
     const std::string good = s.bytes();
     RandomStream random({.seed = 7});
-    for (int round = 0; round < 400; ++round) {
+    for (int round = 0; round < 250; ++round) {
       std::string bad = good;
       const auto place = [&] { return static_cast<std::size_t>(random.below(static_cast<Index>(bad.size()))); };
       bad[place()] ^= static_cast<char>(1 + random.below(255));
@@ -104,6 +106,6 @@ TEST_CASE("dicom: no byte of a compressed stream can do harm") {
       error_of_reading(folder.path).empty() ? ++read : ++refused;
     }
   }
-  CHECK(read + refused == 2000);
-  CHECK(refused > 500);
+  CHECK(read > 100);
+  CHECK(refused > 300);
 }

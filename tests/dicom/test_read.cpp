@@ -32,7 +32,8 @@ bool has_warning(const std::vector<std::string>& warnings, const std::string& wo
 TEST_CASE("dicom: a series in every uncompressed encoding") {
   for (const std::string syntax : {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}) {
     const TempFolder folder;
-    write_series(folder, 4, [](int, Elements&) {}, syntax);
+    write_series(
+        folder, 4, [](int, Elements&) {}, syntax);
     const auto read = io::read_dicom_series<float>(folder.path);
     check_series(read.volume, 4);
     CHECK(read.warnings.empty());
@@ -40,7 +41,7 @@ TEST_CASE("dicom: a series in every uncompressed encoding") {
     CHECK(read.series.description == "Test body");
     CHECK(read.series.images == 4);
     REQUIRE(read.series.files.size() == 4);
-    CHECK(read.series.files[3].filename() == "k3");   // in the order of the slices
+    CHECK(read.series.files[3].filename() == "k3");                               // in the order of the slices
     check_series(io::read_dicom_series<std::int16_t>(folder / "a0").volume, 4);   // a file stands for its series
   }
 }
@@ -106,9 +107,8 @@ TEST_CASE("dicom: bits, signs, slopes and padding") {
     CHECK(io::read_dicom_series<float>(folder.path).volume(1, 4, 5) == static_cast<float>((stored(1, 29) & 0xff) - 1024));
   }
   SUBCASE("each slice has its own slope and intercept") {
-    write_series(folder, 3, [](int z, Elements& e) {
-      e[0x00281053] = ds(z == 1 ? "0.5" : "+2.0e0"), e[0x00281052] = ds(text(-10 * z));
-    });
+    write_series(folder, 3,
+                 [](int z, Elements& e) { e[0x00281053] = ds(z == 1 ? "0.5" : "+2.0e0"), e[0x00281052] = ds(text(-10 * z)); });
     const auto v = io::read_dicom_series<float>(folder.path).volume;
     CHECK(v(0, 0, 1) == 14.0f);
     CHECK(v(1, 0, 1) == 0.5f * 107 - 10);
@@ -117,7 +117,9 @@ TEST_CASE("dicom: bits, signs, slopes and padding") {
           std::string::npos);
   }
   SUBCASE("padding becomes air") {
-    write_series(folder, 2, [](int, Elements& e) { e[0x00280120] = {"SS", number(100, 2)}, e[0x00280121] = {"SS", number(110, 2)}; });
+    write_series(folder, 2, [](int, Elements& e) {
+      e[0x00280120] = {"SS", number(100, 2)}, e[0x00280121] = {"SS", number(110, 2)};
+    });
     const auto v = io::read_dicom_series<float>(folder.path).volume;
     CHECK(v(1, 0, 0) == -1024.0f);   // 100
     CHECK(v(1, 0, 1) == -1024.0f);   // 107
@@ -178,7 +180,8 @@ TEST_CASE("dicom: the same image twice is dropped aloud, a different one at its 
   write_series(folder, 3);
   spill(folder / "copy", file_of(ct_slice(1), "1.2.840.10008.1.2.2"));   // in another encoding even
   std::vector<std::string> heard;
-  const LogSink log{[](void* user, std::string_view line) { static_cast<std::vector<std::string>*>(user)->emplace_back(line); }, &heard};
+  const LogSink log{[](void* user, std::string_view line) { static_cast<std::vector<std::string>*>(user)->emplace_back(line); },
+                    &heard};
   const auto read = io::read_dicom_series<float>(folder.path, {.log = log});
   check_series(read.volume, 3);
   CHECK(has_warning(read.warnings, "repeats"));
@@ -216,9 +219,13 @@ TEST_CASE("dicom: an enhanced multi-frame object") {
     const Encoding in{!implicit, false};
     Elements e = ct_slice(0);
     for (const std::uint32_t tag : {0x00200032u, 0x00200037u, 0x00280030u, 0x00281052u, 0x00281053u}) e.erase(tag);
-    const auto macro = [&](std::uint32_t tag, const Elements& inner) { return encode({{tag, sequence({encode(inner, in)}, in)}}, in); };
-    e[0x52009229] = sequence({macro(0x00209116, {{0x00200037, ds("1\\0\\0\\0\\1\\0")}}) + macro(0x00289110, {{0x00280030, ds("0.8\\0.75")}}) +
-                              macro(0x00289145, {{0x00281052, ds("-1024")}, {0x00281053, ds("1")}})}, in);
+    const auto macro = [&](std::uint32_t tag, const Elements& inner) {
+      return encode({{tag, sequence({encode(inner, in)}, in)}}, in);
+    };
+    e[0x52009229] = sequence(
+        {macro(0x00209116, {{0x00200037, ds("1\\0\\0\\0\\1\\0")}}) + macro(0x00289110, {{0x00280030, ds("0.8\\0.75")}}) +
+         macro(0x00289145, {{0x00281052, ds("-1024")}, {0x00281053, ds("1")}})},
+        in);
     std::vector<std::string> frames;
     std::vector<int> pixels;
     for (const int z : {2, 0, 1}) {

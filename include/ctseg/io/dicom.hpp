@@ -12,21 +12,21 @@
 namespace ctseg::io {
 
 struct DicomReadOptions {
-  std::string series_uid{};         // which series, where a folder holds several
-  int stack = -1;                   // which stack of that series, where its images do not share one grid
-  bool single_file = false;         // read just the file named, not the series around it
-  Index max_bytes = Index{1} << 34; // of voxels in memory, and of any one file
-  Executor* executor = nullptr;     // threads that parse and decode; without one the caller's alone. Same bits either way
-  LogSink log{};                    // hears each warning as it comes up
+  std::string series_uid{};           // which series, where a folder holds several
+  int stack = -1;                     // which stack of that series, where its images do not share one grid
+  bool single_file = false;           // read just the file named, not the series around it
+  Index max_bytes = Index{1} << 34;   // of voxels in memory, and of any one file
+  Executor* executor = nullptr;       // threads that parse and decode; without one the caller's alone. Same bits either way
+  LogSink log{};                      // hears each warning as it comes up
 };
 
 /// What the files say of a stack of images that share one grid.
 struct DicomSeries {
   std::string uid, study_uid, frame_of_reference_uid, modality, description;
-  int stack = 0;                    // counts the grids within one series; nearly always there is one
+  int stack = 0;   // counts the grids within one series; nearly always there is one
   Index images = 0;
   Xyz<Index> shape{};
-  std::string problem{};            // why it cannot be read; empty if nothing is known against it
+  std::string problem{};                        // why it cannot be read; empty if nothing is known against it
   std::vector<std::filesystem::path> files{};   // of a volume: in the order of its slices; else by name
 };
 
@@ -45,8 +45,7 @@ std::vector<DicomSeries> list_dicom_series(const std::filesystem::path& path, co
 /// Geometry  slices in order of their position along the normal, spacing from positions; a tilted gantry gives a sheared affine.
 /// Numerics  slope and intercept of each slice in double, rounded once; padding becomes -1024; int16 takes exact values only.
 /// Errors    bad_input or unsupported, naming file, field and value: several series, gaps, different images at one place.
-template <class T>
-DicomVolume<T> read_dicom_series(const std::filesystem::path& path, const DicomReadOptions& options = {});
+template <class T> DicomVolume<T> read_dicom_series(const std::filesystem::path& path, const DicomReadOptions& options = {});
 
 namespace dicom {
 
