@@ -236,4 +236,11 @@ ImageFile read_image(const std::filesystem::path& path, Index max_bytes) {
   return image;
 }
 
+std::vector<Plane> read_planes(const File& file, Index frames) {
+  ImageFile image;
+  image.format.frames = frames;
+  Reading(file, image).planes();
+  return std::move(image.planes);
+}
+
 }   // namespace ctseg::io::dicom

@@ -48,4 +48,8 @@ struct ImageFile {
 /// Errors    io if the file cannot be read. What is wrong inside goes to ImageFile::problem.
 ImageFile read_image(const std::filesystem::path& path, Index max_bytes);
 
+/// The planes of the frames of a sound file, whatever is in them.
+/// Errors    bad_input or unsupported if one has no place in the patient.
+std::vector<Plane> read_planes(const File& file, Index frames);
+
 }   // namespace ctseg::io::dicom

@@ -1,6 +1,6 @@
 // The series that a mask was made from, as far as objects that refer to it need it.
 #pragma once
-#include <ctseg/io/dicom_write.hpp>
+#include <ctseg/io/dicom_mask.hpp>
 
 #include "output.hpp"
 #include "stack.hpp"

@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <cstdlib>
+#include <ctseg/io/dicom_mask.hpp>
 #include <ctseg/io/nifti.hpp>
 #include <sstream>
 
@@ -86,6 +87,24 @@ TEST_CASE("real: DICOM and NIfTI of the same scan are the same volume") {
   Eigen::Matrix4d flip = Eigen::Matrix4d::Identity();
   flip(1, 1) = -1, flip(1, 3) = static_cast<double>(labels.shape().y - 1);
   CHECK(same_grid(ct.grid(), {labels.shape(), Affine<Ras>(labels.affine().matrix * flip)}));
+}
+
+TEST_CASE("real: a DICOM SEG lands on its series") {
+  const auto data = real_data();
+  if (!data) return;
+  const auto ct = io::read_dicom_series<float>(*data / "dicom_seg_dcmqi/ct-3slice").volume;
+  const auto read = io::read_dicom_seg(*data / "dicom_seg_dcmqi/liver.dcm", ct.grid());
+  CHECK(read.segments == std::vector{std::pair(1, std::string("Liver"))});
+  Index count[3] = {};
+  double hu = 0;
+  for (Index z = 0; z < 3; ++z)
+    for (Index y = 0; y < 512; ++y)
+      for (Index x = 0; x < 512; ++x)
+        if (read.mask(z, y, x)) ++count[z], hu += ct(z, y, x);
+  CHECK(count[0] == 36233);   // as highdicom counts
+  CHECK(count[1] == 35645);
+  CHECK(count[2] == 35220);
+  CHECK(hu / 107098 > 30);   // liver tissue, so it is at the right place
 }
 
 TEST_CASE("real: the tilted head keeps its sheared grid") {

@@ -1,4 +1,4 @@
-// Masks out to DICOM, on the grid of the series they were made from: SEG for archives, RTSTRUCT for planning systems.
+// Masks out to DICOM, on the grid of the series they were made from: SEG for archives, RTSTRUCT for planning systems. SEG in.
 #pragma once
 #include <array>
 
@@ -38,5 +38,15 @@ void write_dicom_seg(const std::filesystem::path& path, const Volume<std::uint8_
 /// Errors    as write_dicom_seg.
 void write_dicom_rtstruct(const std::filesystem::path& path, const Volume<std::uint8_t>& mask,
                           const DicomWriteOptions& options);
+
+/// A mask and the names of its labels, which are the segment numbers of the file.
+struct DicomMask {
+  Volume<std::uint8_t> mask;
+  std::vector<std::pair<int, std::string>> segments;
+};
+
+/// Reads a DICOM Segmentation (BINARY, not compressed) onto the grid of the volume it belongs to.
+/// Errors    shape_mismatch if a frame is not on that grid; unsupported for other kinds and for segments that overlap.
+DicomMask read_dicom_seg(const std::filesystem::path& path, const Grid& grid);
 
 }   // namespace ctseg::io
