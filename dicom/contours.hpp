@@ -14,8 +14,8 @@ struct Corner {
 };
 using Contour = std::vector<Corner>;   // closed; the last is joined to the first
 
-/// All outlines of `label` in a slice of `columns` wide rows. Regions that touch at a corner only stay apart; a hole is an outline
-/// of its own, so that the even-odd rule gives the pixels back.
+/// All outlines of `label` in a slice of `columns` wide rows. Regions that touch at a corner only stay apart; a hole is an
+/// outline of its own, so that the even-odd rule gives the pixels back.
 std::vector<Contour> contours_of(std::span<const std::uint8_t> slice, Index columns, std::uint8_t label);
 
 }   // namespace ctseg::io::dicom

@@ -37,7 +37,7 @@ struct Element;
 
 /// The elements of a file or of one item of a sequence, in the file's order.
 struct Dataset {
-  std::vector<Element> elements{};
+  std::vector<Element> elements;
 
   const Element* find(Tag tag) const;
 };

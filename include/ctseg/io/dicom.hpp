@@ -1,4 +1,4 @@
-// CT series from DICOM files, and masks to DICOM SEG and RTSTRUCT. Declarations only: the code is compiled once, in ctseg::dicom.
+// CT series from DICOM files. Declarations only: the code is compiled once, in ctseg::dicom.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -42,7 +42,7 @@ template <class T> struct DicomVolume {
 std::vector<DicomSeries> list_dicom_series(const std::filesystem::path& path, const DicomReadOptions& options = {});
 
 /// Reads a CT series from a folder, a DICOMDIR or one of its files, in HU. T is float or std::int16_t.
-/// Geometry  slices in order of their position along the normal, spacing from positions; a tilted gantry gives a sheared affine.
+/// Geometry  slices in order of position along the normal, spacing from positions; a tilted gantry gives a sheared affine.
 /// Numerics  slope and intercept of each slice in double, rounded once; padding becomes -1024; int16 takes exact values only.
 /// Errors    bad_input or unsupported, naming file, field and value: several series, gaps, different images at one place.
 template <class T> DicomVolume<T> read_dicom_series(const std::filesystem::path& path, const DicomReadOptions& options = {});
