@@ -182,7 +182,8 @@ TEST_CASE("DCMTK and OpenJPEG stay inside dicom/") {
     CHECK_MESSAGE(static_cast<int>(lines_of(entry.path()).size()) <= kMaxHeaderLines, "dicom/", name, " is too long");
     for (const auto& line : lines_of(entry.path())) {
       CHECK_MESSAGE((line.find("#include <dcmtk/") == std::string::npos || name == "jpeg.cpp"), "dicom/", name, ": ", line);
-      CHECK_MESSAGE((line.find("#include <openjpeg") == std::string::npos || name == "jpeg2000.cpp"), "dicom/", name, ": ", line);
+      CHECK_MESSAGE((line.find("#include <openjpeg") == std::string::npos || name == "jpeg2000.cpp"), "dicom/", name, ": ",
+                    line);
       if (!line.starts_with("#include <ctseg/")) continue;
       const auto inside = line.substr(16);
       CHECK_MESSAGE((inside == "version.hpp>" || inside.starts_with("core/") || inside.starts_with("image/") ||
