@@ -14,7 +14,7 @@ namespace {
 constexpr Tag kPixelData = 0x7fe00010, kItem = 0xfffee000, kItemEnd = 0xfffee00d, kSequenceEnd = 0xfffee0dd;
 constexpr std::uint32_t kUndefined = 0xffffffff;
 constexpr int kMaxDepth = 32;
-constexpr std::size_t kMaxElements = 1'000'000;
+constexpr std::size_t kMaxElements = 500'000;
 
 /// Sequences that are read. The others are stepped over where their length is given.
 constexpr Tag kSequences[] = {

@@ -1,7 +1,7 @@
 // DICOM that is wrong, one file or folder per kind of damage: each gives one error that names file, field and value.
 #include <doctest/doctest.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "dicom_bytes.hpp"
 
@@ -22,9 +22,9 @@ template <class F> std::string error_with(F&& change) {
 std::string error_of_bytes(const std::string& bytes) {
   const TempFolder folder;
   spill(folder / "image", bytes);
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();   // of this process: other programs may be busy
   const std::string error = error_of_reading(folder / "image");
-  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(1));
+  CHECK(std::clock() - start < CLOCKS_PER_SEC);
   return error;
 }
 void check(const std::string& error, const std::string& words) {
@@ -191,8 +191,8 @@ TEST_CASE("dicom bad: structure") {
   for (int i = 0; i < 200'000; ++i) deep += undefined(0x00081140) + item;
   check(error_of_bytes(deep), "sequences are nested more than 32 deep");
   std::string many = start;
-  for (int i = 0; i < 1'000'001; ++i) many += std::string("\x10\0\x10\0LO\0\0", 8);
-  check(error_of_bytes(many), "has more than 1000000 elements");
+  for (int i = 0; i < 500'001; ++i) many += std::string("\x10\0\x10\0LO\0\0", 8);
+  check(error_of_bytes(many), "has more than 500000 elements");
   check(error_of_bytes(preamble("1.2.840.10008.1.2.1.99") + "no deflate"), "the deflated data set is damaged or truncated");
   check(error_of_bytes(preamble("1.2.840.10008.1.2.4.100") + encode(e) + pixels),
         "1.2.840.10008.1.2.4.100; this compression is not read");
