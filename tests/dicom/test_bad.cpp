@@ -175,6 +175,9 @@ TEST_CASE("dicom bad: structure") {
   const Elements beginning{{0x00080060, {"CS", "CT"}}};
   const std::string start = preamble(kLittle) + encode(beginning);
   CHECK(error_of_bytes(head_only + undefined(0x52009999) + item + item_end + sequence_end + pixels) == "");
+  const std::string implicit = encode({{0x00080060, {"CS", "CT"}}}, {false, false});   // inside UN, so says the standard
+  const std::string unknown = head(0x52009999, "UN", 0xffffffff, {}) + item + implicit + item_end + sequence_end;
+  CHECK(error_of_bytes(head_only + unknown + pixels) == "");
   check(error_of_bytes(start + undefined(0x00081140) + item),
         "an item of sequence (0008,1140) of undefined length is never closed");
   check(error_of_bytes(start + undefined(0x00081140) + item + item_end),
