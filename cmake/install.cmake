@@ -11,6 +11,9 @@ if(CTSEG_PREBUILT)
   set(any_machine)
   install(TARGETS ctseg_prebuilt EXPORT ctsegTargets)
 endif()
+if(TARGET ctseg_dicom)
+  set(any_machine)
+endif()
 write_basic_package_version_file(${generated_dir}/ctsegConfigVersion.cmake
   COMPATIBILITY SameMinorVersion ${any_machine})
 
@@ -19,4 +22,9 @@ install(TARGETS ctseg EXPORT ctsegTargets)
 install(EXPORT ctsegTargets NAMESPACE ctseg:: DESTINATION ${package_dir})
 install(FILES ${generated_dir}/ctsegConfig.cmake ${generated_dir}/ctsegConfigVersion.cmake cmake/FindNIFTI.cmake
   DESTINATION ${package_dir})
+if(TARGET ctseg_dicom)   # a component: find_package(ctseg COMPONENTS dicom), target ctseg::dicom
+  install(TARGETS ctseg_dicom EXPORT ctsegDicomTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(EXPORT ctsegDicomTargets NAMESPACE ctseg:: DESTINATION ${package_dir})
+  install(FILES cmake/FindDicomCodecs.cmake DESTINATION ${package_dir})
+endif()
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -29,6 +29,7 @@ case $1 in
     # Moved after the installation, so that no path of this machine can hide in the package.
     cmake -S "$root" -B "$scratch/ctseg" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCTSEG_BUILD_TESTS=OFF \
       -DCTSEG_BUILD_EXAMPLES=OFF -DCTSEG_BUILD_BENCHMARKS=OFF > "$scratch/log" 2>&1 &&
+      cmake --build "$scratch/ctseg" >> "$scratch/log" 2>&1 &&
       cmake --install "$scratch/ctseg" --prefix "$scratch/first" >> "$scratch/log" 2>&1 ||
       { cat "$scratch/log"; fail "cmake --install"; }
     mv "$scratch/first" "$scratch/moved"

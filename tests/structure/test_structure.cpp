@@ -191,6 +191,33 @@ TEST_CASE("the include check sees what it must") {
   CHECK(complaint(kHeaders / "cellar" / "x.hpp", "../core/error.hpp") != "");
 }
 
+// dicom/ is compiled apart: it may see core, image and io, and no header may see it or the libraries it is built on.
+TEST_CASE("DCMTK and OpenJPEG stay inside dicom/") {
+  int sources = 0;
+  for (const auto& entry : fs::directory_iterator(kSource / "dicom")) {
+    const auto name = entry.path().filename().string();
+    if (!name.ends_with(".cpp") && !name.ends_with(".hpp")) continue;
+    ++sources;
+    CHECK_MESSAGE(static_cast<int>(lines_of(entry.path()).size()) <= kMaxHeaderLines, "dicom/", name, " is too long");
+    for (const auto& line : lines_of(entry.path())) {
+      CHECK_MESSAGE((line.find("#include <dcmtk/") == std::string::npos || name == "jpeg.cpp"), "dicom/", name, ": ", line);
+      CHECK_MESSAGE((line.find("#include <openjpeg") == std::string::npos || name == "jpeg2000.cpp"), "dicom/", name, ": ",
+                    line);
+      if (!line.starts_with("#include <ctseg/")) continue;
+      const auto inside = line.substr(16);
+      CHECK_MESSAGE((inside == "version.hpp>" || inside.starts_with("core/") || inside.starts_with("image/") ||
+                     inside.starts_with("io/")),
+                    "dicom/", name, ": ", line);
+    }
+  }
+  CHECK(sources > 10);
+  for (const auto& header : headers())
+    for (const auto& line : lines_of(header))
+      CHECK_MESSAGE((line.find("#include") == std::string::npos ||
+                     (line.find("dcmtk") == std::string::npos && line.find("openjpeg") == std::string::npos)),
+                    header.lexically_relative(kSource).string(), ": ", line);
+}
+
 TEST_CASE("headers are short, guarded and without tabs") {
   for (const auto& header : headers()) {
     const auto lines = lines_of(header);
