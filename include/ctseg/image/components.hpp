@@ -195,7 +195,7 @@ template <class T> class RunTable {
 
 /// 0 where there is no component, else its number plus 1.
 template <class T> std::vector<std::uint32_t> paint(const RunTable<T>& table, Xyz<Index> shape) {
-  std::vector<std::uint32_t> labels(static_cast<std::size_t>(shape.x * shape.y * shape.z));
+  std::vector<std::uint32_t> labels = mask::zeros<std::uint32_t>(shape.x * shape.y * shape.z);
   table.each_run([&](Index row, Run run, std::uint32_t component) {
     std::uint32_t* const at = labels.data() + row * shape.x;
     std::fill(at + run.begin, at + run.end, component + 1);

@@ -5,6 +5,9 @@
 #include <limits>
 #include <optional>
 #include <type_traits>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include "../core/parallel.hpp"
 #include "volume.hpp"
@@ -68,6 +71,20 @@ template <class T, class F> void for_equal_runs(const T* row, Index n, Foregroun
     f(begin, end);
     begin = find(row, end, n, foreground);
   }
+}
+
+/// `count` zeros. Linux is asked for large pages: to fault in a volume by small ones takes longer than most work on it.
+template <class T> std::vector<T> zeros(Index count) {
+  std::vector<T> out;
+  out.reserve(static_cast<std::size_t>(count));
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr std::uintptr_t kPage = 4096, kWorth = std::uintptr_t{8} << 20;
+  const auto begin = reinterpret_cast<std::uintptr_t>(out.data()), bytes = out.capacity() * sizeof(T);
+  const std::uintptr_t first = (begin + kPage - 1) / kPage * kPage;
+  if (bytes >= kWorth) (void)madvise(reinterpret_cast<void*>(first), (begin + bytes - first) / kPage * kPage, MADV_HUGEPAGE);
+#endif
+  out.resize(static_cast<std::size_t>(count));
+  return out;
 }
 
 /// f(0) .. f(count - 1), on the executor if there is one.
