@@ -106,6 +106,10 @@ TEST_CASE("slabs join: many rows, one slice and many slices, any number of threa
       }
     }
   }
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {   // sparse, so that every single step across a cut counts
+    const Mask mask = random_mask(mask_grid({2, 5, 301}), 0.85, seed);
+    CHECK(label_components(mask).labels.voxels() == flood(mask, {}));
+  }
   Mask snake(mask_grid({64, 400, 3}));   // one component that turns at every other row
   for (Index z = 0; z < 3; ++z)
     for (Index y = 0; y < 400; ++y)

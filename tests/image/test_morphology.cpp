@@ -135,6 +135,10 @@ TEST_CASE("holes are filled in the plane or in space, of a mask, of one label, o
   CHECK(fill_holes(leak, {.per_slice = true}).voxels() == slice({"1111", "1111", "1111", "111."}).voxels());
   CHECK(fill_holes(leak, {.connectivity = Connectivity::corners, .per_slice = true}).voxels() == leak.voxels());
 
+  for (const std::vector<std::string>& open :
+       {std::vector<std::string>{"1.1", "111"}, {"111", "1.1"}, {"11", ".1", "11"}, {"11", "1.", "11"}})
+    CHECK(fill_holes(slice(open), {.per_slice = true}).voxels() == slice(open).voxels());
+
   const Mask room = drawn({{"111", "111", "111"}, {"111", "1.1", "111"}, {"111", "111", "111"}});
   CHECK(fill_holes(room).voxels() == std::vector<std::uint8_t>(27, 1));
 
