@@ -118,9 +118,9 @@ for c in range(3):
     assert np.array_equal(found, measure.label(labels, connectivity=c + 1, background=0))
     put(f"labels.components.{c}.3d", found, np.uint16)
 
-versions = {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-image": skimage.__version__,
-            "python": platform.python_version()}
+versions = (f"numpy {np.__version__}, scipy {scipy.__version__}, scikit-image {skimage.__version__}, "
+            f"Python {platform.python_version()}")
 path = os.path.join(HERE, "masks.safetensors")
-save_file(out, path, versions)
+save_file(out, path, {"made_with": versions})
 os.chmod(path, 0o644)
-print(os.path.getsize(path), "bytes", versions)
+print(os.path.getsize(path), "bytes,", versions)
