@@ -47,7 +47,7 @@ def run_ctseg(program, path, times):
         if not line.startswith("#"):
             name, threads, wall, cpu, result = line.split()
             times.setdefault((name, threads), []).append((float(wall), float(cpu), float(result)))
-        elif not times:
+        elif "voxels" in line and not times:
             print(line)
 
 

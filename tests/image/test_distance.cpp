@@ -117,6 +117,15 @@ TEST_CASE("distances have the same bits for any number of threads") {
   }
 }
 
+TEST_CASE("memory of many pages is as zero as any") {
+  ThreadPool pool(2);
+  for (const Index count : {Index{1}, Index{8} << 20, (Index{17} << 20) + 4097}) {
+    const auto zeros = mask::zeros<std::uint32_t>(count, &pool);
+    CHECK(std::ssize(zeros) == count);
+    CHECK(std::count(zeros.begin(), zeros.end(), 0u) == count);
+  }
+}
+
 TEST_CASE("what distances refuse, and how") {
   const Mask mask(mask_grid({2, 2, 2}), 1);
   check_says([&] { distance_to_background(mask, {.label = 300}); }, {"distance: label = 300", "1 bytes"});

@@ -194,8 +194,8 @@ template <class T> class RunTable {
 };
 
 /// 0 where there is no component, else its number plus 1.
-template <class T> std::vector<std::uint32_t> paint(const RunTable<T>& table, Xyz<Index> shape) {
-  std::vector<std::uint32_t> labels = mask::zeros<std::uint32_t>(shape.x * shape.y * shape.z);
+template <class T> std::vector<std::uint32_t> paint(const RunTable<T>& table, Xyz<Index> shape, Executor* executor) {
+  std::vector<std::uint32_t> labels = mask::zeros<std::uint32_t>(shape.x * shape.y * shape.z, executor);
   table.each_run([&](Index row, Run run, std::uint32_t component) {
     std::uint32_t* const at = labels.data() + row * shape.x;
     std::fill(at + run.begin, at + run.end, component + 1);
@@ -229,7 +229,7 @@ struct Components {
 /// Source    union-find on runs: Wu, Otoo and Suzuki, Optimizing two-pass connected-component labeling algorithms, 2009.
 template <class T> RawComponents label_components(const T* voxels, Xyz<Index> shape, const ComponentOptions& options = {}) {
   const auto table = components::RunTable<T>(voxels, shape, options).build();
-  return {components::paint(table, shape), table.list()};
+  return {components::paint(table, shape, options.executor), table.list()};
 }
 template <class T> Components label_components(const Volume<T>& volume, const ComponentOptions& options = {}) {
   RawComponents raw = label_components(volume.data(), volume.shape(), options);

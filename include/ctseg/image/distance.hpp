@@ -189,7 +189,7 @@ template <class T> std::vector<float> distances(const T* voxels, Xyz<Index> shap
   const auto inside = mask::foreground<T>(options.label, "distance");
   const Xyz<double> spacing = options.spacing_mm.value_or(Xyz<double>{1, 1, 1});
   check_spacing(spacing, "distance");
-  std::vector<float> out = mask::zeros<float>(shape.x * shape.y * shape.z);
+  std::vector<float> out = mask::zeros<float>(shape.x * shape.y * shape.z, options.executor);
   const bool outside = side != Side::to_background;
   const Job<T> job{voxels, shape, spacing, outside ? inside.inverse() : inside, side == Side::both, out.data(), nullptr};
   transform<false>(job, options);
@@ -213,8 +213,8 @@ std::vector<std::uint32_t> nearest(const T* voxels, Xyz<Index> shape, const Dist
   const Index count = shape.x * shape.y * shape.z;
   if (count >= Index{kNowhere})
     throw Error(Code::unsupported, "nearest", text(count, " voxels; indices are 32 bits, at most 4294967294 voxels."));
-  std::vector<float> squared = mask::zeros<float>(count);
-  std::vector<std::uint32_t> out = mask::zeros<std::uint32_t>(count);
+  std::vector<float> squared = mask::zeros<float>(count, options.executor);
+  std::vector<std::uint32_t> out = mask::zeros<std::uint32_t>(count, options.executor);
   std::fill(out.begin(), out.end(), kNowhere);
   const Job<T> job{voxels, shape,          spacing,   side == Side::to_foreground ? inside.inverse() : inside,
                    false,  squared.data(), out.data()};

@@ -73,26 +73,30 @@ template <class T, class F> void for_equal_runs(const T* row, Index n, Foregroun
   }
 }
 
-/// `count` zeros. Linux is asked for large pages: to fault in a volume by small ones takes longer than most work on it.
-template <class T> std::vector<T> zeros(Index count) {
-  std::vector<T> out;
-  out.reserve(static_cast<std::size_t>(count));
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  constexpr std::uintptr_t kPage = 4096, kWorth = std::uintptr_t{8} << 20;
-  const auto begin = reinterpret_cast<std::uintptr_t>(out.data()), bytes = out.capacity() * sizeof(T);
-  const std::uintptr_t first = (begin + kPage - 1) / kPage * kPage;
-  if (bytes >= kWorth) (void)madvise(reinterpret_cast<void*>(first), (begin + bytes - first) / kPage * kPage, MADV_HUGEPAGE);
-#endif
-  out.resize(static_cast<std::size_t>(count));
-  return out;
-}
-
 /// f(0) .. f(count - 1), on the executor if there is one.
 template <class F> void for_tasks(Executor* executor, Index count, F&& f) {
   if (executor)
     parallel_for(*executor, count, f);
   else
     for (Index i = 0; i < count; ++i) f(i);
+}
+
+/// `count` zeros. Linux is asked for large pages, by many threads: faulting in a volume takes longer than most work on it.
+template <class T> std::vector<T> zeros(Index count, [[maybe_unused]] Executor* executor) {
+  std::vector<T> out;
+  out.reserve(static_cast<std::size_t>(count));
+#if defined(__linux__) && defined(MADV_HUGEPAGE) && defined(MADV_POPULATE_WRITE)
+  constexpr Index kPage = 4096, kChunk = Index{32} << 20;
+  const auto begin = reinterpret_cast<std::uintptr_t>(out.data());
+  std::byte* const first = reinterpret_cast<std::byte*>(out.data()) + (0 - begin) % kPage;
+  const Index bytes = (reinterpret_cast<std::byte*>(out.data() + count) - first) / kPage * kPage;
+  if (bytes >= kChunk && madvise(first, static_cast<std::size_t>(bytes), MADV_HUGEPAGE) == 0)   // advice: failing is fine
+    for_tasks(executor, (bytes + kChunk - 1) / kChunk, [&](Index i) {
+      (void)madvise(first + i * kChunk, static_cast<std::size_t>(std::min(kChunk, bytes - i * kChunk)), MADV_POPULATE_WRITE);
+    });
+#endif
+  out.resize(static_cast<std::size_t>(count));
+  return out;
 }
 
 /// The extents, if they can be those of a volume.

@@ -31,7 +31,7 @@ template <class T> Flags flags_of(const T* voxels, Xyz<Index> shape, const Morph
                 text("radius_mm = ", options.radius_mm, " with iterations = ", options.iterations,
                      "; a ball is used once. Hint: give the whole radius."));
   const auto foreground = mask::foreground<T>(options.label, "morphology");
-  Flags flags = mask::zeros<std::uint8_t>(shape.x * shape.y * shape.z);
+  Flags flags = mask::zeros<std::uint8_t>(shape.x * shape.y * shape.z, options.executor);
   const Index slice = shape.x * shape.y;
   mask::for_tasks(options.executor, shape.z, [&](Index z) {
     for (Index i = z * slice; i < (z + 1) * slice; ++i) flags[static_cast<std::size_t>(i)] = foreground(voxels[i]);
@@ -77,7 +77,7 @@ void step_slice(const std::uint8_t* from, std::uint8_t* to, Xyz<Index> shape, In
 }
 
 template <class Op> void step(Flags& flags, Xyz<Index> shape, const MorphologyOptions& options) {
-  Flags next = mask::zeros<std::uint8_t>(std::ssize(flags));
+  Flags next = mask::zeros<std::uint8_t>(std::ssize(flags), options.executor);
   for (int i = 0; i < options.iterations; ++i) {
     mask::for_tasks(options.executor, shape.z, [&](Index z) { step_slice<Op>(flags.data(), next.data(), shape, z, options); });
     std::swap(flags, next);
