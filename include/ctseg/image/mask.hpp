@@ -111,14 +111,17 @@ inline Xyz<Index> checked_extents(Xyz<Index> shape, std::string_view where) {
 /// Errors    unsupported for axes that are more than half a degree off a right angle: distance is not separable there.
 inline Xyz<double> spacing_for_distance(const Grid& grid, const std::optional<Xyz<double>>& chosen, std::string_view where) {
   if (chosen) return *chosen;
-  const Eigen::Matrix3d axes = grid.affine.matrix.block<3, 3>(0, 0).colwise().normalized(), cosines = axes.transpose() * axes;
-  const double worst = std::max({std::abs(cosines(0, 1)), std::abs(cosines(0, 2)), std::abs(cosines(1, 2))});
+  const Eigen::Matrix4d& m = grid.affine.matrix;
+  const Xyz<double> spacing = grid.spacing_mm();
+  const auto dot = [&](int a, int b) { return std::abs(m(0, a) * m(0, b) + m(1, a) * m(1, b) + m(2, a) * m(2, b)); };
+  const double worst =
+      std::max({dot(0, 1) / (spacing.x * spacing.y), dot(0, 2) / (spacing.x * spacing.z), dot(1, 2) / (spacing.y * spacing.z)});
   if (worst > 0.0087)
     throw Error(Code::unsupported, where,
                 text("the voxel axes meet at ", std::acos(worst) * 57.29577951308232, " degrees (a sheared grid, as a tilted ",
                      "gantry makes); distances need right angles to half a degree. Hint: resample onto a grid with right ",
                      "angles, or name spacing_mm to measure along the axes as they are."));
-  return grid.spacing_mm();
+  return spacing;
 }
 
 }   // namespace mask

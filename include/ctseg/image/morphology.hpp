@@ -85,7 +85,7 @@ template <class Op> void step(Flags& flags, Xyz<Index> shape, const MorphologyOp
 }
 
 /// Sets to `value` every voxel that has one of that value, or one beyond a border of that value, within the radius.
-inline void spread(Flags& flags, Xyz<Index> shape, const MorphologyOptions& options, std::uint8_t value) {
+template <class = void> void spread(Flags& flags, Xyz<Index> shape, const MorphologyOptions& options, std::uint8_t value) {
   const DistanceOptions how{
       .label = Index{value}, .spacing_mm = options.spacing_mm, .per_slice = options.per_slice, .executor = options.executor};
   const std::vector<float> distance = distance_to_foreground(flags.data(), shape, how);
@@ -107,13 +107,13 @@ inline void spread(Flags& flags, Xyz<Index> shape, const MorphologyOptions& opti
   });
 }
 
-inline void erode(Flags& flags, Xyz<Index> shape, const MorphologyOptions& options) {
+template <class = void> void erode(Flags& flags, Xyz<Index> shape, const MorphologyOptions& options) {
   if (options.radius_mm > 0)
     spread(flags, shape, options, 0);
   else
     step<And>(flags, shape, options);
 }
-inline void dilate(Flags& flags, Xyz<Index> shape, const MorphologyOptions& options) {
+template <class = void> void dilate(Flags& flags, Xyz<Index> shape, const MorphologyOptions& options) {
   if (options.radius_mm > 0)
     spread(flags, shape, options, 1);
   else
