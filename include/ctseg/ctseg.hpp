@@ -1,5 +1,6 @@
 // What training and inference on a CPU need. Included on their own: data/phantom.hpp, interop/, and ctseg/cuda.hpp for CUDA.
 #pragma once
+#include "data/augment/recipes.hpp"
 #include "data/patch_sampler.hpp"
 #include "image/preprocess.hpp"
 #include "infer/sliding_window.hpp"

@@ -5,7 +5,9 @@
 
 #include "../core/context.hpp"
 #include "../core/finite.hpp"
+#include "../core/parallel.hpp"
 #include "../ops/axes.hpp"
+#include "augment/recipe.hpp"
 #include "case.hpp"
 
 namespace ctseg {
@@ -15,7 +17,9 @@ namespace ctseg {
 template <int Dim> struct PatchSamplerOptions {
   Axes<Dim> patch = 96;   // z, y, x; a 2-D patch is a piece of an axial slice
   double positive = 1, negative = 1;
-  float outside = 0;   // image value where a patch hangs over the border; the label there is 0
+  float outside = 0;              // image value where a patch hangs over the border; the label there is 0
+  Recipe augment{};               // what may happen to a patch; moves at its beginning read the case around the patch
+  Executor* executor = nullptr;   // samples in parallel, with the same bits; unset: the calling thread
 };
 
 /// Draws patches from cases that it owns.
@@ -103,6 +107,14 @@ template <AnySpec S> class PatchSampler {
         }
   }
 
+  Patch augmented(const Case& c, const At& corner, const RandomKey& key) const {
+    Patch p{.size = patch()};
+    const PatchSource source{
+        .image = c.image.data(), .label = c.label.data(), .size = extent(c), .corner = corner, .outside = options_.outside};
+    cut_and_apply(draw(options_.augment, key, {p.size}), source, p);
+    return p;
+  }
+
   std::vector<Case> cases_;
   PatchSamplerOptions<S::kDim> options_;
   std::vector<std::vector<std::uint32_t>> foreground_;
@@ -126,14 +138,27 @@ template <AnySpec S> PatchSampler<S>::PatchSampler(std::vector<Case> cases, cons
 
 template <AnySpec S> std::vector<std::size_t> PatchSampler<S>::fill(const RandomKey& key, Index first, Out<S> images,
                                                                     View<std::uint8_t, S::kDim> labels) const {
-  std::vector<std::size_t> used;
-  for (Index n = 0; n < images.shape.n; ++n) {
-    RandomStream random({key.seed, static_cast<std::uint64_t>(first + n), kStream + key.op});
+  std::vector<std::size_t> used(static_cast<std::size_t>(images.shape.n));
+  const auto one = [&](Index n) {
+    const auto number = static_cast<std::uint64_t>(first + n);
+    RandomStream random({key.seed, number, kStream + key.op});
     const auto k = static_cast<std::size_t>(random.below(std::ssize(cases_)));
     const auto corner = corner_around(cases_[k], draw_centre(k, random));
-    copy(cases_[k], corner, images, labels, n);
-    used.push_back(k);
-  }
+    used[static_cast<std::size_t>(n)] = k;
+    if (options_.augment.transforms.empty()) {
+      copy(cases_[k], corner, images, labels, n);
+      return;
+    }
+    const Patch p = augmented(cases_[k], corner, {key.seed, number, key.op});
+    for (Index i = 0; i < p.voxels(); ++i) {
+      images.at(n, i)[0] = typename S::T(p.image[static_cast<std::size_t>(i)]);
+      labels.at(n, i)[0] = p.label[static_cast<std::size_t>(i)];
+    }
+  };
+  if (options_.executor)
+    parallel_for(*options_.executor, images.shape.n, one);
+  else
+    for (Index n = 0; n < images.shape.n; ++n) one(n);
   return used;
 }
 

@@ -1,0 +1,98 @@
+// A patch on its way through augmentation, and the larger volume that it is cut from.
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include "kernels.hpp"
+
+namespace ctseg {
+
+/// Voxels along z, y, x. A 2-D patch has one along z.
+using Extent = std::array<Index, 3>;
+inline Index voxels_of(const Extent& size) { return size[0] * size[1] * size[2]; }
+
+/// Image channels one after the other, each in order z, y, x, and one label map (none if empty). Results of the steps go to the
+/// spare buffers and change places with the front ones, so a patch that is used again allocates nothing.
+struct Patch {
+  Extent size{};
+  Index channels = 1;
+  std::vector<float> image{};
+  std::vector<std::uint8_t> label{};
+  Isa isa = detect_isa();   // which inner loops run; all give the same bits
+  std::vector<float> spare_image{}, offsets{};
+  std::vector<std::uint8_t> spare_label{};
+
+  Index voxels() const { return voxels_of(size); }
+  float* channel(Index c) { return image.data() + c * voxels(); }
+  const float* channel(Index c) const { return image.data() + c * voxels(); }
+};
+
+/// What a patch is cut from: channels one after the other. The patch's first voxel lies at `corner`, which may be outside.
+struct PatchSource {
+  const float* image = nullptr;
+  const std::uint8_t* label = nullptr;
+  Extent size{};
+  Extent corner{};
+  Index channels = 1;
+  float outside = 0;   // image value beyond the border, where the border rule is `zeros`; the label there is 0
+};
+inline PatchSource source_of(const Patch& patch) {
+  return {patch.image.data(), patch.label.empty() ? nullptr : patch.label.data(), patch.size, {}, patch.channels};
+}
+
+namespace augment {
+
+inline void check(const PatchSource& source, const Extent& patch) {
+  const Extent& s = source.size;
+  const auto list = [](const Extent& e) { return text("[", e[0], ",", e[1], ",", e[2], "]"); };
+  if (source.channels < 1 || !source.image || std::min({s[0], s[1], s[2], patch[0], patch[1], patch[2]}) < 1)
+    throw Error(Code::bad_argument, "augment",
+                text("a patch of ", list(patch), " from ", source.channels, " channels of ", list(s),
+                     "; every extent must be 1 or more."));
+  if (voxels_of(s) > Index{std::numeric_limits<std::int32_t>::max()} || voxels_of(patch) > Index{0x7fffffff})
+    throw Error(Code::unsupported, "augment", text("a source of ", list(s), " has more than 2^31 voxels."));
+}
+
+/// Buffers for a patch of this source, in the spare place; shown by flip().
+inline void reserve_spare(Patch& patch, const PatchSource& source) {
+  const auto voxels = static_cast<std::size_t>(patch.voxels());
+  patch.spare_image.resize(voxels * static_cast<std::size_t>(source.channels));
+  patch.spare_label.resize(source.label ? voxels : 0);
+}
+inline void show_spare(Patch& patch, const PatchSource& source) {
+  patch.channels = source.channels;
+  patch.image.swap(patch.spare_image);
+  patch.label.swap(patch.spare_label);
+}
+
+template <class T> void cut_box(const T* from, const PatchSource& source, const Extent& size, T outside, T* to) {
+  const Index low = std::clamp<Index>(-source.corner[2], 0, size[2]),
+              high = std::clamp<Index>(source.size[2] - source.corner[2], low, size[2]);
+  for (Index z = 0; z < size[0]; ++z)
+    for (Index y = 0; y < size[1]; ++y, to += size[2]) {
+      const Index sz = z + source.corner[0], sy = y + source.corner[1];
+      if (sz < 0 || sz >= source.size[0] || sy < 0 || sy >= source.size[1] || low == high) {
+        std::fill_n(to, size[2], outside);
+        continue;
+      }
+      const T* row = from + (sz * source.size[1] + sy) * source.size[2] + source.corner[2];
+      std::fill_n(to, low, outside);
+      std::copy(row + low, row + high, to + low);
+      std::fill(to + high, to + size[2], outside);
+    }
+}
+
+}   // namespace augment
+
+/// Fills a patch of `patch.size` from its source as it is.
+inline void cut(Patch& patch, const PatchSource& source) {
+  augment::check(source, patch.size);
+  augment::reserve_spare(patch, source);
+  const Index from = voxels_of(source.size), to = patch.voxels();
+  for (Index c = 0; c < source.channels; ++c)
+    augment::cut_box(source.image + c * from, source, patch.size, source.outside, patch.spare_image.data() + c * to);
+  if (source.label) augment::cut_box(source.label, source, patch.size, std::uint8_t{0}, patch.spare_label.data());
+  augment::show_spare(patch, source);
+}
+
+}   // namespace ctseg
