@@ -97,6 +97,35 @@ TEST_CASE("a sample's numbers depend on nothing but seed, sample, and its own tr
   CHECK(text(a).find("RandAffine [") == 0);
 }
 
+TEST_CASE("kinds and axes have streams of their own; ties between labels go to the nearest") {
+  const Augmentation a =
+      draw({{RandScaleIntensity{.probability = 1}, RandShiftIntensity{.probability = 1}}}, sample(0), {{4, 4, 4}});
+  CHECK(std::get<LinearStep>(a.steps[0]).scale - 1 != doctest::Approx(std::get<LinearStep>(a.steps[1]).shift));
+
+  Patch p = make_patch({16, 16, 16});
+  make_offsets({.sigma_voxels = 1, .magnitude_voxels = 10, .key = {1, 2, 3, 4}}, p);
+  const Index n = p.voxels();
+  double products[3] = {}, squares[3] = {};
+  for (Index i = 0; i < n; ++i)
+    for (Index d = 0; d < 3; ++d) {
+      const double v = p.offsets[static_cast<std::size_t>(d * n + i)],
+                   next = p.offsets[static_cast<std::size_t>((d + 1) % 3 * n + i)];
+      REQUIRE(std::abs(v) < 10);
+      squares[d] += v * v;
+      products[d] += v * next;
+    }
+  for (int d = 0; d < 3; ++d) {
+    CHECK(squares[d] > 0);
+    CHECK(std::abs(products[d]) < 0.3 * squares[d]);
+  }
+
+  const std::uint8_t around[8] = {7, 7, 2, 2, 2, 2, 7, 7}, mixed[8] = {7, 7, 7, 7, 2, 2, 2, 5};
+  const float even[8] = {0.125f, 0.125f, 0.125f, 0.125f, 0.125f, 0.125f, 0.125f, 0.125f};
+  for (const std::uint8_t nearest : {std::uint8_t{2}, std::uint8_t{7}})
+    CHECK(int{heaviest(around, even, [&] { return nearest; })} == int{nearest});
+  CHECK(int{heaviest(mixed, even, [] { return std::uint8_t{5}; })} == 7);   // the nearest has less
+}
+
 TEST_CASE("a drawn augmentation gives the same bits again, on every instruction set") {
   const Patch start = make_patch({16, 16, 16}, 2);
   Recipe recipe{{Rand3DElastic{.probability = 1, .sigma_voxels = {1, 2}, .magnitude_voxels = {2, 4}},
