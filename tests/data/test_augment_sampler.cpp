@@ -57,7 +57,8 @@ TEST_CASE("a recipe of which nothing fires leaves patches as they are; exact mov
         t);
   const auto plain = filled<S>({.patch = {30, 8, 8}, .outside = -5});   // hangs over the border
   CHECK(filled<S>({.patch = {30, 8, 8}, .outside = -5, .augment = quiet}) == plain);
-  auto turned = filled<S>({.patch = {30, 8, 8}, .outside = -5, .augment = {{RandRotate90{.probability = 1}}}}), sorted = plain;
+  auto turned = filled<S>({.patch = {30, 8, 8}, .outside = -5, .augment = Recipe{{RandRotate90{.probability = 1}}}}),
+       sorted = plain;
   CHECK(turned != plain);
   std::sort(turned.first.begin(), turned.first.end());
   std::sort(sorted.first.begin(), sorted.first.end());

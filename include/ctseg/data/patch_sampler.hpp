@@ -18,7 +18,7 @@ template <int Dim> struct PatchSamplerOptions {
   Axes<Dim> patch = 96;   // z, y, x; a 2-D patch is a piece of an axial slice
   double positive = 1, negative = 1;
   float outside = 0;              // image value where a patch hangs over the border; the label there is 0
-  Recipe augment{};               // what may happen to a patch; moves at its beginning read the case around the patch
+  AugmentOption augment{};        // what may happen to a patch; moves at its beginning read the case around the patch
   Executor* executor = nullptr;   // samples in parallel, with the same bits; unset: the calling thread
 };
 
@@ -111,7 +111,7 @@ template <AnySpec S> class PatchSampler {
     Patch p{.size = patch()};
     const PatchSource source{
         .image = c.image.data(), .label = c.label.data(), .size = extent(c), .corner = corner, .outside = options_.outside};
-    cut_and_apply(draw(options_.augment, key, {p.size}), source, p);
+    options_.augment(key, source, p);
     return p;
   }
 
@@ -145,7 +145,7 @@ template <AnySpec S> std::vector<std::size_t> PatchSampler<S>::fill(const Random
     const auto k = static_cast<std::size_t>(random.below(std::ssize(cases_)));
     const auto corner = corner_around(cases_[k], draw_centre(k, random));
     used[static_cast<std::size_t>(n)] = k;
-    if (options_.augment.transforms.empty()) {
+    if (options_.augment.empty()) {
       copy(cases_[k], corner, images, labels, n);
       return;
     }

@@ -2,6 +2,7 @@
 // them joins neighbouring moves into one resampling pass. Functions are templates, though nothing varies, so that who includes
 // this and does not augment compiles none of it.
 #pragma once
+#include <concepts>
 #include <variant>
 
 #include "resolution.hpp"
@@ -181,5 +182,22 @@ template <class = void> void cut_and_apply(const Augmentation& drawn, const Patc
   for (const DrawnStep& step : drawn.steps) std::visit(pipeline, step);
   pipeline.flush();
 }
+
+/// A recipe among options. What it takes to run one is compiled where a recipe is given, and not by who gives none.
+class AugmentOption {
+ public:
+  AugmentOption() = default;
+  template <std::convertible_to<Recipe> R> AugmentOption(R&& recipe) : recipe_(std::forward<R>(recipe)), run_(&run<R>) {}
+
+  bool empty() const { return !run_ || recipe_.transforms.empty(); }
+  void operator()(const RandomKey& key, const PatchSource& source, Patch& patch) const { run_(*this, key, source, patch); }
+
+ private:
+  template <class> static void run(const AugmentOption& o, const RandomKey& key, const PatchSource& source, Patch& patch) {
+    cut_and_apply(draw(o.recipe_, key, {patch.size, source.channels}), source, patch);
+  }
+  Recipe recipe_{};
+  void (*run_)(const AugmentOption&, const RandomKey&, const PatchSource&, Patch&) = nullptr;
+};
 
 }   // namespace ctseg
