@@ -2,6 +2,7 @@
 #pragma once
 #include "data/patch_sampler.hpp"
 #include "image/preprocess.hpp"
+#include "image/steps.hpp"
 #include "infer/sliding_window.hpp"
 #include "io/preview.hpp"
 #include "io/volume.hpp"
