@@ -12,7 +12,8 @@ namespace resampling {
 template <class T>
 Volume<T> resample_region(const Volume<T>& volume, const Grid& target, const Region& region, const Manner& manner) {
   const Eigen::Matrix4d map = map_between(volume.grid(), target);
-  Volume<T> out(target);
+  checked(Shape<3>{1, 1, {target.shape.z, target.shape.y, target.shape.x}}, "resample");
+  Volume<T> out(target, mask::zeros<T>(target.voxels(), manner.executor));
   if (const auto axes = parallel_axes(map, target.shape))
     resample_parallel(volume, out, map, *axes, region, manner);
   else if (manner.coarse_axis)

@@ -136,7 +136,7 @@ template <class T> void resample_bundle(const Bundle<T>& b, const LineMap& map, 
 template <class T> Lattice<T> resample_axis(const T* from, Xyz<Index> shape, int axis, const LineMap& map, Executor* executor) {
   Lattice<T> out{shape, {}};
   (axis == 0 ? out.shape.x : axis == 1 ? out.shape.y : out.shape.z) = map.to();
-  out.voxels.resize(static_cast<std::size_t>(out.shape.x * out.shape.y * out.shape.z));
+  out.voxels = mask::zeros<T>(out.shape.x * out.shape.y * out.shape.z, executor);
   T* const to = out.voxels.data();
   const Index slice = shape.x * shape.y, to_slice = out.shape.x * out.shape.y;
   const Index tasks = axis == 2 ? shape.y : shape.z;

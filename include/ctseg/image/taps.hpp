@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include "../core/parallel.hpp"
+#include "mask.hpp"
 #include "volume.hpp"
 
 namespace ctseg {
@@ -44,13 +44,7 @@ inline bool votes(Interpolation i) { return i == Interpolation::label_vote || i 
 /// As a list; [0] is x.
 inline std::array<Index, 3> listed(Xyz<Index> v) { return {v.x, v.y, v.z}; }
 
-/// f(0) .. f(count - 1), on the executor if there is one.
-template <class F> void for_tasks(Executor* executor, Index count, F&& f) {
-  if (executor)
-    parallel_for(*executor, count, f);
-  else
-    for (Index i = 0; i < count; ++i) f(i);
-}
+using mask::for_tasks;
 
 /// Two neighbours along one axis: value = (1 - weight) * low + weight * (low + 1).
 struct Tap {
