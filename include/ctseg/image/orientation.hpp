@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "volume.hpp"
+#include "taps.hpp"
 
 namespace ctseg {
 
@@ -69,33 +69,24 @@ inline AxisOrder parse_axis_codes(std::string_view codes) {
 
 /// The same voxels in the same places, stored so that axes x, y, z point where `codes` says. Nothing is interpolated.
 /// Errors    bad_argument for a singular affine or for codes that name no order.
-template <class T> Volume<T> reorient(const Volume<T>& volume, std::string_view codes = "RAS") {
+template <class T> Volume<T> reorient(const Volume<T>& volume, std::string_view codes = "RAS", Executor* executor = nullptr) {
   const AxisOrder have = axis_order(volume.affine()), want = parse_axis_codes(codes);
   if (have == want) return volume;
-  const std::array<Index, 3> extent{volume.shape().x, volume.shape().y, volume.shape().z},
-      stride{1, extent[0], extent[0] * extent[1]};
-  std::array<Index, 3> new_extent{}, step{};
-  Index first = 0;
+  const std::array<Index, 3> extent = resampling::listed(volume.shape());
+  std::array<std::size_t, 3> axes{};
+  std::array<bool, 3> flip{};
   Eigen::Matrix4d from_new = Eigen::Matrix4d::Zero();   // new voxel index to old
   from_new(3, 3) = 1;
   for (std::size_t j = 0; j < 3; ++j) {
     std::size_t i = 0;
     while (have.world[i] != want.world[j]) ++i;
-    const bool flip = have.positive[i] != want.positive[j];
-    new_extent[j] = extent[i];
-    step[j] = flip ? -stride[i] : stride[i];
-    first += flip ? (extent[i] - 1) * stride[i] : 0;
-    from_new(static_cast<int>(i), static_cast<int>(j)) = flip ? -1 : 1;
-    from_new(static_cast<int>(i), 3) = flip ? static_cast<double>(extent[i] - 1) : 0;
+    axes[j] = i;
+    flip[j] = have.positive[i] != want.positive[j];
+    from_new(static_cast<int>(i), static_cast<int>(j)) = flip[j] ? -1 : 1;
+    from_new(static_cast<int>(i), 3) = flip[j] ? static_cast<double>(extent[i] - 1) : 0;
   }
-  Volume<T> out(Grid{{new_extent[0], new_extent[1], new_extent[2]}, Affine<Ras>(volume.affine().matrix * from_new)});
-  T* to = out.data();
-  for (Index z = 0; z < new_extent[2]; ++z)
-    for (Index y = 0; y < new_extent[1]; ++y) {
-      const T* from = volume.data() + first + z * step[2] + y * step[1];
-      for (Index x = 0; x < new_extent[0]; ++x) *to++ = from[x * step[0]];
-    }
-  return out;
+  return Volume<T>(Grid{{extent[axes[0]], extent[axes[1]], extent[axes[2]]}, Affine<Ras>(volume.affine().matrix * from_new)},
+                   resampling::move_axes(volume.data(), volume.shape(), axes, flip, executor));
 }
 
 /// reorient() undone: the volume stored as `reference` is, on exactly that grid, its file placement included.
@@ -111,9 +102,9 @@ template <class T> Volume<T> reorient_like(const Volume<T>& volume, const Grid& 
 
 #ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these
 CTSEG_PREBUILT template AxisOrder axis_order<void>(const Affine<Ras>&);
-CTSEG_PREBUILT template Volume<float> reorient(const Volume<float>&, std::string_view);
+CTSEG_PREBUILT template Volume<float> reorient(const Volume<float>&, std::string_view, Executor*);
 CTSEG_PREBUILT template Volume<float> reorient_like(const Volume<float>&, const Grid&);
-CTSEG_PREBUILT template Volume<std::uint8_t> reorient(const Volume<std::uint8_t>&, std::string_view);
+CTSEG_PREBUILT template Volume<std::uint8_t> reorient(const Volume<std::uint8_t>&, std::string_view, Executor*);
 CTSEG_PREBUILT template Volume<std::uint8_t> reorient_like(const Volume<std::uint8_t>&, const Grid&);
 #endif
 

@@ -13,10 +13,11 @@ struct PreprocessOptions {
 };
 
 /// The scan turned to RAS, resampled (linear) and windowed to [0, 1]; resample_like(mask, ct) is the way back for a mask.
+/// apply_steps() (steps.hpp) does the same and more, and knows its way back.
 /// A template, though nothing varies: then who includes it and does not call it compiles none of it.
 template <class = void> Volume<float> preprocess(const Volume<float>& ct, const PreprocessOptions& options = {}) {
   check(options.window_hu);
-  Volume<float> turned = reorient(ct, "RAS");
+  Volume<float> turned = reorient(ct, "RAS", options.executor);
   Xyz<double> spacing = turned.spacing_mm();
   const auto set = [](double& own, double wanted) {
     if (is_nan(wanted) || wanted != 0) own = wanted;   // a NaN is refused below
@@ -27,7 +28,7 @@ template <class = void> Volume<float> preprocess(const Volume<float>& ct, const 
   const Grid grid = grid_with_spacing(turned.grid(), spacing);
   if (!(grid.shape == turned.shape() && grid.affine == turned.affine()))
     turned = resample(turned, grid, {.executor = options.executor});
-  return apply_window(std::move(turned), options.window_hu);
+  return apply_window(std::move(turned), options.window_hu, options.executor);
 }
 
 #ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds this
