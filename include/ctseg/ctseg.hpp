@@ -1,6 +1,5 @@
-// What training and inference on a CPU need. Included on their own: data/phantom.hpp, interop/, and ctseg/cuda.hpp for CUDA.
+// What training and inference on a CPU need. Included on their own: data/augment/recipes.hpp, data/phantom.hpp, interop/.
 #pragma once
-#include "data/augment/recipes.hpp"
 #include "data/patch_sampler.hpp"
 #include "image/preprocess.hpp"
 #include "image/steps.hpp"

@@ -43,6 +43,10 @@ template <class T> Volume<T> resample(const Volume<T>& volume, const Grid& targe
                                      manner);
 }
 
+template <class B>
+requires std::same_as<B, bool> Volume<B> resample(const Volume<B>&, const Grid&, const ResampleOptions& = {})
+= delete;   // one error instead of a page
+
 /// resample() to the grid of another volume: `resample_like(mask, ct)` brings a mask back onto the scan it was made from.
 template <class T>
 Volume<T> resample_like(const Volume<T>& volume, const Grid& reference, const ResampleOptions& options = {}) {
