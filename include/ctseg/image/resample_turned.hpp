@@ -90,9 +90,9 @@ template <class T> void resample_turned(const Volume<T>& volume, Volume<T>& out,
     return rounded<T>(v);
   };
   for_tasks(manner.executor, to.z, [&](Index z) {
-    const auto along = [&](int axis, const std::array<double, 3>& from, Index i) {
-      const double step = static_cast<double>(i);
-      return std::array{from[0] + map(0, axis) * step, from[1] + map(1, axis) * step, from[2] + map(2, axis) * step};
+    const auto along = [&](int axis, const std::array<double, 3>& start, Index i) {
+      const double n = static_cast<double>(i);
+      return std::array{start[0] + map(0, axis) * n, start[1] + map(1, axis) * n, start[2] + map(2, axis) * n};
     };
     const std::array<double, 3> origin = along(2, {map(0, 3), map(1, 3), map(2, 3)}, z);
     T* voxel = out.data() + z * to.y * to.x;
