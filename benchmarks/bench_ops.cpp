@@ -74,7 +74,7 @@ int main(int argc, char** argv) {
           ->UseManualTime()
           ->Unit(benchmark::kMillisecond);
   });
-  benchmark::AddCustomContext("ctseg_isa", text(detect_isa()));
+  benchmark::AddCustomContext("ctseg_isa", text(Context<Cpu>({.threads = 1}).traits().isa));
   benchmark::AddCustomContext("ctseg_threads", std::to_string(threads()));
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

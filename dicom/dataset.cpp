@@ -215,8 +215,13 @@ std::optional<std::size_t> start_of(std::span<const std::byte> bytes) {
   };
   using namespace std::string_view_literals;
   if (has(128, "DICM") || has(132, "\2\0\0\0UL"sv)) return 132;
-  if (has(0, "\2\0"sv) && bytes.size() > 4 && bytes[3] == std::byte{0}) return 0;
-  if (has(0, "\10\0"sv) && bytes.size() > 8 && bytes[3] == std::byte{0}) return 0;
+  // Without a preamble, numbers of other files look alike: an element has a type of two letters, or a short even length.
+  if (bytes.size() < 8 || bytes[3] != std::byte{0}) return {};
+  const auto byte = [&](std::size_t at) { return static_cast<int>(bytes[at]); };
+  const bool typed = byte(4) >= 'A' && byte(4) <= 'Z' && byte(5) >= 'A' && byte(5) <= 'Z';
+  const bool implicit = byte(4) % 2 == 0 && byte(4) + byte(5) > 0 && byte(6) == 0 && byte(7) == 0;
+  if (has(0, "\2\0"sv) && typed) return 0;
+  if (has(0, "\10\0"sv) && (typed || implicit)) return 0;
   return {};
 }
 

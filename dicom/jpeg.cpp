@@ -63,7 +63,7 @@ void check_size(const File& file, const PixelFormat& f, std::span<const std::byt
     }
     const int bits = byte(at + 4), rows = byte(at + 5) << 8 | byte(at + 6), columns = byte(at + 7) << 8 | byte(at + 8),
               components = byte(at + 9);
-    if (rows != f.rows || columns != f.columns || components != 1 || bits > f.bits_allocated)
+    if (rows != f.rows || columns != f.columns || components != 1 || (bits > 8) != (f.bits_allocated > 8))
       refuse(text("holds ", columns, " x ", rows, " pixels of ", components, " component(s) with ", bits,
                   " bits; the header says ", f.columns, " x ", f.rows, " of one with ", f.bits_allocated, "."));
     return;

@@ -1,6 +1,7 @@
 // Encoding of what is written, and identifiers.
 #include "output.hpp"
 
+#include <charconv>
 #include <cstdio>
 #include <ctseg/io/file.hpp>
 #include <ctseg/version.hpp>
@@ -20,10 +21,11 @@ void append_tag(std::string& out, Tag tag) {
 
 /// The most digits that fit into the 16 characters of a decimal string.
 std::string decimal(double value) {
-  char line[40];
-  for (int digits = 15; digits > 0; --digits)
-    if (std::snprintf(line, sizeof line, "%.*g", digits, value) <= 16) break;
-  return line;
+  char line[40];   // to_chars: a program's locale may write decimal commas
+  for (int digits = 15;; --digits) {
+    const auto end = std::to_chars(line, line + sizeof line, value, std::chars_format::general, digits).ptr;
+    if (end - line <= 16 || digits == 1) return {line, end};
+  }
 }
 
 }   // namespace

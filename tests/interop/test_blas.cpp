@@ -54,9 +54,14 @@ TEST_CASE("pointwise convolution by BLAS equals the convolution") {
   for (Index i = 0; i < ours.shape().elements(); ++i)
     CHECK(theirs.value().data[i] == doctest::Approx(ours.value().data[i]).epsilon(1e-13));
 
-  const Conv<S> wide({.in_channels = 7, .out_channels = 5, .kernel = 3});
-  CHECK_THROWS_WITH_AS(interop::pointwise_by_blas(input, wide),
-                       "pointwise_blas: weights of 945 values, 7 input and 5 output channels need 35. Hint: the convolution's "
-                       "kernel must be 1.",
-                       Error);
+  const auto refused = [&](const ConvOptions<3>& o) {
+    const Conv<S> conv(o);
+    CHECK_THROWS_AS(interop::pointwise_by_blas(input, conv), Error);
+  };
+  refused({.in_channels = 7, .out_channels = 5});
+  refused({.in_channels = 7, .out_channels = 5, .kernel = 1, .stride = 2});
+  refused({.in_channels = 7, .out_channels = 5, .kernel = 1, .padding = Axes<3>(1)});
+  refused({.in_channels = 7, .out_channels = 5, .kernel = 1, .padding = Axes<3>(1), .padding_mode = PadMode::replicate});
+  refused({.in_channels = 7, .out_channels = 7, .kernel = 1, .groups = 7});
+  refused({.in_channels = 7, .out_channels = 5, .kernel = 1, .stride = 2, .transposed = true});
 }

@@ -95,3 +95,21 @@ TEST_CASE("dropout differs from pass to pass and from op to op, and repeats from
   CHECK(pass(again) == a);
   CHECK(pass(other) != a);
 }
+
+TEST_CASE("a cancelled context stops backward as well") {
+  Conv<S> conv({.in_channels = 1, .out_channels = 2});
+  initialize_default(conv, 3);
+  const Sample<S> sample({.n = 1, .c = 1, .space = {4, 5}}, 2, 1);
+  std::stop_source stop;
+  Context<Cpu> ctx({.threads = 1, .cancel = stop.get_token()});
+  Tape<S> tape(Mode::train, ctx);
+  const auto loss = dice_ce(conv(tape.input(sample.x.view())), tape.input(sample.labels.view()));
+  Gradients<S> gradients(parameters_of<S>(conv));
+  stop.request_stop();
+  try {
+    tape.backward(loss, gradients);
+    FAIL("expected an error");
+  } catch (const Error& e) {
+    CHECK(e.code() == Code::cancelled);
+  }
+}

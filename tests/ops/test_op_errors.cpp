@@ -127,7 +127,7 @@ TEST_CASE("pool, concat, add, pad, dropout errors") {
         }) == "add: cannot add [1,3,4,4,4] f32 to [1,4,4,4,4] f32; both must be the same.");
   CHECK(error_of(Code::bad_argument, [](auto& t) {
           replicate_pad(t.input(X{1, 4, {4, 4, 4}}), {.low = {0, -1, 0}});
-        }) == "pad: pads -1 and 0 along spatial axis 1; must be 0 or more.");
+        }) == "pad: pads -1 and 0 along spatial axis 1; must be 0 to 1048576.");
   for (float p : {1.f, -0.1f, NAN})
     CHECK(error_of(Code::bad_argument, [p](auto& t) { dropout(t.input(X{1, 1, {2, 2, 2}}), p); }) != "no error");
 }
@@ -147,8 +147,13 @@ TEST_CASE("upsample, average pool, multiply, slice, pixel shuffle errors") {
         }) == "adaptive_average_pool: size 2x0x2; must be 1 or more along every axis.");
   CHECK(error_of(Code::shape_mismatch, [&](auto& t) { multiply(t.input(x), t.input(x.with_channels(2))); }) ==
         "multiply: cannot multiply [1,4,4,6,4] by [1,2,4,6,4]; must be the same, or [1,1,4,6,4].");
-  for (const auto& [first, count] : {std::pair<Index, Index>{-1, 2}, {3, 2}, {0, 0}, {4, 1}})
-    CHECK(error_of(Code::shape_mismatch, [&](auto& t) { slice_channels(t.input(x), first, count); }) != "no error");
+  for (const auto& range : {std::pair<Index, Index>{-1, 2}, {3, 2}, {0, 0}, {4, 1}})
+    CHECK(error_of(Code::shape_mismatch, [&](auto& t) { slice_channels(t.input(x), range.first, range.second); }) !=
+          "no error");
+  const Index huge = Index{1} << 62;
+  CHECK(error_of(Code::bad_argument, [&](auto& t) { upsample(t.input(x), {.factor = huge + 1}); }) ==
+        "axes: 4611686018427387905; must be at most 1048576.");
+  CHECK(error_of(Code::bad_argument, [&](auto& t) { pad(t.input(x), {.low = {0, 0, huge}}); }) != "no error");
   CHECK(error_of(Code::shape_mismatch, [&](auto& t) { pixel_shuffle(t.input(x), 2); }) ==
         "pixel_shuffle: input [1,4,4,6,4] has 4 channels; a factor of 2 needs a multiple of 8.");
   CHECK(error_of(Code::bad_argument, [&](auto& t) { pixel_shuffle(t.input(x), 0); }) != "no error");

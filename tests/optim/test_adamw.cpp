@@ -89,3 +89,10 @@ TEST_CASE("any number of threads gives the same bits") {
   CHECK((train(2) == one));
   CHECK((train(4) == one));
 }
+
+TEST_CASE("adamw refuses options that are no numbers of their range") {
+  Parameter<D> p({.shape = {1}});
+  CHECK_THROWS_AS(AdamW<D>({&p}, {.learning_rate = NAN}), Error);
+  CHECK_THROWS_AS(AdamW<D>({&p}, {.beta1 = 1}), Error);
+  CHECK_THROWS_AS(AdamW<D>({&p}, {.eps = -1}), Error);
+}

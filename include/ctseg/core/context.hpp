@@ -22,7 +22,7 @@ struct ContextOptions {
   std::uint64_t seed = 0;
   Executor* executor = nullptr;   // the caller's own threads; must outlive the context. Then `threads` is not used
   std::optional<Isa> isa{};       // forces a path; else the one that CTSEG_ISA names, else the processor's best
-  std::stop_token cancel{};       // raised: the call under way ends soon with Code::cancelled, nothing half done
+  std::stop_token cancel{};       // raised: the call under way ends soon with Code::cancelled; see docs/pitfalls.md
   LogSink log{};
   std::pmr::memory_resource* memory = nullptr;   // for arenas, eager values and prepared weights; must outlive all of them
 };

@@ -19,7 +19,8 @@ inline constexpr Isa kIsas[] = {Isa::scalar, Isa::scalar16, Isa::avx2, Isa::avx5
 
 inline std::string text(Isa isa) {
   constexpr const char* names[] = {"scalar", "avx2", "avx512", "neon", "scalar16"};
-  return names[static_cast<int>(isa)];
+  const auto i = static_cast<std::size_t>(isa);
+  return i < sizeof names / sizeof *names ? names[i] : "unknown";
 }
 
 /// True where this program has the path and this processor can run it.

@@ -35,7 +35,7 @@ template <class Device> class Memory {
     data_.reset(static_cast<std::byte*>(allocate(from, static_cast<std::size_t>(bytes_))));
     if (!data_)
       throw Error(Code::out_of_memory, "memory",
-                  text("cannot allocate ", bytes_ >> 20, " MiB. Hint: smaller patches or batches."));
+                  text("cannot allocate ", (bytes_ + (1 << 20) - 1) >> 20, " MiB. Hint: smaller patches or batches."));
   }
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }

@@ -47,8 +47,9 @@ template <class T> Manner manner_of(const ResampleOptions& options) {
     throw Error(Code::bad_argument, "resample",
                 text("coarse_axis = ", *options.coarse_axis, "; must be 0 (x), 1 (y) or 2 (z)."));
   const double outside = options.outside.value_or(0);
-  if (std::is_integral_v<T> && !(is_finite(outside) && outside >= double(std::numeric_limits<T>::lowest()) &&
-                                 outside <= double(std::numeric_limits<T>::max()) && outside == std::nearbyint(outside)))
+  if (std::is_integral_v<T> &&
+      !(is_finite(outside) && outside >= double(std::numeric_limits<T>::lowest()) &&
+        outside < std::ldexp(1.0, std::numeric_limits<T>::digits) && outside == std::nearbyint(outside)))
     throw Error(Code::bad_argument, "resample", text("outside = ", outside, " does not fit the volume's integer type."));
   return {interpolation, options.coarse_axis, options.halves, options.keep_range, outside, options.executor};
 }

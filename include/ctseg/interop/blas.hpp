@@ -76,7 +76,14 @@ template <AnySpec S> struct PointwiseBlasOp {
 };
 
 /// A layer whose kernel is one voxel, done by BLAS.
+/// Errors    bad_argument for a layer that does more: a larger kernel, a stride, padding, groups.
 template <AnySpec S> Var<S> pointwise_by_blas(Var<S> x, const Conv<S>& layer) {
+  const ConvOp<S>& o = layer.op();
+  const Axes<S::kDim> one = 1;
+  if (o.kernel != one || o.stride != one || o.padding != Axes<S::kDim>(0) || o.groups != 1 || layer.pads_first())
+    throw Error(Code::bad_argument, "pointwise_by_blas",
+                text("kernel ", o.kernel, ", stride ", o.stride, ", padding ", o.padding, ", ", o.groups,
+                     " groups; must be 1, 1, 0 and 1 group, where a convolution is one product of matrices."));
   return x.tape->append(PointwiseBlasOp<S>{layer.op().out_channels}, {x}, {layer.weight, layer.bias});
 }
 

@@ -1,5 +1,6 @@
 // CT series from DICOM files. Declarations only: the code is compiled once, in ctseg::dicom.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -59,7 +60,7 @@ struct Reader {
   bool reads(const std::filesystem::path& path) const { return is_dicom(path); }
   template <class T, class Options> Volume<T> read(const std::filesystem::path& path, const Options& common) const {
     DicomReadOptions own = options;
-    own.max_bytes = common.max_bytes;
+    own.max_bytes = std::min(own.max_bytes, common.max_bytes);
     if (common.log.write) own.log = common.log;
     return read_dicom_series<T>(path, own).volume;
   }

@@ -93,7 +93,7 @@ template <class T, class From> bool store(From value, T& out) {
   } else if constexpr (std::is_integral_v<From>) {
     if (!std::in_range<T>(value)) return false;
   } else if (!(is_finite(value) && value >= static_cast<From>(std::numeric_limits<T>::lowest()) &&
-               value <= static_cast<From>(std::numeric_limits<T>::max()) && value == std::nearbyint(value))) {
+               value < std::ldexp(From(1), std::numeric_limits<T>::digits) && value == std::nearbyint(value))) {
     return false;
   }
   out = static_cast<T>(value);

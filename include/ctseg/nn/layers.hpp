@@ -1,5 +1,6 @@
 // Layers: the parameters of an op together with its options. A layer is called on a value, and lists its parameters by name.
 #pragma once
+#include "../core/finite.hpp"
 #include "functional.hpp"
 
 namespace ctseg {
@@ -24,7 +25,8 @@ template <AnySpec S> class Conv {
   explicit Conv(const ConvOptions<S::kDim>& o);
   Var<S> operator()(Var<S> x) const { return x.tape->append(op_, {padded(x)}, {weight, bias}); }
   /// The input as op() wants it: with the margin that a padding_mode asks for.
-  Var<S> padded(Var<S> x) const { return pads_.mode == PadMode::constant ? x : pad(x, pads_); }
+  Var<S> padded(Var<S> x) const { return pads_first() ? pad(x, pads_) : x; }
+  bool pads_first() const { return pads_.mode != PadMode::constant; }
   const ConvOp<S>& op() const { return op_; }
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
@@ -155,7 +157,7 @@ template <AnySpec S> Conv<S>::Conv(const ConvOptions<S::kDim>& o) : op_(make_op(
   if (o.padding_mode != PadMode::constant) {
     if (o.transposed)
       throw Error(Code::bad_argument, "conv_transpose", "padding_mode is not constant; only zeros can be padded here.");
-    pads_ = {.low = op_.padding.value, .high = op_.padding.value, .mode = o.padding_mode};
+    if (op_.padding != Axes<S::kDim>(0)) pads_ = {.low = op_.padding.value, .high = op_.padding.value, .mode = o.padding_mode};
     op_.padding = 0;
   }
   std::vector<Index> shape = {o.out_channels, o.in_channels};
@@ -172,6 +174,9 @@ template <AnySpec S> Norm<S>::Norm(const NormOptions& o)
   if (o.kind == NormKind::group && (o.groups < 1 || o.channels % o.groups != 0))
     throw Error(Code::bad_argument, "norm",
                 text(o.groups, " groups do not divide ", o.channels, " channels. Hint: set NormOptions::groups to a divisor."));
+  if (!is_finite(o.eps) || o.eps < 0 || !is_finite(o.momentum) || o.momentum < 0 || o.momentum > 1)
+    throw Error(Code::bad_argument, "norm",
+                text("eps ", double{o.eps}, ", momentum ", double{o.momentum}, "; must be 0 or more, and 0 to 1."));
   const auto vector = [&](double fill, Role role) {
     return Parameter<S>({.shape = {o.channels}, .fill = fill, .role = role, .average_rate = double{o.momentum}});
   };

@@ -148,10 +148,12 @@ template <AnySpec S> void Tape<S>::backward(Var<S> loss, Gradients<S>& gradients
   for (int i = 0; i <= loss.id; ++i)
     if (writer[at(i)] >= 0) frame_.gradient[at(i)] = allocate(nodes_[at(i)].value());
   fill_seed<S>(*ctx_, seed, frame_.gradient[at(loss.id)]);
-  for (int i = loss.id; i >= 0; --i)
+  for (int i = loss.id; i >= 0; --i) {
+    ctx_->check_cancelled("backward");
     if (writer[at(i)] >= 0)
       run_backward<S>({*ctx_, mode_, scratch(backward_scratch(nodes_, nodes_[at(i)], writer)), run_}, nodes_, i, frame_, writer,
                       gradients);
+  }
 }
 
 template <AnySpec S> void Tape<S>::run_last() {

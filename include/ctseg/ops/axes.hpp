@@ -12,14 +12,19 @@ namespace ctseg {
 template <int Dim> struct Axes {
   std::array<Index, Dim> value{};
 
-  Axes(Index all) { value.fill(all); }
+  static constexpr Index kMost = Index{1} << 20;   // no volume is that long; sums and products of a few of them do not overflow
+
+  Axes(Index all) { value.fill(checked(all)); }
   Axes(std::initializer_list<Index> each) {
     if (each.size() != Dim)
       throw Error(Code::bad_argument, "axes",
                   text(each.size(), " numbers for ", Dim, " axes. Hint: give one for all, or one each."));
     std::copy(each.begin(), each.end(), value.begin());
+    for (const Index v : value) checked(v);
   }
-  Axes(const std::array<Index, Dim>& each) : value(each) {}
+  Axes(const std::array<Index, Dim>& each) : value(each) {
+    for (const Index v : value) checked(v);
+  }
 
   Index operator[](int d) const { return value[static_cast<std::size_t>(d)]; }
   Index product() const {
@@ -28,6 +33,12 @@ template <int Dim> struct Axes {
     return p;
   }
   bool operator==(const Axes&) const = default;
+
+ private:
+  static Index checked(Index v) {
+    if (v > kMost || v < -kMost) throw Error(Code::bad_argument, "axes", text(v, "; must be at most ", kMost, "."));
+    return v;
+  }
 };
 template <int Dim> std::string text(const Axes<Dim>& a) {
   std::string out = text(a[0]);

@@ -1,5 +1,6 @@
 // Dice and cross entropy on logits, as one op: the softmax is never stored.
 #pragma once
+#include "../core/finite.hpp"
 #include "op.hpp"
 
 namespace ctseg {
@@ -22,7 +23,8 @@ struct DiceCeOptions {
 /// Gradient  dlogits assigned; reads logits and labels again.
 /// Cost      one softmax per voxel forward, one backward, never stored; reads logits and labels, backward writes dlogits.
 ///           Keeps logits, labels and 2 N C doubles.
-/// Errors    shape_mismatch for other labels or C < 2; unsupported for C > 512; bad_input for a label that is not a class.
+/// Errors    shape_mismatch for other labels or C < 2; unsupported for C > 512; bad_input for a label that is not a class;
+///           bad_argument for a weight or smoothing below 0 or not a number.
 /// PyTorch   monai.losses.DiceCELoss(softmax=True, to_onehot_y=True)(logits, labels)
 /// Source    Milletari et al., V-Net, arXiv:1606.04797; MONAI DiceCELoss.
 template <AnySpec S> struct DiceCeOp {
@@ -31,6 +33,9 @@ template <AnySpec S> struct DiceCeOp {
   std::string_view name() const { return "DiceCE"; }
   Inferred<S> infer(const Facts<S>& f) const {
     const auto &x = f.x(), &labels = f.labels(1);
+    for (const double v : {options.dice_weight, options.ce_weight, options.smooth_numerator, options.smooth_denominator})
+      if (!is_finite(v) || v < 0)
+        throw Error(Code::bad_argument, "dice_ce", text("a weight or smoothing is ", v, "; must be 0 or more."));
     if (labels != x.with_channels(1))
       throw Error(Code::shape_mismatch, "dice_ce",
                   text("labels are ", labels, ", logits ", x, " ask for ", x.with_channels(1), "."));

@@ -22,9 +22,10 @@ template <AnySpec S> struct PadOp {
   Inferred<S> infer(const Facts<S>& f) const {
     Shape<S::kDim> y = f.x();
     for (std::size_t d = 0; d < S::kDim; ++d) {
-      if (low[d] < 0 || high[d] < 0)
+      constexpr Index most = Axes<S::kDim>::kMost;
+      if (low[d] < 0 || high[d] < 0 || low[d] > most || high[d] > most)
         throw Error(Code::bad_argument, "pad",
-                    text("pads ", low[d], " and ", high[d], " along spatial axis ", d, "; must be 0 or more."));
+                    text("pads ", low[d], " and ", high[d], " along spatial axis ", d, "; must be 0 to ", most, "."));
       if (mode == PadMode::reflect && std::max(low[d], high[d]) >= y.space[d])
         throw Error(Code::shape_mismatch, "pad",
                     text("reflects ", low[d], " and ", high[d], " voxels along spatial axis ", d, " of ", f.x(),

@@ -1,5 +1,6 @@
 // AdamW.
 #pragma once
+#include "../core/finite.hpp"
 #include "../nn/parameter.hpp"
 
 namespace ctseg {
@@ -18,6 +19,7 @@ template <AnySpec S> class AdamW {
   using Acc = typename S::Acc;
 
   /// Holds the parameters' memory: the model may move, and may end before the optimizer.
+  /// Errors    bad_argument for options that are not numbers of their range.
   AdamW(const std::vector<Parameter<S>*>& parameters, const AdamWOptions& o);
 
   AdamW(const AdamW&) = delete;
@@ -43,6 +45,12 @@ template <AnySpec S> class AdamW {
 };
 
 template <AnySpec S> AdamW<S>::AdamW(const std::vector<Parameter<S>*>& parameters, const AdamWOptions& o) : options_(o) {
+  const auto check = [](const char* name, double value, double below) {
+    if (!is_finite(value) || value < 0 || value >= below)
+      throw Error(Code::bad_argument, "adamw", text(name, " = ", value, "; must be 0 or more and below ", below, "."));
+  };
+  check("learning_rate", o.learning_rate, 1e6), check("beta1", o.beta1, 1), check("beta2", o.beta2, 1);
+  check("eps", o.eps, 1), check("weight_decay", o.weight_decay, 1e6);
   for (const auto* p : parameters) {
     const auto size = static_cast<std::size_t>(p->role() == Role::trained ? p->size() : 0);
     parameters_.push_back(p->share());

@@ -62,6 +62,7 @@ inline std::vector<float> erf_kernel(double sigma, double truncated) {
 
 /// nnU-Net's kernel: the Gaussian at the voxel centres, normalised; its length is the odd number next to 6 sigma + 0.5.
 inline std::vector<float> sampled_kernel(double sigma) {
+  if (!(sigma > 0)) return {1};   // no blur
   const double n = sigma * 6 + 0.5;
   auto length = static_cast<Index>(std::nearbyint(n));
   if (length % 2 == 0) length += n >= static_cast<double>(length) ? 1 : -1;

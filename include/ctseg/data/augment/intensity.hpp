@@ -126,6 +126,9 @@ struct Values {
   Index count;
 };
 inline Values values_of(Patch& patch, Index channel) {
+  if (channel >= patch.channels)
+    throw Error(Code::shape_mismatch, "augment",
+                text("a step for channel ", channel, ", but the patch has ", patch.channels, ". Hint: draw for this patch."));
   if (channel < 0) return {patch.image.data(), static_cast<Index>(patch.image.size())};
   return {patch.channel(channel), patch.voxels()};
 }

@@ -169,7 +169,13 @@ template <class = void> std::string text(const Augmentation& drawn) {
 
 /// Applies the steps to the patch in their order. Moves that follow one another become one resampling pass, with the border and
 /// label rules of the last.
+/// Errors    shape_mismatch if the patch does not hold what its size and channels say.
 template <class = void> void apply(const Augmentation& drawn, Patch& patch) {
+  if (std::ssize(patch.image) != patch.voxels() * patch.channels ||
+      (!patch.label.empty() && std::ssize(patch.label) != patch.voxels()))
+    throw Error(Code::shape_mismatch, "augment",
+                text(patch.image.size(), " values and ", patch.label.size(), " labels for a patch of ", patch.size,
+                     " voxels and ", patch.channels, " channels."));
   augment::Pipeline pipeline(patch, nullptr);
   for (const DrawnStep& step : drawn.steps) std::visit(pipeline, step);
   pipeline.flush();
