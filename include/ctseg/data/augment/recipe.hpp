@@ -174,7 +174,7 @@ template <class = void> void apply(const Augmentation& drawn, Patch& patch) {
   if (std::ssize(patch.image) != patch.voxels() * patch.channels ||
       (!patch.label.empty() && std::ssize(patch.label) != patch.voxels()))
     throw Error(Code::shape_mismatch, "augment",
-                text(patch.image.size(), " values and ", patch.label.size(), " labels for a patch of ", patch.size,
+                text(patch.image.size(), " values and ", patch.label.size(), " labels for a patch of ", patch.voxels(),
                      " voxels and ", patch.channels, " channels."));
   augment::Pipeline pipeline(patch, nullptr);
   for (const DrawnStep& step : drawn.steps) std::visit(pipeline, step);
