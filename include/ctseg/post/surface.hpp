@@ -293,7 +293,7 @@ inline void check(const SurfaceOptions& o, const Grid& grid) {
 /// cavities have a surface of their own, and the border of the volume is closed.
 /// Numerics  without smoothing exactly the voxels' faces and volume; vertices of parted voxels then lie on one another. With it
 ///           no vertex leaves the box of +-most_voxels around where it was. Volume of a ball of radius 12 voxels + 0.3 %, of 4
-///           + 2 %; of a bar 2 voxels thick - 10 %, and what is 1 thick keeps a few per cent. Hint: smooth = 0 for tiny lesions.
+///           + 2 %; of a bar 2 voxels thick - 10 %; what is 1 thick keeps a few per cent. Hint: smooth = 0 for tiny lesions.
 /// Cost      one thread: a few ns for each voxel of the foreground's box, about 40 ns for each voxel face and round.
 /// Errors    bad_argument for a label that does not occur, or options out of range.
 /// Source    Gibson, Constrained elastic surface nets, MICCAI 1998; Nielson, Dual marching cubes, IEEE Visualization 2004;
