@@ -27,7 +27,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"optim", {"core", "ops", "nn"}},
     {"image", {"core", "ops"}},
     {"io", {"core", "ops", "image", "nn"}},   // nn: weight files fill its parameters
-    {"data", {"core", "ops", "image", "io"}},   // io: tables, manifests and cases are files
+    {"data", {"core", "ops", "image", "io"}},   // io: tables, manifests, cases and their cache are files
     {"infer", {"core", "ops", "image", "nn"}},   // nn: a plan is a predictor; never models
     {"post", {"core", "ops", "image"}},
     {"metrics", {"core", "ops", "image"}},
