@@ -114,3 +114,27 @@ TEST_CASE("what cannot be sampled is an error") {
   odd.label = make_case({.x = 7, .y = 5, .z = 5}, 1).label;
   CHECK_THROWS_WITH_AS((PatchSampler<S>({odd}, {})), doctest::Contains("7 x 5 x 4"), Error);
 }
+
+TEST_CASE("class weights set which class lies under the centre; what a case lacks falls to the others") {
+  Case c = make_case({.x = 12, .y = 10, .z = 9}, 1);   // four voxels of class 1
+  c.label(8, 9, 11) = 2;                               // one of class 2
+  struct Row {
+    std::vector<double> weights, expected;   // of classes 0, 1, 2
+  };
+  for (const Row& r : {Row{{1, 1, 2}, {0.25, 0.25, 0.5}}, Row{{0, 1, 0}, {0, 1, 0}}, Row{{3, 1}, {0.75, 0.25, 0}},
+                       Row{{1, 0, 1, 5}, {0.5, 0, 0.5}}, Row{{0, 0, 0, 1}, {0.995, 0.004, 0.001}}, Row{{1}, {1, 0, 0}}}) {
+    const PatchSampler<S> sampler({c}, {.patch = 1, .class_weights = r.weights});
+    Batch b(sampler.shape(4000));
+    sampler.fill({7}, 0, b.images, b.labels);
+    std::array<int, 3> hits{};
+    for (Index n = 0; n < 4000; ++n) ++hits[b.labels(n, 0, 0, 0, 0)];
+    for (std::size_t k = 0; k < 3; ++k) CHECK(std::abs(hits[k] / 4000.0 - r.expected[k]) < (r.expected[k] == 0 ? 1e-9 : 0.03));
+  }
+  std::fill(c.label.voxels().begin(), c.label.voxels().end(), std::uint8_t{1});   // no background to fall on
+  const PatchSampler<S> full({c}, {.patch = 1, .class_weights = {9, 1}});
+  Batch b(full.shape(50));
+  full.fill({7}, 0, b.images, b.labels);
+  for (Index n = 0; n < 50; ++n) CHECK(b.labels(n, 0, 0, 0, 0) == 1);
+  for (const std::vector<double>& bad : {std::vector<double>{0, 0}, {-1, 2}, {1, std::nan("")}})
+    CHECK_THROWS_AS((PatchSampler<S>({c}, {.patch = 1, .class_weights = bad})), Error);
+}

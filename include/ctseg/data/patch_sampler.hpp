@@ -17,6 +17,9 @@ namespace ctseg {
 template <int Dim> struct PatchSamplerOptions {
   Axes<Dim> patch = 96;   // z, y, x; a 2-D patch is a piece of an axial slice
   double positive = 1, negative = 1;
+  // Of each label's class, background first, in place of positive and negative: how often it lies under the centre. What a case
+  // lacks falls to the classes it has.
+  std::vector<double> class_weights{};
   float outside = 0;              // image value where a patch hangs over the border; the label there is 0
   AugmentOption augment{};        // what may happen to a patch; moves at its beginning read the case around the patch
   Executor* executor = nullptr;   // samples in parallel, with the same bits; unset: the calling thread
@@ -53,15 +56,40 @@ template <AnySpec S> class PatchSampler {
   }
 
   At draw_centre(std::size_t k, RandomStream& random) const {
+    const Index at = options_.class_weights.empty() ? draw_by_sign(k, random) : draw_by_class(k, random);
+    const auto& s = cases_[k].label.shape();
+    return {at / (s.x * s.y), at / s.x % s.y, at % s.x};
+  }
+
+  Index draw_by_sign(std::size_t k, RandomStream& random) const {
     const Volume<std::uint8_t>& label = cases_[k].label;
     const auto& foreground = foreground_[k];
     const Index voxels = label.grid().voxels(), background = voxels - std::ssize(foreground);
     const bool want = random.uniform() * (options_.positive + options_.negative) < options_.positive;
     const bool positive = foreground.empty() ? false : background == 0 || want;   // falls back to the class there is
-    const Index at = positive ? Index{foreground[static_cast<std::size_t>(random.below(std::ssize(foreground)))]}
-                              : background_voxel(foreground, random.below(background));
-    const auto& s = label.shape();
-    return {at / (s.x * s.y), at / s.x % s.y, at % s.x};
+    return positive ? one_of(foreground, random) : background_voxel(foreground, random.below(background));
+  }
+
+  /// By weight among the classes that the case has; any voxel if it has none of those with a weight.
+  Index draw_by_class(std::size_t k, RandomStream& random) const {
+    const Index voxels = cases_[k].label.grid().voxels(), background = voxels - std::ssize(foreground_[k]);
+    std::vector<double> weights = options_.class_weights;
+    double sum = 0;
+    for (std::size_t c = 0; c < weights.size(); ++c) {
+      if (c == 0 ? background == 0 : by_class_[k][c].empty()) weights[c] = 0;
+      sum += weights[c];
+    }
+    if (sum <= 0) return random.below(voxels);
+    double at = random.uniform() * sum;
+    std::size_t drawn = 0;
+    for (std::size_t c = 0; c < weights.size() && at >= 0; ++c) {
+      if (weights[c] > 0) drawn = c;
+      at -= weights[c];
+    }
+    return drawn == 0 ? background_voxel(foreground_[k], random.below(background)) : one_of(by_class_[k][drawn], random);
+  }
+  static Index one_of(const std::vector<std::uint32_t>& list, RandomStream& random) {
+    return Index{list[static_cast<std::size_t>(random.below(std::ssize(list)))]};
   }
 
   /// Voxel number `rank` among those that are not in the sorted list: before its k-th voxel there are list[k] - k others.
@@ -118,6 +146,7 @@ template <AnySpec S> class PatchSampler {
   std::vector<Case> cases_;
   PatchSamplerOptions<S::kDim> options_;
   std::vector<std::vector<std::uint32_t>> foreground_;
+  std::vector<std::vector<std::vector<std::uint32_t>>> by_class_;   // [case][label], only with class_weights
 };
 
 template <AnySpec S> PatchSampler<S>::PatchSampler(std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options)
@@ -127,12 +156,24 @@ template <AnySpec S> PatchSampler<S>::PatchSampler(std::vector<Case> cases, cons
   if (!is_finite(sum) || options.positive < 0 || options.negative < 0 || sum <= 0)
     throw Error(Code::bad_argument, "patch_sampler",
                 text("positive = ", options.positive, ", negative = ", options.negative, "; both must be >= 0 and one > 0."));
+  double of_classes = 0;
+  for (const double w : options.class_weights) {
+    of_classes += w;
+    if (!is_finite(w) || w < 0)
+      throw Error(Code::bad_argument, "patch_sampler", text("a class weight is ", w, "; all must be >= 0 and one > 0."));
+  }
+  if (!options.class_weights.empty() && !(is_finite(of_classes) && of_classes > 0))
+    throw Error(Code::bad_argument, "patch_sampler", text("the class weights sum to ", of_classes, "; one must be > 0."));
   for (const Case& c : cases_) {
     if (!same_grid(c.image.grid(), c.label.grid()))
       throw Error(
           Code::shape_mismatch, "patch_sampler",
           text("case ", c.name, ": image is ", c.image.shape(), ", label ", c.label.shape(), "; both must lie on one grid."));
     foreground_.push_back(foreground_of(c.label));
+    if (options.class_weights.empty()) continue;
+    auto& lists = by_class_.emplace_back(options.class_weights.size());
+    for (const std::uint32_t i : foreground_.back())
+      if (const std::size_t label = c.label.voxels()[i]; label < lists.size()) lists[label].push_back(i);
   }
 }
 
