@@ -204,6 +204,7 @@ TEST_CASE("an entry that is stale or damaged is made anew and replaced") {
     CHECK(runs("a") == 1);
     CHECK(runs("a") == 0);
   }
+  CHECK(case_file::key_of(files[0], "a") != case_file::key_of(files[0], "b"));   // not by the name of the entry alone
   const fs::path entry = kept / case_file::name_of(files[0], "a");
   const std::string good = slurp(entry);
   REQUIRE(good.size() > 1000);
@@ -218,7 +219,7 @@ TEST_CASE("an entry that is stale or damaged is made anew and replaced") {
        {std::string(), good.substr(0, 5), good.substr(0, 700), good.substr(0, good.size() - 1), good + "x"}) {
     spill(entry, bad);
     CHECK(runs("a") == 1);
-    CHECK(slurp(entry) == good);
+    CHECK((slurp(entry) == good));   // not printed
   }
 }
 

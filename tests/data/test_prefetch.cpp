@@ -1,6 +1,7 @@
 // Results made ahead: their order, how many there may be at once, errors at their turn, ends of every kind.
 #include <doctest/doctest.h>
 #include <atomic>
+#include <chrono>
 #include <ctseg/data/prefetch.hpp>
 #include <set>
 #include <string>
@@ -9,8 +10,9 @@ using namespace ctseg;
 
 namespace {
 
-void wait_for(const std::atomic<Index>& value, Index wanted) {
-  while (value < wanted) std::this_thread::yield();
+void wait_for(const std::atomic<Index>& value, Index wanted) {   // a test that is wrong fails, and does not hang
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (value < wanted && std::chrono::steady_clock::now() < end) std::this_thread::yield();
 }
 void dawdle(Index i) {   // results become ready out of order
   for (Index k = 0; k < (i * 7919) % 13; ++k) std::this_thread::yield();
@@ -151,6 +153,28 @@ TEST_CASE("a stop token ends the wait of the caller and the work") {
   Prefetch<int> prefetch([&](Index) { return static_cast<int>(++begun); }, {.cancel = raised.get_token()});
   CHECK_THROWS_AS(prefetch.next(), Error);
   CHECK(begun == 0);
+}
+
+TEST_CASE("a caller asleep hears the stop before the workers are done") {
+  std::stop_source stop;
+  std::atomic<Index> begun{0}, released{0};
+  Prefetch<int> prefetch(
+      [&](Index) {
+        ++begun;
+        wait_for(released, 1);
+        return 1;
+      },
+      {.workers = 2, .cancel = stop.get_token()});
+  std::thread other([&] {
+    wait_for(begun, 2);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));   // the caller most likely sleeps by now
+    stop.request_stop();
+  });
+  const auto start = std::chrono::steady_clock::now();
+  CHECK_THROWS_AS(prefetch.next(), Error);
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
+  ++released;
+  other.join();
 }
 
 TEST_CASE("workers that sleep because the caller is slow hear the stop too") {

@@ -82,11 +82,10 @@ template <class T> class Prefetch {
     std::exception_ptr error{};
     bool ready = false;
   };
-  struct Wake {
+  struct Wake {   // the caller, who may be asleep in next(); workers that sleep do no harm until the end
     Prefetch* prefetch;
     void operator()() const {
       { const std::lock_guard lock(prefetch->mutex_); }   // nobody is between its test and its wait
-      prefetch->room_.notify_all();
       prefetch->made_.notify_all();
     }
   };
