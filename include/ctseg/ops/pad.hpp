@@ -1,5 +1,6 @@
 // Padding: networks meet a skip of odd size with it.
 #pragma once
+#include "axes.hpp"
 #include "separable.hpp"
 
 namespace ctseg {
