@@ -2,34 +2,16 @@
 #include <doctest/doctest.h>
 #include <ctseg/io/metaimage.hpp>
 
-#include <Eigen/Geometry>
 #include <cerrno>
 #include <clocale>
 
 #include "temp_folder.hpp"
+#include "volumes.hpp"
 
 using namespace ctseg;
 
 namespace {
 
-Affine<Ras> oblique() {
-  Eigen::Matrix4d m = Eigen::Matrix4d::Identity();
-  m.block<3, 3>(0, 0) = Eigen::AngleAxisd(0.3, Eigen::Vector3d(1, 2, 3).normalized()).toRotationMatrix() *
-                        Eigen::Vector3d(-0.8, 0.9, 2.5).asDiagonal();
-  m.block<3, 1>(0, 3) << -100.25, 1.0 / 3, 1234.75;
-  return Affine<Ras>(m);
-}
-template <class T> Volume<T> ramp(Xyz<Index> shape) {
-  Volume<T> v(Grid{shape, oblique()});
-  for (std::size_t i = 0; i < v.voxels().size(); ++i) v.voxels()[i] = static_cast<T>(i % 251);
-  return v;
-}
-struct Log {
-  std::string lines;
-  LogSink sink() {
-    return {[](void* user, std::string_view line) { static_cast<Log*>(user)->lines += std::string(line) + "\n"; }, this};
-  }
-};
 template <class T> std::string bytes_of_values(const std::vector<T>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
 }
@@ -81,11 +63,11 @@ TEST_CASE("equal volumes give equal files, also on top of others") {
 TEST_CASE("the offset has the same bits after a round trip, also where numbers are written with a comma") {
   const TempFolder folder;
   std::setlocale(LC_NUMERIC, "de_DE.UTF-8");   // without effect where it is not installed
-  io::write_metaimage(folder / "a.mha", ramp<float>({2, 2, 2}));
+  io::write_metaimage(folder / "a.mha", ramp<float>({2, 2, 2}, 1.0 / 3));
   const Affine<Ras> back = io::read_metaimage<float>(folder / "a.mha").affine();
   std::setlocale(LC_NUMERIC, "C");
   CHECK(slurp(folder / "a.mha").find(',') == std::string::npos);
-  for (int i = 0; i < 3; ++i) CHECK(back.matrix(i, 3) == oblique().matrix(i, 3));
+  for (int i = 0; i < 3; ++i) CHECK(back.matrix(i, 3) == oblique(1.0 / 3).matrix(i, 3));
 }
 
 TEST_CASE("MetaImage is LPS, line i of the matrix is the direction of voxel axis i") {

@@ -6,29 +6,11 @@
 #include <ctseg/io/volume.hpp>
 
 #include "temp_folder.hpp"
+#include "volumes.hpp"
 
 using namespace ctseg;
 
 namespace {
-
-Affine<Ras> oblique() {
-  Eigen::Matrix4d m = Eigen::Matrix4d::Identity();
-  m.block<3, 3>(0, 0) = (Eigen::AngleAxisd(0.3, Eigen::Vector3d(1, 2, 3).normalized()).toRotationMatrix() *
-                         Eigen::Vector3d(-0.8, 0.9, 2.5).asDiagonal());
-  m.block<3, 1>(0, 3) << -100.25, 50.5, 1234.75;
-  return Affine<Ras>(m);
-}
-template <class T> Volume<T> ramp(Xyz<Index> shape) {
-  Volume<T> v(Grid{shape, oblique()});
-  for (std::size_t i = 0; i < v.voxels().size(); ++i) v.voxels()[i] = static_cast<T>(i % 251);
-  return v;
-}
-struct Log {
-  std::string lines;
-  LogSink sink() {
-    return {[](void* user, std::string_view line) { static_cast<Log*>(user)->lines += std::string(line) + "\n"; }, this};
-  }
-};
 
 TEST_CASE_TEMPLATE("volumes survive .nii and .nii.gz", T, std::uint8_t, std::uint16_t, std::int16_t, std::int32_t, std::int64_t,
                    float, double) {
