@@ -117,14 +117,11 @@ struct Apart {
   }
 };
 
-/// Names of a lone norm layer are MONAI's (N.weight), PyTorch's own are shorter.
-inline std::string plain(const std::string& name) { return name.starts_with("N.") ? name.substr(2) : name; }
-
 template <AnySpec S, class Net> void check_fixture(const std::string& name, Net net, double tolerance) {
   const Fixture fixture(name);
   CHECK(fixture.metadata("made_with").starts_with("torch "));
   visit(net, [&](const std::string& key, Parameter<S>& p) {
-    const auto from = fixture.values(plain(key));
+    const auto from = fixture.values(key);
     REQUIRE(std::ssize(from) == p.size());
     const auto to = p.edit();
     for_file_order(p, [&](Index memory, Index file) {
@@ -156,7 +153,7 @@ template <AnySpec S, class Net> void check_fixture(const std::string& name, Net 
       for (auto v : gradients.of(*p)) largest = std::max(largest, std::abs(double(v)));
   visit(net, [&](const std::string& key, Parameter<S>& p) {
     if (p.role() != Role::trained) return;
-    const auto exact = fixture.values("grad." + plain(key));
+    const auto exact = fixture.values("grad." + key);
     Apart g;
     for_file_order(p, [&](Index memory, Index file) {
       g.add(double(gradients.of(p)[static_cast<std::size_t>(memory)]), exact[static_cast<std::size_t>(file)]);
@@ -168,7 +165,7 @@ template <AnySpec S, class Net> void check_fixture(const std::string& name, Net 
   adam.step(ctx, gradients);
   visit(net, [&](const std::string& key, Parameter<S>& p) {
     if (p.role() != Role::averaged) return;
-    const auto after = fixture.values("after." + plain(key));
+    const auto after = fixture.values("after." + key);
     for (std::size_t i = 0; i < after.size(); ++i) CHECK(double(p.values()[i]) == doctest::Approx(after[i]).epsilon(tolerance));
   });
 }

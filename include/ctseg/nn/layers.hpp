@@ -75,28 +75,52 @@ template <AnySpec S> class Norm {
   explicit Norm(const NormOptions& o);
   Var<S> operator()(Var<S> x) const { return x.tape->append(op_, std::span<const Var<S>>(&x, 1), weights()); }
   const NormOp<S>& op() const { return op_; }
-  std::vector<Weights<S>> weights() const {
+  std::vector<Weights<S>> weights() const {   // as NormOp wants them
     std::vector<Weights<S>> all;
     for (const auto* p : {&gamma, &beta, &running_mean, &running_variance, &slope})
       if (p->present()) all.push_back(*p);
     return all;
   }
 
-  /// Names as in MONAI's ADN: N.weight, N.bias, A.weight.
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
+    each_statistic(self, prefix, f);
+    if (self.slope.present()) f(prefix + "slope", self.slope);
+  }
+  /// Without the slopes of prelu, which other libraries keep in a layer of their own.
+  template <class Self, class F> static void each_statistic(Self& self, const std::string& prefix, F f) {
     const auto add = [&](const char* name, auto& p) {
       if (p.present()) f(prefix + name, p);
     };
-    add("N.weight", self.gamma);
-    add("N.bias", self.beta);
-    add("N.running_mean", self.running_mean);
-    add("N.running_var", self.running_variance);
-    add("A.weight", self.slope);
+    add("weight", self.gamma);
+    add("bias", self.beta);
+    add("running_mean", self.running_mean);
+    add("running_var", self.running_variance);
   }
   Parameter<S> gamma, beta, running_mean, running_variance, slope;
 
  private:
   NormOp<S> op_;
+};
+
+/// An activation with its learned slopes, if it has any: prelu is a layer, all others could as well be called as functions.
+template <AnySpec S> class ActivationLayer {
+ public:
+  explicit ActivationLayer(const Activation& a, Index channels = 1) : activation_(a) {
+    if (a.kind == ActivationKind::prelu) slope = Parameter<S>({.shape = {a.per_channel ? channels : 1}, .fill = 0.25});
+  }
+  Var<S> operator()(Var<S> x) const { return slope.present() ? prelu(x, slope) : activate(x, activation_); }
+  template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
+    if (self.slope.present()) f(prefix + "weight", self.slope);
+  }
+  Parameter<S> slope;
+
+ private:
+  Activation activation_;
+};
+
+/// What the parts of a block are called in files. The defaults are MONAI's.
+struct BlockNames {
+  std::string conv = "conv.", norm = "adn.N.", activation = "adn.A.";
 };
 
 /// The defaults are nnU-Net's: instance norm with gamma and beta, LeakyReLU of slope 0.01.
@@ -111,6 +135,7 @@ template <int Dim> struct BlockOptions {
 };
 
 /// Convolution, norm, dropout, activation: MONAI's order "NDA". Without dropout it is one op, see ConvNormActOp.
+/// NormKind::none leaves the norm out. Called with a second value it adds it before the activation, as residual networks do.
 /// PyTorch   monai.networks.blocks.Convolution(3, in, out, adn_ordering="NDA", norm=("instance", {"affine": True}), ...)
 template <AnySpec S> class Block {
  public:
@@ -125,30 +150,48 @@ template <AnySpec S> class Block {
         fused_(o.fused) {}
 
   Var<S> operator()(Var<S> x) const {
-    const auto all = norm.weights();
-    if (dropout_ > 0 || !fused_) {
-      NormOp<S> plain = norm.op();
-      plain.activation = {};
-      const bool learned = norm.slope.present();
-      x = conv(x);
-      x = x.tape->append(plain, std::span<const Var<S>>(&x, 1), {all.begin(), all.end() - (learned ? 1 : 0)});
-      if (dropout_ > 0) x = dropout(x, dropout_);
-      return learned ? prelu(x, norm.slope) : activate(x, norm.op().activation);
-    }
-    std::vector<Weights<S>> weights = {conv.weight, conv.bias};
-    weights.insert(weights.end(), all.begin(), all.end());
-    x = conv.padded(x);
-    return x.tape->append(ConvNormActOp<S>{conv.op(), norm.op()}, std::span<const Var<S>>(&x, 1), weights);
+    return norm.op().kind != NormKind::none && dropout_ == 0 && fused_ ? one_op(x) : act(raw(x));
   }
+  /// act(norm(conv(x)) + residual).
+  Var<S> operator()(Var<S> x, Var<S> residual) const { return act(add(raw(x), residual)); }
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
-    Conv<S>::each(self.conv, prefix + "conv.", f);
-    Norm<S>::each(self.norm, prefix + "adn.", f);
+    const BlockNames monai;
+    each(self, BlockNames{prefix + monai.conv, prefix + monai.norm, prefix + monai.activation}, f);
+  }
+  /// With names of one's own; prefixes are part of them.
+  template <class Self, class F> static void each(Self& self, const BlockNames& names, F f) {
+    Conv<S>::each(self.conv, names.conv, f);
+    Norm<S>::each_statistic(self.norm, names.norm, f);
+    if (self.norm.slope.present()) f(names.activation + "weight", self.norm.slope);
   }
   Conv<S> conv;
   Norm<S> norm;
 
  private:
+  Var<S> one_op(Var<S> x) const {
+    std::vector<Weights<S>> weights = {conv.weight, conv.bias};
+    const auto all = norm.weights();
+    weights.insert(weights.end(), all.begin(), all.end());
+    x = conv.padded(x);
+    return x.tape->append(ConvNormActOp<S>{conv.op(), norm.op()}, std::span<const Var<S>>(&x, 1), weights);
+  }
+  /// Op by op, up to the activation.
+  Var<S> raw(Var<S> x) const {
+    x = conv(x);
+    if (norm.op().kind != NormKind::none) {
+      NormOp<S> plain = norm.op();
+      plain.activation = {};
+      const auto all = norm.weights();
+      x = x.tape->append(plain, std::span<const Var<S>>(&x, 1), {all.begin(), all.end() - (norm.slope.present() ? 1 : 0)});
+    }
+    return dropout_ > 0 ? dropout(x, dropout_) : x;
+  }
+  Var<S> act(Var<S> x) const {
+    if (norm.slope.present()) return prelu(x, norm.slope);
+    return norm.op().activation.kind == ActivationKind::identity ? x : activate(x, norm.op().activation);
+  }
+
   float dropout_;
   bool fused_;
 };
@@ -180,9 +223,10 @@ template <AnySpec S> Norm<S>::Norm(const NormOptions& o)
   const auto vector = [&](double fill, Role role) {
     return Parameter<S>({.shape = {o.channels}, .fill = fill, .role = role, .average_rate = double{o.momentum}});
   };
-  if (o.affine) gamma = vector(1, Role::trained), beta = vector(0, Role::trained);
+  if (o.affine && o.kind != NormKind::none) gamma = vector(1, Role::trained), beta = vector(0, Role::trained);
   if (o.kind == NormKind::batch) running_mean = vector(0, Role::averaged), running_variance = vector(1, Role::averaged);
-  if (o.activation.kind == ActivationKind::prelu) slope = Parameter<S>({.shape = {1}, .fill = 0.25});
+  if (o.activation.kind == ActivationKind::prelu)
+    slope = Parameter<S>({.shape = {o.activation.per_channel ? o.channels : 1}, .fill = 0.25});
 }
 
 #ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these

@@ -19,10 +19,12 @@ static_assert(std::size(kActivationNames) == std::size(kActivationKinds));
 constexpr std::string_view name_of(ActivationKind kind) { return kActivationNames[static_cast<std::size_t>(kind)]; }
 inline std::string text(ActivationKind kind) { return std::string(name_of(kind)); }
 
-/// leaky_relu: slope for x <= 0; elu: alpha. relu, sigmoid, gelu and identity have no parameter; prelu learns its slope.
+/// leaky_relu: slope for x <= 0; elu: alpha. relu, sigmoid, gelu and identity have no parameter; prelu learns its slope, or one
+/// per channel.
 struct Activation {
   ActivationKind kind = ActivationKind::identity;
   float parameter = 0;
+  bool per_channel = false;
 };
 constexpr Activation relu() { return {ActivationKind::relu, 0}; }
 constexpr Activation leaky_relu(float slope = 0.01f) { return {ActivationKind::leaky_relu, slope}; }
@@ -30,6 +32,7 @@ constexpr Activation elu(float alpha = 1) { return {ActivationKind::elu, alpha};
 constexpr Activation sigmoid() { return {ActivationKind::sigmoid, 0}; }
 constexpr Activation gelu() { return {ActivationKind::gelu, 0}; }
 constexpr Activation prelu() { return {ActivationKind::prelu, 0}; }
+constexpr Activation prelu_per_channel() { return {ActivationKind::prelu, 0, true}; }
 
 // value(x, c) and derivative(x, c) of channel c, with x the input: the input is what every backward pass has at hand.
 

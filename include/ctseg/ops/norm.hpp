@@ -6,7 +6,8 @@ namespace ctseg {
 
 struct Normalization;   // Kernel<Normalization, S>
 
-enum class NormKind { instance, batch, group };
+/// none: of a Block that has no norm.
+enum class NormKind { instance, batch, group, none };
 
 /// y = act((x - mean) / sqrt(variance + eps) * gamma + beta), statistics per image and channel (instance), per channel (batch),
 /// or per image and group of C / groups consecutive channels (group).
@@ -44,6 +45,8 @@ template <AnySpec S> struct NormOp {
 
   Inferred<S> infer(const Facts<S>& f) const {
     const auto& x = f.x();
+    if (kind == NormKind::none)
+      throw Error(Code::bad_argument, "norm", "kind is none. Hint: only a Block takes that; leave the Norm out.");
     const std::size_t wanted = slopes_at() + (activation.kind == ActivationKind::prelu ? 1 : 0);
     if (f.w.size() != wanted)
       throw Error(Code::bad_argument, "norm", text(f.w.size(), " weights given, these options need ", wanted, "."));

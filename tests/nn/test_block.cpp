@@ -1,0 +1,79 @@
+// A block's forms: without a norm, with a residual value, with slopes per channel, and what its parameters are called.
+#include <doctest/doctest.h>
+
+#include <ctseg/core/tensor.hpp>
+#include <ctseg/nn/init.hpp>
+#include <ctseg/nn/layers.hpp>
+#include <ctseg/ops/cpu.hpp>
+
+using namespace ctseg;
+using S = Spec<double, 2, Cpu>;
+
+namespace {
+std::vector<std::string> names(const Block<S>& block) {
+  std::vector<std::string> all;
+  visit(block, [&](const std::string& name, const auto&) { all.push_back(name); });
+  return all;
+}
+Block<S> block(BlockOptions<2> o) {
+  o.conv.in_channels = o.conv.out_channels = 3;
+  Block<S> made(o);
+  initialize_default(made, 7);
+  return made;
+}
+double difference(Var<S> a, Var<S> b) {
+  REQUIRE(a.shape() == b.shape());
+  double most = 0;
+  for (Index r = 0; r < a.value().rows(); ++r)
+    for (Index c = 0; c < a.shape().c; ++c) most = std::max(most, std::abs(a.value().row(r)[c] - b.value().row(r)[c]));
+  return most;
+}
+struct Values {
+  Context<Cpu> ctx{{.threads = 1}};
+  Tape<S> tape{Mode::train, ctx};
+  Var<S> x = value(1), y = value(2);
+  Var<S> value(std::uint64_t seed) {
+    Tensor<double, 2> t({.n = 1, .c = 3, .space = {4, 5}});
+    for (Index i = 0; i < 60; ++i) t.view().data[i] = std::sin(double(i * i) + double(seed));
+    return tape.input(t.view());
+  }
+};
+}   // namespace
+
+TEST_CASE("A block adds its second value before the activation") {
+  for (const bool fused : {true, false}) {
+    Values v;
+    const auto b = block({.activation = relu(), .fused = fused});
+    auto plain = block({.activation = {}});
+    CHECK(difference(b(v.x, v.y), relu(add(plain(v.x), v.y))) < 1e-12);
+    CHECK(difference(b(v.x), relu(plain(v.x))) < 1e-12);
+  }
+}
+
+TEST_CASE("A block without a norm is its convolution and activation") {
+  Values v;
+  const auto b = block({.norm = NormKind::none, .activation = prelu_per_channel()});
+  CHECK((names(b) == std::vector<std::string>{"conv.weight", "conv.bias", "adn.A.weight"}));
+  CHECK(b.norm.slope.size() == 3);
+  CHECK(difference(b(v.x), prelu(b.conv(v.x), b.norm.slope)) == 0);
+  CHECK_THROWS_WITH_AS((void)b.norm(v.x), doctest::Contains("only a Block takes that"), Error);
+}
+
+TEST_CASE("Names of a block's parameters are MONAI's, or those that the model gives") {
+  const auto b = block({.norm = NormKind::batch, .activation = prelu()});
+  CHECK((names(b) == std::vector<std::string>{"conv.weight", "conv.bias", "adn.N.weight", "adn.N.bias", "adn.N.running_mean",
+                                              "adn.N.running_var", "adn.A.weight"}));
+  std::vector<std::string> own;
+  Block<S>::each(b, BlockNames{"a.", "b.", "c."}, [&](const std::string& name, const auto&) { own.push_back(name); });
+  CHECK((own == std::vector<std::string>{"a.weight", "a.bias", "b.weight", "b.bias", "b.running_mean", "b.running_var",
+                                         "c.weight"}));
+}
+
+TEST_CASE("An activation layer has as many slopes as asked for") {
+  Values v;
+  CHECK(ActivationLayer<S>(relu(), 3).slope.size() == 0);
+  CHECK(ActivationLayer<S>(prelu(), 3).slope.size() == 1);
+  const ActivationLayer<S> each(prelu_per_channel(), 3);
+  CHECK(each.slope.size() == 3);
+  CHECK(difference(each(v.x), leaky_relu(v.x, 0.25f)) < 1e-12);
+}
