@@ -113,12 +113,32 @@ TEST_CASE(".npy arrays are volumes where the caller says") {
         std::string::npos);
   CHECK(refused("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1, 5), }", "1234").find("needs 5 bytes") !=
         std::string::npos);
+  spill(folder / "x.npy",
+        npy("{'descr': '|u1', 'fortran_order': False, 'shape': (999999999999, 999999999999, 999999999999), }", "1234"));
+  CHECK(error_of([&] { io::inspect_volume(folder / "x.npy", place); }).find("cannot be counted") != std::string::npos);
 }
 
 TEST_CASE("an affine from a spacing, which must be one") {
   CHECK(io::affine_of_spacing({1, 2, 3.5})(1, 1, 1).z == 3.5);
   for (const double v : {0.0, -1.0, 101.0, std::numeric_limits<double>::quiet_NaN()})
     CHECK_THROWS_AS(io::affine_of_spacing({1, v, 1}), Error);
+}
+
+TEST_CASE("a placement that readers refuse is not written, and the file there before stays") {
+  const TempFolder folder;
+  const auto written = [&](const std::filesystem::path& path, int row, double value) {
+    Eigen::Matrix4d m = Eigen::Matrix4d::Identity();
+    m(row, 1) = value;
+    return error_of([&] { io::write_volume(path, Volume<float>(Grid{{2, 2, 2}, Affine<Ras>(m)})); });
+  };
+  for (const char* name : {"a.nii", "a.nii.gz", "a.mha", "a.mhd"}) {
+    io::write_volume(folder / name, scan());
+    CHECK(written(folder / name, 1, 101).find("the grid's voxel size = 101; must be > 0 and <= 100 mm") != std::string::npos);
+    CHECK(written(folder / name, 0, 2).find("sheared") != std::string::npos);
+    CHECK(io::read_volume<std::int16_t>(folder / name).voxels() == scan().voxels());
+    CHECK(written(folder / name, 1, 100).empty());
+    CHECK(io::read_volume<float>(folder / name).shape() == Xyz<Index>{2, 2, 2});
+  }
 }
 
 }   // namespace

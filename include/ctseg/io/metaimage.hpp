@@ -253,14 +253,16 @@ inline std::filesystem::path data_name(const std::filesystem::path& header, bool
 
 /// Writes .mha, or .mhd with .raw or .zraw beside it, whole or not at all. Equal volumes give equal files.
 /// Numerics  spacing, directions and offset as decimals that read back as the same bits; the affine may move by one rounding.
-/// Errors    bad_argument for another file name; io if anything could not be written. An .mhd never stands beside voxels of
-///           another volume: the old header goes before the new voxels come, the new one comes last.
+/// Errors    bad_argument for another file name or a placement that readers refuse; io if anything could not be written. An
+///           .mhd never stands beside voxels of another volume: the old header goes before the new voxels come, the new one
+///           comes last.
 template <class T>
 void write_metaimage(const std::filesystem::path& path, const Volume<T>& volume, const WriteMetaImageOptions& options = {}) {
   static_assert(!metaimage::element_type<T>().empty(), "ctseg: MetaImage has no such voxels");
   const bool local = ends_with(path, ".mha");
   if (!local && !ends_with(path, ".mhd"))
     throw Error(Code::bad_argument, path.string(), "the name of a MetaImage file must end in .mha or .mhd.");
+  check_writable(path, volume.grid());
   std::span<const std::byte> voxels = std::as_bytes(std::span(volume.voxels()));
   std::vector<std::byte> packed;
   if (options.compressed) voxels = packed = metaimage::deflated(voxels, options.level);

@@ -189,13 +189,14 @@ template <class Raw> Raw encode(const Grid& grid, const NiftiPlacement& p, int d
 
 /// Writes .nii or .nii.gz, whole or not at all. A grid that came from a NIfTI file keeps its bits: forms, codes, units.
 /// Numerics  NIfTI-1, or NIfTI-2 where NIfTI-1 cannot hold the extents or the placement. Equal volumes give equal files.
-/// Errors    bad_argument for another file name; io if anything could not be written.
+/// Errors    bad_argument for another file name or a placement that readers refuse; io if anything could not be written.
 template <class T>
 void write_nifti(const std::filesystem::path& path, const Volume<T>& volume, const WriteNiftiOptions& options = {}) {
   static_assert(nifti::datatype_of<T>() != 0, "ctseg: NIfTI has no 16-bit floats; write float");
   const bool gzip = ends_with(path, ".nii.gz");
   if (!gzip && !ends_with(path, ".nii"))
     throw Error(Code::bad_argument, path.string(), "the name of a NIfTI file must end in .nii or .nii.gz.");
+  check_writable(path, volume.grid());
   const NiftiPlacement placement = nifti::placement_of(volume.grid());
   OutputFile file(path, {.gzip = gzip, .gzip_level = options.gzip_level});
   const auto write = [&](const auto& raw) {

@@ -41,11 +41,12 @@ struct ReadOptions {
 /// Header problems, each naming file, field and value.
 class Complaints {
  public:
-  Complaints(const std::filesystem::path& path, LogSink log) : path_(path.string()), log_(log) {}
+  Complaints(const std::filesystem::path& path, LogSink log, Code code = Code::bad_input)
+      : path_(path.string()), log_(log), code_(code) {}
   template <class Value> [[noreturn]] void refuse(std::string_view field, const Value& value, std::string_view expected) const {
-    throw Error(Code::bad_input, path_, text(field, " = ", value, "; ", expected, "."));
+    throw Error(code_, path_, text(field, " = ", value, "; ", expected, "."));
   }
-  [[noreturn]] void refuse(std::string_view sentence) const { throw Error(Code::bad_input, path_, sentence); }
+  [[noreturn]] void refuse(std::string_view sentence) const { throw Error(code_, path_, sentence); }
   void warn(std::string_view message) const {
     if (log_.write) log_.write(log_.user, text(path_, ": warning: ", message));
   }
@@ -53,6 +54,7 @@ class Complaints {
  private:
   std::string path_;
   LogSink log_;
+  Code code_;
 };
 
 /// True for x.NII.GZ and ".nii.gz"; false for a name that is nothing but the ending.
@@ -167,6 +169,19 @@ template <class = void> void check_axes(const Eigen::Matrix4d& m, std::string_vi
     complaints.refuse(field, text("voxel axes ", std::acos(std::min(shear, 1.0)) * 57.29577951308232, " degrees apart"),
                       "the placement is singular or sheared; its axes must be at least 60 degrees apart");
   if (shear > 1e-3) complaints.warn(text("the placement (", field, ") is sheared (gantry tilt?); the shear is kept"));
+}
+
+/// A file must not be written that no reader here would take.
+/// Errors    bad_argument for a placement that is not finite, singular, sheared beyond 60 degrees, or of voxels above 100 mm.
+template <class = void> void check_writable(const std::filesystem::path& path, const Grid& grid) {
+  const Complaints complaints(path, {}, Code::bad_argument);
+  const Eigen::Matrix4d& m = grid.affine.matrix;
+  for (int i = 0; i < 16; ++i)
+    if (!is_finite(m(i / 4, i % 4))) complaints.refuse(text("affine(", i / 4, ", ", i % 4, ")"), m(i / 4, i % 4), "must be finite");
+  const Xyz<double> size = grid.spacing_mm();
+  for (const double mm : {size.x, size.y, size.z})
+    if (!(mm > 1e-6 && mm <= 100)) complaints.refuse("the grid's voxel size", mm, "must be > 0 and <= 100 mm");
+  check_axes(m, "affine", complaints);
 }
 
 }   // namespace io

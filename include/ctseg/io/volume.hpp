@@ -83,7 +83,9 @@ template <class = void> VolumeInfo inspect_volume(const std::filesystem::path& p
   if (!options.affine)
     throw Error(Code::bad_argument, path.string(),
                 "a .npy file does not say where its voxels are. Hint: set ReadOptions::affine.");
-  return {format, npy_encoding(h, complaints).stored, {npy_volume_shape(h, complaints), *options.affine}};
+  const Stored stored = npy_encoding(h, complaints).stored;
+  check_npy_size(path, h, static_cast<std::size_t>(bytes_of(stored)));   // so that the extents can be multiplied
+  return {format, stored, {npy_volume_shape(h, complaints), *options.affine}};
 }
 
 /// Writes a volume in the format its name tells: .nii, .nii.gz, .mha or .mhd, whole or not at all.
