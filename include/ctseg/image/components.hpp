@@ -39,6 +39,11 @@ template <class T> class RunTable {
         foreground_(mask::foreground<T>(options.label, "components")),
         row_begin_(static_cast<std::size_t>(rows()) + 1) {}
 
+  /// Foreground that an Index cannot name: labels above 2^63.
+  RunTable& of(mask::Foreground<T> foreground) {
+    foreground_ = foreground;
+    return *this;
+  }
   /// The inverse: components of the background.
   RunTable& invert() {
     foreground_ = foreground_.inverse();
