@@ -1,4 +1,4 @@
-// Recipes from elsewhere: every parameter out of its range is refused with transform, value and range, before anything is drawn.
+// Recipes from elsewhere: what is out of its range is refused with transform, value and range, before anything is drawn.
 #include <doctest/doctest.h>
 
 #include <ctseg/data/augment/recipes.hpp>
@@ -110,7 +110,9 @@ TEST_CASE("what would never end, or means nothing, is refused with its limits") 
 }
 
 TEST_CASE("a patch that cannot be turned is refused even where nothing fires") {
-  const auto says = [](const std::string& what, const char* word) { CHECK_MESSAGE(what.find(word) != std::string::npos, what); };
+  const auto says = [](const std::string& what, const char* word) {
+    CHECK_MESSAGE(what.find(word) != std::string::npos, what);
+  };
   says(refusal(RandRotate90{.probability = 0}, {{8, 6, 8}}), "6 x 8");
   CHECK(refusal(RandRotate90{.about = Axis::y}, {{8, 6, 8}}) == "");
   CHECK(refusal(RandRotate90{.about = Axis::x}, {{1, 8, 8}}) == "");   // a slice turns in its plane

@@ -46,8 +46,8 @@ template <class = void> Box padded_box(Xyz<Index> have, const SpatialPad& pad) {
   const auto [least, most] = std::minmax({pad.shape.x, pad.shape.y, pad.shape.z});
   if (pad.divisible_by < 1 || pad.divisible_by > kMost || least < 0 || most > kMost)
     throw Error(Code::bad_argument, "spatial_pad",
-                text("divisible_by = ", pad.divisible_by, ", shape = ", pad.shape, "; must be 1 to ", kMost, ", and 0 to ", kMost,
-                     " on every axis."));
+                text("divisible_by = ", pad.divisible_by, ", shape = ", pad.shape, "; must be 1 to ", kMost, ", and 0 to ",
+                     kMost, " on every axis."));
   Box box;
   const auto along = [&](Index n, Index wanted, Index& begin, Index& end) {
     const Index k = pad.divisible_by, size = (std::max(n, wanted) + k - 1) / k * k;
@@ -96,8 +96,9 @@ template <class T> Box foreground_box(const Volume<T>& volume, const CropForegro
   constexpr Index kMost = Index{1} << 30;
   const Xyz<Index> n = volume.shape(), m = options.margin;
   if (const auto [least, most] = std::minmax({m.x, m.y, m.z}); least < 0 || most > kMost)
-    throw Error(Code::bad_argument, "crop_foreground",
-                text("margin = ", m, " voxels; must be 0 to ", kMost, " on every axis. Hint: a higher threshold makes a smaller box."));
+    throw Error(
+        Code::bad_argument, "crop_foreground",
+        text("margin = ", m, " voxels; must be 0 to ", kMost, " on every axis. Hint: a higher threshold makes a smaller box."));
   if (options.divisible_by < 1 || options.divisible_by > kMost)
     throw Error(Code::bad_argument, "crop_foreground",
                 text("divisible_by = ", options.divisible_by, "; must be 1 to ", kMost, "."));

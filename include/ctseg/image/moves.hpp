@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -23,7 +24,8 @@ template <class T> void copy_box(const T* from, const BoxCut& box, const std::op
   const Index low = std::clamp<Index>(-corner[2], 0, size[2]), high = std::clamp<Index>(source[2] - corner[2], low, size[2]);
   for (Index z = 0; z < size[0]; ++z)
     for (Index y = 0; y < size[1]; ++y, to += size[2]) {
-      const Index sz = std::clamp<Index>(z + corner[0], 0, source[0] - 1), sy = std::clamp<Index>(y + corner[1], 0, source[1] - 1);
+      const Index sz = std::clamp<Index>(z + corner[0], 0, source[0] - 1),
+                  sy = std::clamp<Index>(y + corner[1], 0, source[1] - 1);
       if (outside && (sz != z + corner[0] || sy != y + corner[1])) {
         std::fill_n(to, size[2], *outside);
         continue;
@@ -67,69 +69,67 @@ template <class T> struct Block {
   }
 };
 
-/// to[w * to_step + x] = tile[x * kTile + w] for x < nx, w < nw.
-template <class T> constexpr Index kTile = 64 / Index{sizeof(T)};   // one cache line
-template <class T> void turn_tile(const T* tile, Index nx, Index nw, T* to, Index to_step) {
-  constexpr Index n = Block<T>::kSide;
-  for (Index w = 0; w < nw; w += n)
-    for (Index x = 0; x < nx; x += n) {
-      if (w + n <= nw && x + n <= nx) {
-        Block<T> block;
-        block.load(tile + x * kTile<T> + w, kTile<T>);
-        block.transpose();
-        for (Index i = 0; i < n; ++i) std::memcpy(to + (w + i) * to_step + x, &block.row[i], 16);
-        continue;
-      }
-      for (Index i = w; i < std::min(w + n, nw); ++i)
-        for (Index j = x; j < std::min(x + n, nx); ++j) to[i * to_step + j] = tile[j * kTile<T> + i];
-    }
-}
-
-/// One plane whose rows run across the source's: x steps by `across`, rows by 1 or -1. Whole cache lines are read into a small
-/// tile and written from it, because lines that lie a power of two apart push each other out of the caches.
+/// One plane whose rows run across the source's: to[r * to_step + x] = from[x * across + r * row_step], row_step 1 or -1.
 template <class T> struct Plane {
   const T* from;
   Index nx, rows, across, row_step;
   T* to;
   Index to_step;
 };
+/// It goes in tiles of one cache line of every row, on both sides. Lines far apart are no stream that the processor sees coming,
+/// so those of a later tile are asked for early.
+template <class T> constexpr Index kTile = 64 / Index{sizeof(T)};
+template <class T> void turn_tile(const Plane<T>& p) {
+  constexpr Index n = Block<T>::kSide;
+  const bool back = p.row_step < 0;   // then a block's first row is the last
+  for (Index x = 0; x < p.nx; x += n)
+    for (Index r = 0; r < p.rows; r += n) {
+      if (r + n <= p.rows && x + n <= p.nx) {
+        Block<T> block;
+        block.load(p.from + x * p.across + (back ? 1 - n - r : r), p.across);
+        block.transpose();
+        T* const to = p.to + (back ? r + n - 1 : r) * p.to_step + x;
+        for (Index i = 0; i < n; ++i) std::memcpy(to + (back ? -i : i) * p.to_step, &block.row[i], 16);
+        continue;
+      }
+      for (Index i = r; i < std::min(r + n, p.rows); ++i)
+        for (Index j = x; j < std::min(x + n, p.nx); ++j) p.to[i * p.to_step + j] = p.from[j * p.across + i * p.row_step];
+    }
+}
 template <class T> void turn_plane(const Plane<T>& p) {
   constexpr Index kAhead = 8, n = kTile<T>;
   const Index row_tiles = (p.rows + n - 1) / n, tiles = row_tiles * ((p.nx + n - 1) / n);
-  T tile[n * n];
   for (Index t = 0; t < tiles; ++t) {
-    const Index x = t / row_tiles * n, r = t % row_tiles * n, nx = std::min(n, p.nx - x), nr = std::min(n, p.rows - r);
+    const Index x = t / row_tiles * n, r = t % row_tiles * n;
     if (const Index a = t + kAhead; a < tiles) {
       const Index ax = a / row_tiles * n, ar = a % row_tiles * n;
       for (Index i = 0; i < std::min(n, p.nx - ax); ++i) __builtin_prefetch(p.from + (ax + i) * p.across + ar * p.row_step);
       for (Index i = 0; i < std::min(n, p.rows - ar); ++i) __builtin_prefetch(p.to + ax + (ar + i) * p.to_step, 1);
     }
-    const T* const from = p.from + x * p.across + r * p.row_step - (p.row_step < 0 ? nr - 1 : 0);
-    if (nr == n)
-      for (Index i = 0; i < nx; ++i) std::memcpy(tile + i * n, from + i * p.across, 64);
-    else
-      for (Index i = 0; i < nx; ++i) std::copy_n(from + i * p.across, nr, tile + i * n);
-    T* const to = p.to + x + (p.row_step < 0 ? r + nr - 1 : r) * p.to_step;   // backwards the tile's first row is the last
-    turn_tile(tile, nx, nr, to, p.row_step < 0 ? -p.to_step : p.to_step);
+    turn_tile<T>({p.from + x * p.across + r * p.row_step, std::min(n, p.nx - x), std::min(n, p.rows - r), p.across, p.row_step,
+                  p.to + r * p.to_step + x, p.to_step});
   }
 }
 
-/// to[i] = from[count - 1 - i]. By way of a buffer that stays in the cache: memory is read forwards, as its prefetcher likes it.
+/// to[i] = from[count - 1 - i].
 template <class T> void reverse(const T* from, Index count, T* to) {
-  T buffer[1024];
-  for (Index end = count, n = 0; end > 0; end -= n, to += n) {
-    n = std::min<Index>(end, 1024);
-    std::copy_n(from + end - n, n, buffer);
-    Index i = 0;
-    if constexpr (sizeof(T) == 1)
-      for (; i + 8 <= n; i += 8) {
-        std::uint64_t eight;
-        std::memcpy(&eight, buffer + n - 8 - i, 8);
-        eight = __builtin_bswap64(eight);
-        std::memcpy(to + i, &eight, 8);
-      }
-    for (; i < n; ++i) to[i] = buffer[n - 1 - i];
-  }
+  constexpr Index n = Block<T>::kSide;
+  Index i = 0;
+  if constexpr (sizeof(T) == 1)
+    for (; i + 8 <= count; i += 8) {
+      std::uint64_t eight;
+      std::memcpy(&eight, from + count - 8 - i, 8);
+      eight = __builtin_bswap64(eight);
+      std::memcpy(to + i, &eight, 8);
+    }
+  else if constexpr (sizeof(T) == 4)
+    for (; i + n <= count; i += n) {
+      typename Block<T>::Vector four;
+      std::memcpy(&four, from + count - n - i, 16);
+      four = __builtin_shufflevector(four, four, 3, 2, 1, 0);
+      std::memcpy(to + i, &four, 16);
+    }
+  for (; i < count; ++i) to[i] = from[count - 1 - i];
 }
 
 template <class T> void gather(const T* from, const Steps& steps, T* to) {

@@ -14,9 +14,9 @@ struct AxisOrder {
   bool operator==(const AxisOrder&) const = default;
 };
 
-/// nibabel's rule: the directions without shear (polar decomposition), then the axis that is clearest chooses first. Of axes that
-/// lean two ways exactly alike (a turn by 45 or 135 degrees) the lower voxel axis chooses first, and the world's first axis it
-/// leans to, to within 1e-9; in nibabel rounding decides there.
+/// nibabel's rule: the directions without shear (polar decomposition), then the axis that is clearest chooses first. Of axes
+/// that lean two ways exactly alike (a turn by 45 or 135 degrees), to within 1e-9, the lower voxel axis chooses first, and the
+/// first of the world's axes; in nibabel rounding decides there.
 /// A template, though nothing varies: then who includes it and does not call it compiles none of it.
 template <class = void> AxisOrder axis_order(const Affine<Ras>& affine) {
   Eigen::Matrix3d directions = affine.matrix.block<3, 3>(0, 0).colwise().normalized();
@@ -97,15 +97,16 @@ template <class T> Volume<T> reorient(const Volume<T>& volume, std::string_view 
   if (have == want) return volume;
   AxisMoves how;
   for (std::size_t j = 0; j < 3; ++j) {
-    const std::size_t i = static_cast<std::size_t>(std::find(have.world.begin(), have.world.end(), want.world[j]) - have.world.begin());
+    const std::size_t i =
+        static_cast<std::size_t>(std::find(have.world.begin(), have.world.end(), want.world[j]) - have.world.begin());
     how.axes[j] = i;
     how.flip[j] = have.positive[i] != want.positive[j];
   }
   return move_axes(volume, how, executor);
 }
 
-/// reorient() undone: the volume stored as `reference` is, on exactly that grid, its file placement included. Which axis is which
-/// comes from the two grids, not from codes, so that it is never a matter of opinion.
+/// reorient() undone: the volume stored as `reference` is, on exactly that grid, its file placement included. Which axis is
+/// which comes from the two grids, not from codes, so that it is never a matter of opinion.
 /// Errors    shape_mismatch if the two are not the same voxels in the same places.
 template <class T> Volume<T> reorient_like(const Volume<T>& volume, const Grid& reference) {
   const Eigen::Matrix4d map = inverse_of(volume.affine().matrix) * reference.affine.matrix;

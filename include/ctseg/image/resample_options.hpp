@@ -66,7 +66,8 @@ template <class T> void check_finite(const Volume<T>& volume, Executor* executor
     const T* const first = volume.data() + z * n.x * n.y;
     const Index at = std::find_if(first, first + slice, [](const T& v) { return !is_finite(v); }) - first;
     throw Error(Code::bad_input, "resample",
-                text("voxel x ", at % n.x, ", y ", at / n.x, ", z ", Index{z}, " (of ", n, ") is ", is_nan(first[at]) ? "NaN" : "infinite",
+                text("voxel x ", at % n.x, ", y ", at / n.x, ", z ", Index{z}, " (of ", n, ") is ",
+                     is_nan(first[at]) ? "NaN" : "infinite",
                      "; a cubic spline would carry it through the whole volume. Hint: replace such voxels, with -1000 HU "
                      "for air, or use linear, which spreads them to their neighbours only."));
   }

@@ -148,8 +148,7 @@ template <class T> T vote(const Corners<T>& c, Index low, double wx, bool most) 
     return first;
   sampling::Tally<T, double> tally;
   for (std::size_t k = 0; k < 8; ++k)
-    tally.add(c.row[k / 2][k % 2 ? high : low],
-              (k % 2 ? wx : 1 - wx) * (k & 2 ? c.wy : 1 - c.wy) * (k & 4 ? c.wz : 1 - c.wz));
+    tally.add(c.row[k / 2][k % 2 ? high : low], (k % 2 ? wx : 1 - wx) * (k & 2 ? c.wy : 1 - c.wy) * (k & 4 ? c.wz : 1 - c.wz));
   constexpr double kSame = 0x1p-30;
   if (!most) return tally.with_at_least(0.5 - kSame);
   return tally.heaviest(c.row[std::size_t{c.wy >= 0.5} + 2 * std::size_t{c.wz >= 0.5}][wx >= 0.5 ? high : low], kSame);

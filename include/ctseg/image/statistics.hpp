@@ -12,7 +12,8 @@ namespace ctseg {
 template <class = void> std::vector<double> percentiles(std::vector<float> values, std::span<const double> q) {
   for (const double& p : q)   // first: a NaN cannot be sorted
     if (values.empty() || !is_finite(p) || p < 0 || p > 100)
-      throw Error(Code::bad_argument, "percentiles", text("q = ", p, " of ", values.size(), " values; must be 0 to 100 of some."));
+      throw Error(Code::bad_argument, "percentiles",
+                  text("q = ", p, " of ", values.size(), " values; must be 0 to 100 of some."));
   for (const float& v : values)
     if (is_nan(v)) throw Error(Code::bad_argument, "percentiles", "NaN among the values; drop them first.");
   std::vector<double> out(q.size());

@@ -23,7 +23,8 @@ struct Parameters {
   }
   void range(const char* name, const Range& r, const Limits& l, const char* axis = "") const {
     if (!inside(r.low, l) || !inside(r.high, l) || r.low > r.high)
-      refuse(text(name, axis, " = ", r), text("both ends must be ", l.low, " to ", l.high, ", the first not above the second."));
+      refuse(text(name, axis, " = ", r),
+             text("both ends must be ", l.low, " to ", l.high, ", the first not above the second."));
   }
   void axes(const char* name, const PerAxis& r, const Limits& l) const {
     range(name, r.z, l, ".z");
