@@ -76,8 +76,8 @@ template <class T> struct Plane {
   T* to;
   Index to_step;
 };
-/// It goes in tiles of one cache line of every row, on both sides. Lines far apart are no stream that the processor sees coming,
-/// so those of a later tile are asked for early.
+/// It goes in tiles of one cache line of every row, on both sides. Lines far apart are no stream that the processor sees
+/// coming, so those of a later tile are asked for early.
 template <class T> constexpr Index kTile = 64 / Index{sizeof(T)};
 template <class T> void turn_tile(const Plane<T>& p) {
   constexpr Index n = Block<T>::kSide;
@@ -133,10 +133,11 @@ template <class T> void reverse(const T* from, Index count, T* to) {
 }
 
 template <class T> void gather(const T* from, const Steps& steps, T* to) {
-  const auto& [n, step, stride] = steps;
-  const auto across = [&](std::size_t r) { return step[r] == 1 || step[r] == -1; };
-  if (step[2] != 1 && step[2] != -1 && (across(0) || across(1))) {
-    const std::size_t rows = across(0) ? 0 : 1, other = 1 - rows;
+  const Extents &n = steps.size, &step = steps.step;
+  const std::array<Index, 2>& stride = steps.stride;
+  const auto unit = [&](std::size_t axis) { return step[axis] == 1 || step[axis] == -1; };
+  if (!unit(2) && (unit(0) || unit(1))) {
+    const std::size_t rows = unit(0) ? 0 : 1, other = 1 - rows;
     for (Index o = 0; o < n[other]; ++o)
       turn_plane<T>({from + o * step[other], n[2], n[rows], step[2], step[rows], to + o * stride[other], stride[rows]});
     return;
