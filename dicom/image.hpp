@@ -41,6 +41,8 @@ struct ImageFile {
   PixelFormat format{};
   std::vector<Plane> planes{};   // one for each frame
   bool guessed_syntax = false;
+  bool compressed = false;
+  Index bytes = 0;                  // of the file
   std::optional<Error> problem{};   // why its images cannot be used
 };
 
