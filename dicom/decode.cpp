@@ -20,6 +20,7 @@ void decode_native(const File& file, const PixelFormat& f, Index frame, std::vec
   if (!pixels || first + f.frame_bytes() > pixels->value.length) refuse(file, "changed while the series was read.");
   const auto bytes = file.at({pixels->value.offset + first, f.frame_bytes()});
   const bool wide = f.bits_allocated == 16;
+  cells.resize(f.pixels());
   const bool swapped_bytes =
       !wide && file.syntax.big_endian && pixels->vr == std::array{'O', 'W'};   // 8-bit pixels in 16-bit words
   if (swapped_bytes && bytes.size() % 2 != 0) refuse(file, "has an odd number of bytes in big-endian words; this is not read.");
@@ -89,7 +90,6 @@ std::vector<std::byte> FrameDecoder::stream(Index frame) const {
 }
 
 void FrameDecoder::decode(Index frame, std::vector<std::uint16_t>& cells) const {
-  cells.resize(static_cast<std::size_t>(format_.rows * format_.columns));
   if (file_.syntax.codec == Codec::none) return decode_native(file_, format_, frame, cells);
   const auto bytes = stream(frame);
   if (file_.syntax.codec == Codec::rle) return decode_rle(file_, format_, bytes, cells);

@@ -33,7 +33,7 @@ struct CellOf {
   std::uint16_t operator()(std::int64_t sample, std::size_t i) const;
 };
 
-/// Decodes one JPEG 2000 code stream.
+/// Decodes one JPEG 2000 code stream. As with the others, `cells` get their memory when the stream has proved its size.
 void decode_jpeg2000(const File& file, const PixelFormat& format, std::span<const std::byte> stream,
                      std::vector<std::uint16_t>& cells);
 /// Same for one frame in RLE.

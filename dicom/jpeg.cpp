@@ -121,6 +121,7 @@ void decode_by_dcmtk(const File& file, const PixelFormat& f, std::span<const std
       pixels->getUncompressedFrame(&dataset, 0, first, out.data(), static_cast<Uint32>(out.size() * 2), colour_model);
   if (result.bad()) refuse(result.text());
   const auto* narrow = reinterpret_cast<const Uint8*>(out.data());
+  cells.resize(f.pixels());
   for (std::size_t i = 0; i < cells.size(); ++i) cells[i] = cell(f.bits_allocated == 16 ? out[i] : narrow[i], i);
 }
 

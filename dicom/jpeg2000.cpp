@@ -118,6 +118,7 @@ void decode_jpeg2000(const File& file, const PixelFormat& format, std::span<cons
   if (Index{c.w} != format.columns || Index{c.h} != format.rows) refuse("decodes to another size");
   if (c.prec < 1 || c.prec > 31) refuse("has samples of no known width");
   const CellOf cell{file, format, static_cast<int>(c.prec), c.sgnd != 0};
+  cells.resize(format.pixels());
   for (std::size_t i = 0; i < cells.size(); ++i) cells[i] = cell(c.data[i], i);
 }
 

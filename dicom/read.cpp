@@ -40,6 +40,7 @@ class Loaded {
   Loaded(const Loaded&) = delete;   // the decoder refers to the file
 
   const ImageFile& image() const { return image_; }
+  const FrameDecoder& decoder() const { return decoder_; }
 
   /// Decodes a slice into `out`, which has room for it.
   template <class T> void read(const Slice& slice, T* out) const {
@@ -109,9 +110,8 @@ void check_size(const Placed& placed, const std::filesystem::path& path, const D
 
 /// Decodes one slice, so that a file whose pixels are no good says so before a large volume takes memory.
 void check_first(const Slice& slice, const DicomReadOptions& options) {
-  if (!slice.file->compressed) return;
-  std::vector<float> pixels(static_cast<std::size_t>(slice.file->format.rows * slice.file->format.columns));
-  Loaded(*slice.file, options.max_bytes).read(slice, pixels.data());
+  std::vector<std::uint16_t> cells;
+  if (slice.file->compressed) Loaded(*slice.file, options.max_bytes).decoder().decode(slice.frame, cells);
 }
 
 /// Two images at one place are one image if their values are the same.
@@ -122,7 +122,7 @@ void check_same_places(Placed& placed, const DicomReadOptions& options, Warnings
   std::unique_ptr<Loaded> first, second;
   const auto read = [&](std::unique_ptr<Loaded>& from, const Slice& slice, std::vector<float>& out) {
     if (!from || &from->image() != slice.file) from = std::make_unique<Loaded>(*slice.file, options.max_bytes);
-    out.resize(static_cast<std::size_t>(slice.file->format.rows * slice.file->format.columns));
+    out.resize(slice.file->format.pixels());
     from->read(slice, out.data());
   };
   std::vector<float> a, b;
