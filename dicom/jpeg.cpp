@@ -19,6 +19,8 @@ namespace ctseg::io::dicom {
 
 namespace {
 
+constexpr std::ptrdiff_t kMaxScans = 100;
+
 /// DCMTK keeps its codecs in one list for the whole process. They are put there once and stay; the list has its own lock.
 void register_codecs() {
   static std::once_flag once;
@@ -37,6 +39,13 @@ E_TransferSyntax syntax_of(const File& file) {
               text("TransferSyntaxUID (0002,0010) = ", file.syntax_uid, " is not read."));
 }
 
+/// Each scan of a progressive image goes over all of its pixels; real ones have about ten.
+std::ptrdiff_t count_scans(std::span<const std::byte> s) {
+  std::ptrdiff_t scans = 0;
+  for (std::size_t i = 0; i + 1 < s.size(); ++i) scans += s[i] == std::byte{0xff} && s[i + 1] == std::byte{0xda} ? 1 : 0;
+  return scans;
+}
+
 /// Compares the frame header of a JPEG or JPEG-LS stream with the header of the file; returns the bits of a sample.
 int check_size(const File& file, const PixelFormat& f, std::span<const std::byte> s) {
   const auto refused = [&](const std::string& message) {
@@ -48,6 +57,8 @@ int check_size(const File& file, const PixelFormat& f, std::span<const std::byte
   while (end > 2 && byte(end - 1) == 0) --end;          // padding
   if (byte(end - 2) != 0xff || byte(end - 1) != 0xd9)   // the decoder would fill up with grey
     throw refused("has no end marker. Hint: the image is truncated.");
+  if (const auto scans = count_scans(s); scans > kMaxScans)
+    throw refused(text("has ", Index{scans}, " scans; at most ", Index{kMaxScans}, " are read."));
   for (std::size_t at = 2; at + 9 < s.size();) {
     if (byte(at) != 0xff) throw refused(text("has no marker at byte ", at, ". Hint: the file is damaged."));
     const int marker = byte(at + 1);

@@ -1,4 +1,4 @@
-// The seeds of the fuzzers, one file of each kind: all are sound, and with wrong bytes or cut short they give a volume or an error.
+// The seeds of the fuzzer, one sound file of each kind: with wrong bytes or cut short they give a volume or an error.
 #include <doctest/doctest.h>
 
 #include <ctseg/core/finite.hpp>

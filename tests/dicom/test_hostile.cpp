@@ -73,6 +73,15 @@ TEST_CASE("dicom hostile: a small compressed file asks for all memory") {
   check(error_of_bytes(same), "the series has 119 compressed images of 8192 x 8192 pixels");
 }
 
+TEST_CASE("dicom hostile: a progressive image of many scans") {
+  std::string stream = kJpegBaseline.bytes();
+  stream.resize(stream.size() - 2);
+  for (int i = 0; i < 200; ++i) stream += std::string("\xff\xda\0\x08\1\1\0\0\x3f\0", 10);
+  const Elements narrow{{0x00280100, us(8)}, {0x00280101, us(8)}, {0x00280102, us(7)}};
+  const std::string file = enhanced(1, "1.2.840.10008.1.2.4.55", narrow, [](int) { return at_height(1); });
+  check(error_of_bytes(file + encapsulated({stream + "\xff\xd9"})), "stream has 201 scans; at most 100 are read.");
+}
+
 TEST_CASE("dicom hostile: sequences of empty items") {
   const std::string kLittle = "1.2.840.10008.1.2.1";
   std::string bomb = preamble(kLittle) + encode(Elements{{0x00080060, {"CS", "CT"}}}) + head(0x00081140, "SQ", 0xffffffff, {});
