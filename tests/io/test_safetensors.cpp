@@ -11,7 +11,7 @@ namespace {
 
 io::TensorRecord record(const std::string& name, Dtype dtype, std::vector<Index> shape) {
   io::TensorRecord out{name, dtype, shape, {}};
-  out.bytes.resize(static_cast<std::size_t>(io::safetensors::byte_count(shape, dtype)));
+  out.bytes.resize(static_cast<std::size_t>(io::byte_count(shape, dtype)));
   for (std::size_t i = 0; i < out.bytes.size(); ++i) out.bytes[i] = static_cast<std::byte>(i * 7 + name.size());
   return out;
 }

@@ -83,6 +83,19 @@ class InputFile {
     for (; count > 0; count -= static_cast<Index>(passed.size()))
       read_exactly(std::span(passed).first(std::min(passed.size(), static_cast<std::size_t>(count))), what);
   }
+  /// Bytes at any place of the file as it lies on the disk; where `read` goes on does not change.
+  void read_at(Index at, std::span<std::byte> out) const {
+    while (!out.empty()) {
+      const ssize_t n = ::pread(file_.number(), out.data(), std::min<std::size_t>(out.size(), 1u << 30), at);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) throw system_error(path_, "read");
+      if (n == 0)
+        throw Error(Code::bad_input, path_.string(),
+                    text("ends at byte ", at, ", ", out.size(), " bytes too early. Hint: it changed while it was read."));
+      out = out.subspan(static_cast<std::size_t>(n));
+      at += n;
+    }
+  }
   /// Nothing may follow. For gzip this is also what compares the checksum and the length.
   void expect_end(std::string_view what) {
     std::byte extra[1];

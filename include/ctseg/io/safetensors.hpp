@@ -1,27 +1,8 @@
 // safetensors: named arrays in one file, the native checkpoint. The reader takes the strict grammar and nothing else.
 #pragma once
-#include <bit>
-#include <cstring>
-#include <limits>
-#include <map>
-#include <string>
-
-#include "../core/dtype.hpp"
-#include "file.hpp"
+#include "tensor_file.hpp"
 
 namespace ctseg::io {
-
-struct TensorRecord {
-  std::string name;
-  Dtype dtype = Dtype::f32;
-  std::vector<Index> shape{};       // empty: one number
-  std::vector<std::byte> bytes{};   // little-endian, last axis fastest
-};
-
-struct TensorFile {
-  std::vector<TensorRecord> tensors{};
-  std::map<std::string, std::string> metadata{};
-};
 
 struct SafetensorsOptions {
   Index max_header_bytes = Index{16} << 20;
@@ -29,8 +10,6 @@ struct SafetensorsOptions {
 };
 
 namespace safetensors {
-
-static_assert(std::endian::native == std::endian::little, "ctseg: safetensors are read and written on little-endian machines");
 
 inline constexpr std::pair<const char*, Dtype> kNames[] = {{"F64", Dtype::f64},   {"F32", Dtype::f32}, {"F16", Dtype::f16},
                                                            {"BF16", Dtype::bf16}, {"I64", Dtype::i64}, {"I32", Dtype::i32},
@@ -222,16 +201,6 @@ class HeaderParser {
   std::size_t at_ = 0;
 };
 
-/// Bytes of a tensor; -1 if they cannot be counted.
-inline Index byte_count(const std::vector<Index>& shape, Dtype dtype) {
-  Index count = size_of(dtype);
-  for (Index e : shape) {
-    if (e < 0 || (e > 0 && count > (std::numeric_limits<Index>::max() / 8) / e)) return -1;
-    count *= e;
-  }
-  return count;
-}
-
 /// Every byte of the data belongs to exactly one tensor, and each tensor has the bytes of its shape.
 inline void check_layout(std::vector<Entry>& entries, Index data_bytes, std::string_view file) {
   std::stable_sort(entries.begin(), entries.end(),
@@ -319,37 +288,43 @@ inline std::string header_of(const std::vector<const TensorRecord*>& order,
 
 }   // namespace safetensors
 
-/// Reads the content of a safetensors file; `name` is what errors call it. Tensors come in the order of their data.
+/// The tensors of a safetensors file, in the order of their data, without reading those.
 /// Errors    bad_input for a duplicate, hole, overlap, overflow, mismatch, unknown dtype or trailing byte, naming the tensor.
-inline TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view name,
-                                    const SafetensorsOptions& options = {}) {
+inline TensorIndex index_safetensors(ByteSource source, const SafetensorsOptions& options = {}) {
+  const std::string& name = source.name();
+  if (source.size() > options.max_bytes)
+    throw Error(Code::bad_input, name,
+                text("holds ", source.size(), " bytes; the most that is read is ", options.max_bytes, "."));
   std::uint64_t length = 0;
-  if (bytes.size() < sizeof length)
-    throw Error(Code::bad_input, name, text("has ", bytes.size(), " bytes; a safetensors file has 8 or more."));
-  std::memcpy(&length, bytes.data(), sizeof length);
+  constexpr Index kLength = sizeof length;
+  if (source.size() < kLength)
+    throw Error(Code::bad_input, name, text("has ", source.size(), " bytes; a safetensors file has 8 or more."));
+  source.read(0, std::as_writable_bytes(std::span(&length, 1)));
   if (length > static_cast<std::uint64_t>(options.max_header_bytes))
     throw Error(Code::bad_input, name,
                 text("safetensors header length = ", static_cast<double>(length), "; the limit is ", options.max_header_bytes,
                      " bytes."));
-  bytes = bytes.subspan(sizeof length);
-  if (length > bytes.size())
-    throw Error(
-        Code::bad_input, name,
-        text("safetensors header length = ", static_cast<std::size_t>(length), ", but only ", bytes.size(), " bytes follow."));
-  const std::string_view json(reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(length));
-  const std::span<const std::byte> data = bytes.subspan(static_cast<std::size_t>(length));
-  TensorFile file;
-  std::vector<safetensors::Entry> entries = safetensors::HeaderParser(json, name).parse(file.metadata);
-  safetensors::check_layout(entries, static_cast<Index>(data.size()), name);
-  for (safetensors::Entry& e : entries) {
-    const auto part = data.subspan(static_cast<std::size_t>(e.begin), static_cast<std::size_t>(e.end - e.begin));
-    file.tensors.push_back({std::move(e.name), e.dtype, std::move(e.shape), {part.begin(), part.end()}});
-  }
-  return file;
+  const auto header = static_cast<Index>(length), data = kLength + header;
+  if (data > source.size())
+    throw Error(Code::bad_input, name,
+                text("safetensors header length = ", header, ", but only ", source.size() - kLength, " bytes follow."));
+  const std::string json = source.read(kLength, header);
+  TensorIndex index{.bytes = source};
+  std::vector<safetensors::Entry> entries = safetensors::HeaderParser(json, name).parse(index.metadata);
+  safetensors::check_layout(entries, source.size() - data, name);
+  for (safetensors::Entry& e : entries)
+    index.tensors.push_back(
+        {.name = std::move(e.name), .dtype = e.dtype, .shape = std::move(e.shape), .begin = data + e.begin});
+  return index;
 }
 
+/// Reads the content of a safetensors file; `name` is what errors call it. Tensors come in the order of their data.
+inline TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view name,
+                                    const SafetensorsOptions& options = {}) {
+  return read_all(index_safetensors(ByteSource(bytes, name), options));
+}
 inline TensorFile read_safetensors(const std::filesystem::path& path, const SafetensorsOptions& options = {}) {
-  return parse_safetensors(read_file(path, {.max_bytes = options.max_bytes}), path.string(), options);
+  return read_all(index_safetensors(ByteSource(path), options));
 }
 
 /// Writes tensors wide types first, then by name (each begins at a multiple of its size); equal content gives equal files.
