@@ -25,8 +25,9 @@ CTSEG_PREBUILT template Volume<std::uint8_t> sliding_window_labels(Context<Cpu>&
 CTSEG_PREBUILT template FitResult fit(Context<Cpu>&, BasicUNet<Spec<float, 2, Cpu>>&, AdamW<Spec<float, 2, Cpu>>&,
                                       const PatchSampler<Spec<float, 2, Cpu>>&, const FitOptions<Spec<float, 2, Cpu>>&);
 CTSEG_PREBUILT template void io::save_weights(const std::filesystem::path&, const BasicUNet<Spec<float, 2, Cpu>>&,
-                                              std::map<std::string, std::string>);
-CTSEG_PREBUILT template void io::load_weights(const std::filesystem::path&, BasicUNet<Spec<float, 2, Cpu>>&);
+                                              const io::SaveOptions&);
+CTSEG_PREBUILT template void io::load_weights(const std::filesystem::path&, BasicUNet<Spec<float, 2, Cpu>>&,
+                                              const io::LoadOptions&);
 CTSEG_PREBUILT template class Predictor<BasicUNet<Spec<float, 3, Cpu>>>;
 CTSEG_PREBUILT template Volume<std::uint8_t> sliding_window_labels(Context<Cpu>&, const BasicUNet<Spec<float, 3, Cpu>>&,
                                                                    const Volume<float>&,
@@ -34,7 +35,8 @@ CTSEG_PREBUILT template Volume<std::uint8_t> sliding_window_labels(Context<Cpu>&
 CTSEG_PREBUILT template FitResult fit(Context<Cpu>&, BasicUNet<Spec<float, 3, Cpu>>&, AdamW<Spec<float, 3, Cpu>>&,
                                       const PatchSampler<Spec<float, 3, Cpu>>&, const FitOptions<Spec<float, 3, Cpu>>&);
 CTSEG_PREBUILT template void io::save_weights(const std::filesystem::path&, const BasicUNet<Spec<float, 3, Cpu>>&,
-                                              std::map<std::string, std::string>);
-CTSEG_PREBUILT template void io::load_weights(const std::filesystem::path&, BasicUNet<Spec<float, 3, Cpu>>&);
+                                              const io::SaveOptions&);
+CTSEG_PREBUILT template void io::load_weights(const std::filesystem::path&, BasicUNet<Spec<float, 3, Cpu>>&,
+                                              const io::LoadOptions&);
 }   // namespace ctseg
 #endif

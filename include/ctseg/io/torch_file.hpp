@@ -31,7 +31,8 @@ inline void refuse_others(const ByteSource& source) {
   if (start.size() > 262 && start.compare(257, 5, "ustar") == 0)
     refuse("a tar archive, PyTorch's format of before version 0.1.10");
   if (start.starts_with('\x80')) refuse("a bare pickle");
-  if (!start.starts_with("PK\3\4")) refuse("no PyTorch checkpoint");
+  if (!start.starts_with("PK\3\4"))
+    throw Error(Code::bad_input, source.name(), "is neither a safetensors file nor a checkpoint of torch.save.");
 }
 
 /// `dictionary` as a state dictionary has it: names and tensors, in the file's order. Other values are left out.

@@ -1,0 +1,180 @@
+// Which tensor of a file belongs to which parameter of a network: names are changed as asked, second names of one tensor are
+// found, and whatever is missing, left over or of another shape is one error that lists it.
+#pragma once
+#include "tensor_file.hpp"
+
+namespace ctseg::io {
+
+struct NameChange {
+  std::string from, to;
+};
+
+/// A name in a list stands for itself; "head.*" for all that begin with "head.".
+struct LoadOptions {
+  std::vector<NameChange> names{};      // whole names in the file -> names in the network
+  std::vector<NameChange> prefixes{};   // beginnings of other names; the first that fits is used
+  std::vector<std::string> ignore{};    // in the file: not loaded
+  std::vector<std::string> keep{};      // in the network: may be missing in the file, and then keep their values
+  std::string dictionary{};             // of a .pth: where its weights are (index_torch_file); empty: found
+  bool check_crc = true;                // of a .pth
+};
+
+namespace weights {
+
+/// What a network asks for.
+struct Wanted {
+  std::string name;
+  std::vector<Index> shape{};
+};
+
+inline bool listed(const std::vector<std::string>& list, std::string_view name) {
+  for (const std::string& entry : list)
+    if (entry.ends_with('*') ? name.starts_with(std::string_view(entry).substr(0, entry.size() - 1)) : name == entry)
+      return true;
+  return false;
+}
+
+/// Without what DistributedDataParallel and torch.compile put in front.
+inline std::string_view bare(std::string_view name) {
+  for (std::string_view front : {"module.", "_orig_mod.", "module."})
+    if (name.starts_with(front)) name.remove_prefix(front.size());
+  return name;
+}
+
+inline std::string changed(std::string_view name, const LoadOptions& options) {
+  for (const NameChange& c : options.names)
+    if (name == c.from) return c.to;
+  for (const NameChange& c : options.prefixes)
+    if (name.starts_with(c.from)) return c.to + std::string(name.substr(c.from.size()));
+  return std::string(name);
+}
+
+/// Other names under which nnU-Net keeps the same tensor: a block lists its convolution and norm again in all_modules, a decoder
+/// its encoder.
+inline std::vector<std::string> twins(const std::string& name) {
+  constexpr std::string_view kEncoder = "decoder.encoder.", kList = ".all_modules.";
+  if (name.starts_with(kEncoder)) return {name.substr(8)};
+  const std::size_t list = name.rfind(kList), leaf = list == std::string::npos ? list : name.find('.', list + kList.size());
+  if (leaf == std::string::npos) return {};
+  std::vector<std::string> out;
+  for (const char* part : {".conv", ".norm", ".nonlin"}) out.push_back(name.substr(0, list) + part + name.substr(leaf));
+  return out;
+}
+
+/// A list for an error: the first eight, and how many.
+class Listing {
+ public:
+  void add(const std::string& line) {
+    if (++count_ <= 8) lines_ += (count_ > 1 ? ", " : "") + line;
+  }
+  int count() const { return count_; }
+  std::string text() const { return lines_ + (count_ > 8 ? ctseg::text(", ... (", count_, " in all)") : ""); }
+
+ private:
+  std::string lines_;
+  int count_ = 0;
+};
+
+/// Finds for every wanted tensor its entry in the index; null for those that keep their values.
+class Matcher {
+ public:
+  Matcher(const TensorIndex& index, const LoadOptions& options) : index_(index), options_(options) {}
+
+  std::vector<const TensorEntry*> match(const std::vector<Wanted>& wanted) {
+    std::map<std::string_view, const Wanted*> names;
+    bool wrapped = false;   // the network itself has such names
+    for (const Wanted& w : wanted) {
+      names[w.name] = &w;
+      wrapped = wrapped || bare(w.name) != w.name;
+    }
+    name_all(wrapped, names);
+    Listing missing, left, shapes;
+    std::vector<const TensorEntry*> out;
+    for (const Wanted& w : wanted) {
+      const auto found = found_.find(w.name);
+      out.push_back(found == found_.end() ? nullptr : found->second);
+      if (out.back() != nullptr) check(w, *out.back(), shapes);
+      if (out.back() == nullptr && !listed(options_.keep, w.name)) missing.add(w.name + " " + shape_text(w.shape));
+    }
+    for (const auto& [name, t] : found_)
+      if (!names.contains(name) && !is_twin(name, *t)) left.add(printable(name) + " " + shape_text(t->shape));
+    complain(missing, left, shapes);
+    return out;
+  }
+
+ private:
+  void name_all(bool wrapped, const std::map<std::string_view, const Wanted*>& wanted) {
+    for (const TensorEntry& t : index_.tensors) {
+      const std::string_view name = wrapped ? std::string_view(t.name) : bare(t.name);
+      if (listed(options_.ignore, name)) continue;
+      const std::string to = changed(name, options_);
+      // PyTorch counts batch norm's batches; nothing here needs the count.
+      if ((to == "num_batches_tracked" || to.ends_with(".num_batches_tracked")) && !wanted.contains(to)) continue;
+      const auto [at, added] = found_.emplace(to, &t);
+      if (!added)
+        throw Error(Code::bad_input, index_.bytes.name(),
+                    text("tensors ", printable(at->second->name), " and ", printable(t.name), " are both named ", printable(to),
+                         ". Hint: put the one that is not wanted into the option ignore."));
+    }
+  }
+
+  void check(const Wanted& w, const TensorEntry& t, Listing& shapes) const {
+    const std::string other = t.name == w.name ? "" : text(" (", printable(t.name), " in the file)");
+    if (t.shape != w.shape)
+      return shapes.add(
+          text("tensor ", w.name, other, " is ", shape_text(t.shape), ", the network's is ", shape_text(w.shape)));
+    if (t.dtype != Dtype::f64 && t.dtype != Dtype::f32 && t.dtype != Dtype::f16 && t.dtype != Dtype::bf16)
+      throw Error(Code::bad_input, index_.bytes.name(),
+                  text("tensor ", w.name, other, " is ", t.dtype, "; weights are f64, f32, f16 or bf16."));
+  }
+
+  bool is_twin(const std::string& name, const TensorEntry& t) const {
+    std::string different;
+    for (const std::string& twin : twins(name)) {
+      const auto found = found_.find(twin);
+      if (found == found_.end()) continue;
+      if (same(t, *found->second)) return true;
+      different = twin;
+    }
+    if (different.empty()) return false;
+    throw Error(
+        Code::bad_input, index_.bytes.name(),
+        text("tensor ", printable(name), " is another name of ", printable(different), " in nnU-Net, but its values differ."));
+  }
+  bool same(const TensorEntry& a, const TensorEntry& b) const {
+    if (a.dtype != b.dtype || a.shape != b.shape) return false;
+    return (a.begin == b.begin && a.strides == b.strides) || read_tensor(index_, a) == read_tensor(index_, b);
+  }
+
+  void complain(const Listing& missing, const Listing& left, const Listing& shapes) const {
+    if (missing.count() + left.count() + shapes.count() == 0) return;
+    std::string message;
+    const auto sentence = [&](const std::string& words) { message += (message.empty() ? "" : " ") + words + "."; };
+    if (shapes.count() > 0) sentence(shapes.text());
+    if (missing.count() > 0)
+      sentence(text("The file has no tensor for ", missing.count(), " of the network's: ", missing.text()));
+    if (left.count() > 0) sentence(text("The network has no place for ", left.count(), " of the file's: ", left.text()));
+    throw Error(Code::bad_input, index_.bytes.name(),
+                message + (shapes.count() > 0 || missing.count() == 0 || left.count() == 0
+                               ? " Hint: it was saved from another network or other options."
+                               : " Hint: if only names differ, map them by the options prefixes and names."));
+  }
+
+  const TensorIndex& index_;
+  const LoadOptions& options_;
+  std::map<std::string, const TensorEntry*> found_;   // by name in the network
+};
+
+/// Compares the checksums of all bytes that these tensors lie in.
+inline void check_blocks(const TensorIndex& index, const std::vector<const TensorEntry*>& tensors) {
+  std::vector<Index> blocks;
+  for (const TensorEntry* t : tensors)
+    if (t != nullptr && t->block >= 0) blocks.push_back(t->block);
+  std::sort(blocks.begin(), blocks.end());
+  blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
+  for (Index b : blocks) check_block(index.bytes, index.blocks[static_cast<std::size_t>(b)]);
+}
+
+}   // namespace weights
+
+}   // namespace ctseg::io
