@@ -2,6 +2,7 @@
 // which of them are which tensor.
 #pragma once
 #include "pickle_machine.hpp"
+#include "weight_names.hpp"
 #include "zip.hpp"
 
 namespace ctseg::io {
@@ -241,6 +242,13 @@ template <class = void> TensorIndex index_torch_file(ByteSource source, const To
 /// The tensors of a PyTorch checkpoint with their values.
 template <class = void> TensorFile read_torch_file(const std::filesystem::path& path, const TorchFileOptions& options = {}) {
   return read_all(index_torch_file<>(ByteSource(path), options));
+}
+
+/// What load_weights reads .pth and .pt with: io::load_weights("net.pth", net, {.reader = io::torch_reader()}).
+template <class = void> CheckpointReader torch_reader() {
+  return {[](const ByteSource& source, const std::string& dictionary, bool check_crc) {
+    return index_torch_file<>(source, {.dictionary = dictionary, .check_crc = check_crc});
+  }};
 }
 
 }   // namespace ctseg::io

@@ -9,22 +9,30 @@ struct NameChange {
   std::string from, to;
 };
 
+/// What reads checkpoints of torch.save, a value so that only programs that want it compile it: torch_reader() of torch_file.hpp.
+struct CheckpointReader {
+  TensorIndex (*index)(const ByteSource& source, const std::string& dictionary, bool check_crc) = nullptr;
+};
+
 /// A name in a list stands for itself; "head.*" for all that begin with "head.".
 struct LoadOptions {
+  CheckpointReader reader{};            // torch_reader(): .pth and .pt too
+  std::string dictionary{};             // of those: where the weights are, as "model" or "nets.student"; empty: found
+  bool check_crc = true;                // of those: compare checksums
   std::vector<NameChange> names{};      // whole names in the file -> names in the network
   std::vector<NameChange> prefixes{};   // beginnings of other names; the first that fits is used
   std::vector<std::string> ignore{};    // in the file: not loaded
   std::vector<std::string> keep{};      // in the network: may be missing in the file, and then keep their values
-  std::string dictionary{};             // of a .pth: where its weights are (index_torch_file); empty: found
-  bool check_crc = true;                // of a .pth
 };
 
 namespace weights {
 
-/// What a network asks for.
+/// What a network asks for, and how it is read: looked at only, or kept too.
 struct Wanted {
   std::string name;
   std::vector<Index> shape{};
+  void* parameter = nullptr;
+  void (*read)(void* parameter, const TensorIndex& index, const TensorEntry& t, bool keep) = nullptr;
 };
 
 inline bool listed(const std::vector<std::string>& list, std::string_view name) {
@@ -165,14 +173,18 @@ class Matcher {
   std::map<std::string, const TensorEntry*> found_;   // by name in the network
 };
 
-/// Compares the checksums of all bytes that these tensors lie in.
-inline void check_blocks(const TensorIndex& index, const std::vector<const TensorEntry*>& tensors) {
-  std::vector<Index> blocks;
-  for (const TensorEntry* t : tensors)
-    if (t != nullptr && t->block >= 0) blocks.push_back(t->block);
-  std::sort(blocks.begin(), blocks.end());
-  blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
-  for (Index b : blocks) check_block(index.bytes, index.blocks[static_cast<std::size_t>(b)]);
+/// Checks all that a network asks for, then reads it.
+inline void load(const TensorIndex& index, const std::vector<Wanted>& wanted, const LoadOptions& options) {
+  const std::vector<const TensorEntry*> from = Matcher(index, options).match(wanted);
+  std::vector<bool> checked(index.blocks.size());
+  for (const TensorEntry* t : from) {
+    if (t == nullptr || t->block < 0 || checked[static_cast<std::size_t>(t->block)]) continue;
+    check_block(index.bytes, index.blocks[static_cast<std::size_t>(t->block)]);
+    checked[static_cast<std::size_t>(t->block)] = true;
+  }
+  for (const bool keep : {false, true})
+    for (std::size_t i = 0; i < wanted.size(); ++i)
+      if (from[i] != nullptr) wanted[i].read(wanted[i].parameter, index, *from[i], keep);
 }
 
 }   // namespace weights

@@ -4,7 +4,6 @@
 #include "../core/finite.hpp"
 #include "../nn/parameter.hpp"
 #include "safetensors.hpp"
-#include "torch_file.hpp"
 #include "weight_names.hpp"
 
 namespace ctseg::io {
@@ -58,13 +57,27 @@ template <class Acc> std::vector<Acc> values_of(const TensorIndex& index, const 
   return out;
 }
 
+template <AnySpec S> void read_into(void* parameter, const TensorIndex& index, const TensorEntry& t, bool keep) {
+  auto& p = *static_cast<Parameter<S>*>(parameter);
+  const auto read = values_of<typename S::Acc>(index, t);
+  if (!keep) return;
+  const auto values = p.edit();
+  for_file_order(
+      p, [&](Index memory, Index at) { values[static_cast<std::size_t>(memory)] = read[static_cast<std::size_t>(at)]; });
+}
+
 /// The tensors of a weight file. Its content decides what it is; its name, who complains when that is unclear.
-template <class = void> TensorIndex index_of(const std::filesystem::path& path, const LoadOptions& options) {
+inline TensorIndex index_of(const std::filesystem::path& path, const LoadOptions& options) {
   const ByteSource source(path);
   const std::string start = source.read(0, std::min<Index>(source.size(), 9));
-  const bool torch = start.starts_with("PK\3\4") || (!start.ends_with('{') && path.extension() != ".safetensors");
-  if (torch) return index_torch_file<>(source, {.dictionary = options.dictionary, .check_crc = options.check_crc});
-  return index_safetensors(source);
+  const bool zip = start.starts_with("PK\3\4");
+  if (!zip && (start.ends_with('{') || options.reader.index == nullptr || path.extension() == ".safetensors"))
+    return index_safetensors(source);
+  if (options.reader.index == nullptr)
+    throw Error(Code::unsupported, path.string(),
+                "is a zip archive, perhaps a checkpoint of torch.save. Hint: #include <ctseg/io/torch_file.hpp> and load with "
+                "{.reader = io::torch_reader()}.");
+  return options.reader.index(source, options.dictionary, options.check_crc);
 }
 
 }   // namespace weights
@@ -94,34 +107,18 @@ void save_weights(const std::filesystem::path& path, const Model& model, const S
   write_safetensors(path, file);
 }
 
-/// Fills every parameter from a safetensors file or a PyTorch checkpoint. Everything is read and looked at before the first
+/// Fills every parameter from a safetensors file or, with {.reader = torch_reader()}, a PyTorch checkpoint. Everything is read and looked at before the first
 /// parameter changes, one tensor at a time; then it is read again. (Only a disk that fails in between can leave half.)
 /// Names     "module." and "_orig_mod." in front are dropped, batch norm's counts of batches and the second names in nnU-Net's
 ///           files left out; the latter must have their twin's values.
 /// Errors    bad_input if names are missing or left over, shapes differ, or a value is not finite; each lists the tensors;
 ///           unsupported for a file that holds more than weights; the model is then as before.
 template <class Model> void load_weights(const std::filesystem::path& path, Model& model, const LoadOptions& options = {}) {
-  const TensorIndex index = weights::index_of<>(path, options);
   std::vector<weights::Wanted> wanted;
-  visit(model, [&](const std::string& name, const auto& p) { wanted.push_back({name, p.shape()}); });
-  const std::vector<const TensorEntry*> from = weights::Matcher(index, options).match(wanted);
-  weights::check_blocks(index, from);
-  std::size_t at = 0;
-  visit(model, [&](const std::string&, const auto& p) {
-    using Acc = typename std::remove_cvref_t<decltype(p)>::Acc;
-    if (const TensorEntry* t = from[at++]) weights::values_of<Acc>(index, *t);
+  visit(model, [&]<AnySpec S>(const std::string& name, Parameter<S>& p) {
+    wanted.push_back({.name = name, .shape = p.shape(), .parameter = &p, .read = weights::read_into<S>});
   });
-  at = 0;
-  visit(model, [&](const std::string&, auto& p) {
-    using Acc = typename std::remove_cvref_t<decltype(p)>::Acc;
-    const TensorEntry* t = from[at++];
-    if (t == nullptr) return;
-    const std::vector<Acc> read = weights::values_of<Acc>(index, *t);
-    const auto values = p.edit();
-    for_file_order(p, [&](Index memory, Index place) {
-      values[static_cast<std::size_t>(memory)] = read[static_cast<std::size_t>(place)];
-    });
-  });
+  weights::load(weights::index_of(path, options), wanted, options);
 }
 
 }   // namespace ctseg::io
