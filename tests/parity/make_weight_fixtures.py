@@ -1,23 +1,27 @@
 #!/usr/bin/env python3
 """Makes the PyTorch checkpoints of tests/parity/weights. Run it once, by hand, and commit what it writes:
 
-    python3 tests/parity/make_weight_fixtures.py            needs torch, monai, numpy, safetensors
+    python3 tests/parity/make_weight_fixtures.py            needs torch, monai, numpy, safetensors,
+                                                            dynamic_network_architectures
 
-The networks are MONAI's; expected.safetensors holds an input x and each network's output, computed in double from the weights as
+The networks are MONAI's, and one of nnU-Net's; expected.safetensors holds an input x and each network's output, computed in double from the weights as
 they are in the file, with the versions in its metadata. evil.pth asks for os.system("exit 66") when it is unpickled: never load
 it with torch.load(weights_only=False).
 """
 import collections
+import importlib.metadata
 import os
 import platform
 
 import monai
 import numpy
 import torch
+from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
 from safetensors.torch import save_file
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "weights")
 MADE_WITH = (f"torch {torch.__version__}, monai {monai.__version__}, numpy {numpy.__version__}, "
+             f"dynamic_network_architectures {importlib.metadata.version('dynamic_network_architectures')}, "
              f"python {platform.python_version()}")
 torch.manual_seed(5)
 X = torch.randn(1, 1, 32, 37).half().float()
@@ -54,7 +58,7 @@ net(X).square().mean().backward()
 optimizer.step()
 weights = collections.OrderedDict(("module." + k, v) for k, v in net.state_dict().items())
 save("checkpoint", {"epoch": 7, "best_dice": numpy.float64(0.5), "losses": [numpy.float32(1.5), numpy.float64(0.25)],
-                    "classes": numpy.array([0, 1]), "seen": {"a", "b"}, "device": torch.device("cuda", 0),
+                    "classes": numpy.array([0, 1]), "seen": {"a"}, "device": torch.device("cuda", 0),
                     "optimizer": {k: v for k, v in optimizer.state_dict().items() if k == "param_groups"},
                     "moments": [s["exp_avg"] for s in list(optimizer.state.values())[:3]],
                     "scheduler": {"milestones": collections.Counter([3, 5])}, "state_dict": weights})
@@ -79,33 +83,16 @@ save("views", {"packed": base.view(2, 3, 4), "transposed": base.view(4, 6).t(), 
                "u8": torch.arange(4).byte(), "bool": torch.arange(4) % 2 == 1, "number": 3, "size": torch.Size([1, 2])})
 
 
-# nnU-Net's second names: the same tensors once more, as in its networks.
-def nnunet(weights):
-    out = collections.OrderedDict(weights)
-    for name, tensor in weights.items():
-        for part, place in ((".conv.", ".all_modules.0."), (".norm.", ".all_modules.1.")):
-            if part in name:
-                out[name.replace(part, place)] = tensor
-    for name, tensor in list(out.items()):
-        if name.startswith("encoder."):
-            out["decoder." + name] = tensor
-    return out
-
-
-weights = collections.OrderedDict()
-for name, shape in (("encoder.stages.0.0.convs.0.conv.weight", (2, 1, 3, 3)), ("encoder.stages.0.0.convs.0.conv.bias", (2,)),
-                    ("encoder.stages.0.0.convs.0.norm.weight", (2,)), ("encoder.stages.0.0.convs.0.norm.bias", (2,)),
-                    ("decoder.stages.0.convs.0.conv.weight", (2, 2, 3, 3)), ("decoder.stages.0.convs.0.conv.bias", (2,)),
-                    ("decoder.seg_layers.0.weight", (3, 2, 1, 1)), ("decoder.seg_layers.0.bias", (3,))):
-    weights[name] = torch.randn(shape)
+# One of nnU-Net's networks, which has most tensors under two to four names, in what nnU-Net saves.
+net = ResidualEncoderUNet(1, 2, (2, 3), torch.nn.Conv2d, 3, (1, 2), (1, 1), 3, (1,), conv_bias=True,
+                          norm_op=torch.nn.InstanceNorm2d, norm_op_kwargs={"affine": True}, nonlin=torch.nn.LeakyReLU)
 around = {"optimizer_state": {"state": {}, "param_groups": [{"lr": 0.01}]}, "grad_scaler_state": {"scale": 65536.0},
           "logging": {"mean_fg_dice": [numpy.float64(0.5), numpy.float32(0.25)]}, "_best_ema": numpy.float64(0.5),
           "current_epoch": 1000, "init_args": {"fold": 0, "device": torch.device("cuda")}, "trainer_name": "nnUNetTrainer",
           "inference_allowed_mirroring_axes": (0, 1)}
-save("nnunet", {"network_weights": nnunet(weights), **around})
-different = nnunet({k: v.clone() for k, v in weights.items()})
-name = "decoder.encoder.stages.0.0.convs.0.conv.bias"
-different[name] = different[name] + 1
+save("nnunet", {"network_weights": net.state_dict(), **around})
+different = net.state_dict()
+different["decoder.encoder.stem.convs.0.conv.bias"] = different["encoder.stem.convs.0.conv.bias"] + 1
 save("nnunet_different", {"network_weights": different})
 
 

@@ -114,7 +114,7 @@ class Matcher {
   void name_all(bool wrapped, const std::map<std::string_view, const Wanted*>& wanted) {
     for (const TensorEntry& t : index_.tensors) {
       const std::string_view name = wrapped ? std::string_view(t.name) : bare(t.name);
-      if (listed(options_.ignore, name)) continue;
+      if (listed(options_.ignore, name) || listed(options_.ignore, t.name)) continue;
       const std::string to = changed(name, options_);
       // PyTorch counts batch norm's batches; nothing here needs the count.
       if ((to == "num_batches_tracked" || to.ends_with(".num_batches_tracked")) && !wanted.contains(to)) continue;
