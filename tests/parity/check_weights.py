@@ -3,8 +3,8 @@
 
     python3 tests/parity/check_weights.py                needs torch, monai, safetensors and g++ (or CXX)
 
-MONAI's BasicUNet is saved by torch.save, as a state dictionary and inside a training checkpoint; ctseg runs it from the file alone
-and writes safetensors; load_state_dict(strict=True) takes those, and all outputs agree.
+MONAI's BasicUNet is saved by torch.save, as a state dictionary and inside a training checkpoint; ctseg runs it from the file
+alone and writes safetensors; load_state_dict(strict=True) takes those, and all outputs agree.
 """
 import os
 import subprocess
@@ -46,7 +46,7 @@ def check(run, folder, norm, wrap):
     exact = net(x).detach()
     torch.save(wrap(net), path["w.pth"])
     save_file({"x": x}, path["x"])
-    subprocess.check_call([run, path["w.pth"], path["x"], path["y"], path["back.safetensors"]] + (["batch"] if norm == "batch" else []))
+    subprocess.check_call([run, path["w.pth"], path["x"], path["y"], path["back.safetensors"]] + ["batch"] * (norm == "batch"))
     there = apart(load_file(path["y"])["y"], exact)
     weights = load_file(path["back.safetensors"])
     other = unet(norm)

@@ -1,5 +1,5 @@
-// What check_weights.py runs: weights_program WEIGHTS INPUT OUTPUT SAVED [batch] loads WEIGHTS (.pth or .safetensors) into a 2-D
-// BasicUNet, runs it on "x" of the safetensors file INPUT, writes "y" to OUTPUT and the weights to SAVED.
+// What check_weights.py runs: weights_program WEIGHTS INPUT OUTPUT SAVED [batch] loads WEIGHTS (.pth or .safetensors) into a
+// 2-D BasicUNet, runs it on "x" of the safetensors file INPUT, writes "y" to OUTPUT and the weights to SAVED.
 #include <ctseg/core/tensor.hpp>
 #include <ctseg/io/torch_file.hpp>
 #include <ctseg/io/weights.hpp>

@@ -220,8 +220,8 @@ class Filler {
 }   // namespace torch_file
 
 /// The tensors of a PyTorch checkpoint, without reading their values. They are looked for in `dictionary`; without that at the
-/// top level if it holds tensors, else in the one of network_weights, state_dict, model_state_dict, model, net that does, else in
-/// the only dictionary of the top level that does.
+/// top level if it holds tensors, else in the one of network_weights, state_dict, model_state_dict, model, net that does, else
+/// in the only dictionary of the top level that does.
 /// Errors    unsupported for anything that weights do not need, by name; bad_input for damage; nothing is ever executed.
 template <class = void> TensorIndex index_torch_file(ByteSource source, const TorchFileOptions& options = {}) {
   torch_file::refuse_others(source);

@@ -9,7 +9,7 @@ struct NameChange {
   std::string from, to;
 };
 
-/// What reads checkpoints of torch.save, a value so that only programs that want it compile it: torch_reader() of torch_file.hpp.
+/// What reads checkpoints of torch.save: torch_reader() of torch_file.hpp. A value, so that others need not compile it.
 struct CheckpointReader {
   TensorIndex (*index)(const ByteSource& source, const std::string& dictionary, bool check_crc) = nullptr;
 };
@@ -57,8 +57,8 @@ inline std::string changed(std::string_view name, const LoadOptions& options) {
   return std::string(name);
 }
 
-/// Other names under which nnU-Net keeps the same tensor: a block lists its convolution and norm again in all_modules, a decoder
-/// its encoder.
+/// Other names under which nnU-Net keeps the same tensor: a block lists its convolution and norm again in all_modules, a
+/// decoder its encoder.
 inline std::vector<std::string> twins(const std::string& name) {
   constexpr std::string_view kEncoder = "decoder.encoder.", kList = ".all_modules.";
   if (name.starts_with(kEncoder)) return {name.substr(8)};

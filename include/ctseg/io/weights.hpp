@@ -83,7 +83,7 @@ inline TensorIndex index_of(const std::filesystem::path& path, const LoadOptions
 }   // namespace weights
 
 /// Writes every parameter under its name. The file appears whole or not at all.
-/// PyTorch   net.load_state_dict(safetensors.torch.load_file(path)), strict; batch norm's counts of batches may be missing there.
+/// PyTorch   net.load_state_dict(safetensors.torch.load_file(path)), strict: it adds batch norm's counts of batches by itself.
 template <class Model>
 void save_weights(const std::filesystem::path& path, const Model& model, const SaveOptions& options = {}) {
   TensorFile file{.tensors = {}, .metadata = options.metadata};
@@ -107,8 +107,9 @@ void save_weights(const std::filesystem::path& path, const Model& model, const S
   write_safetensors(path, file);
 }
 
-/// Fills every parameter from a safetensors file or, with {.reader = torch_reader()}, a PyTorch checkpoint. Everything is read and looked at before the first
-/// parameter changes, one tensor at a time; then it is read again. (Only a disk that fails in between can leave half.)
+/// Fills every parameter from a safetensors file or, with {.reader = torch_reader()}, a PyTorch checkpoint. Everything is read
+/// and looked at before the first parameter changes, one tensor at a time; then it is read again. (Only a disk that fails in
+/// between can leave half.)
 /// Names     "module." and "_orig_mod." in front are dropped, batch norm's counts of batches and the second names in nnU-Net's
 ///           files left out; the latter must have their twin's values.
 /// Errors    bad_input if names are missing or left over, shapes differ, or a value is not finite; each lists the tensors;
