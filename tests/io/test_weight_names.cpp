@@ -92,6 +92,12 @@ TEST_CASE("what does not fit is listed, and nothing changes") {
   io::write_safetensors(folder / "w", file);
   has(error_of([&] { io::load_weights(folder / "w", net); }), "tensor b is i32; weights are f64, f32, f16 or bf16");
   CHECK(net.first(0) == -1);
+  file = io::read_safetensors(file_of(folder, {{"a", 2}, {"b", 1}}));
+  for (auto& t : file.tensors)
+    if (t.name == "b") t.bytes = {std::byte{0}, std::byte{0}, std::byte{0xc0}, std::byte{0x7f}};
+  io::write_safetensors(folder / "w", file);
+  has(error_of([&] { io::load_weights(folder / "w", net); }), "tensor b has a value that is not finite");
+  CHECK(net.first(0) == -1);
   spill(folder / "n",
         torch_zip::checkpoint(torch_zip::one(torch_zip::tensor()), std::string(12, '\1') + std::string("\0\0\xc0\x7f", 4)));
   Net w({{"w", {4}}});
