@@ -70,7 +70,7 @@ FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& opt
   const auto loss = o.loss(logits, labels);
   if (loss.shape().elements() != 1)
     throw Error(Code::shape_mismatch, "fit", text("the loss is ", loss.shape(), "; it must be one number."));
-  if (sampler.largest_label() >= logits.shape().c)
+  if (sampler.largest_label() > o.loss.largest_label(logits.shape().c))
     throw Error(
         Code::bad_input, "fit",
         text("labels go up to ", int{sampler.largest_label()}, ", the network has ", logits.shape().c, " classes, 0 .. ",
