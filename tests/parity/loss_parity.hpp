@@ -4,6 +4,7 @@
 
 #include <ctseg/loss/loss.hpp>
 
+#include "loss/values.hpp"
 #include "parity/fixture.hpp"
 
 namespace ctseg::test {
@@ -15,31 +16,24 @@ template <AnySpec S> struct NamedLoss {
 };
 template <AnySpec S> using Losses = std::vector<NamedLoss<S>>;
 
-/// Value and gradient of a loss through a layer that does nothing: tapes make gradients on ways to parameters alone.
+/// Value and gradient of a loss.
 template <AnySpec S> class LossRun {
  public:
   using T = typename S::T;
 
   LossRun(Context<Cpu>& ctx, const Loss<S>& loss, const Tensor<T, S::kDim>& x, const auto& labels)
-      : one_({.shape = {x.shape().c, 1}, .layout = WeightLayout::conv}), tape_(Mode::train, ctx) {
+      : weight_({.shape = {1, 1}}), tape_(Mode::train, ctx) {
     const auto in = tape_.input(x.view());
-    logits_ = tape_.append(Hook{}, {in}, {one_});
+    logits_ = tape_.append(HookOp<S>{}, {in}, {weight_});
     loss_ = loss(logits_, tape_.input(labels.view()));
-    Gradients<S> gradients({&one_});
+    Gradients<S> gradients({&weight_});
     tape_.backward(loss_, gradients);
   }
   Var<S> value() const { return loss_; }
   In<S> gradient() const { return tape_.gradient(logits_); }
 
  private:
-  /// y = x, with a weight that gets no gradient.
-  struct Hook {
-    std::string_view name() const { return "Hook"; }
-    Inferred<S> infer(const Facts<S>& f) const { return {.shape = f.x()}; }
-    void forward(const Forward<S>& f) const { Kernel<Elementwise, S>::copy(f.ctx, f.x(), f.y()); }
-    void backward(const Backward<S>&) const {}
-  };
-  Parameter<S> one_;
+  Parameter<S> weight_;
   Tape<S> tape_;
   Var<S> logits_, loss_;
 };

@@ -117,6 +117,23 @@ def top_k(percent, **options):
     return loss
 
 
+def heads(x):
+    """Logits at three resolutions."""
+    pool = F.adaptive_avg_pool2d if x.dim() == 4 else F.adaptive_avg_pool3d
+    sizes = ((3, 4), (1, 2)) if x.dim() == 4 else ((2, 1, 3), (1, 1, 2))
+    return [x] + [pool(x, size) for size in sizes]
+
+
+def deep(mode, loss):
+    return lambda x, labels: M.DeepSupervisionLoss(loss, weight_mode=mode)(heads(x), labels)
+
+
+def deep_nnunet(x, labels):
+    weights = [2 / 3, 1 / 3]   # 1, 1/2, and 0 for the coarsest, of their sum
+    return sum(w * nnunet()(h, F.interpolate(labels, size=h.shape[2:], mode="nearest-exact"))
+               for w, h in zip(weights, heads(x)))
+
+
 def cases():
     w = torch.tensor([0.5, 1.0, 2.0], dtype=torch.double)
     soft = {"softmax": True, "to_onehot_y": True}
@@ -152,6 +169,8 @@ def cases():
         "generalized_focal": M.GeneralizedDiceFocalLoss(**soft),
         "nnunet": nnunet(), "nnunet_batch": nnunet(batch=True), "nnunet_background": nnunet(do_bg=True),
         "top_k": top_k(10), "top_k_half": top_k(50, weight=w),
+        "deep_exp": deep("exp", M.DiceCELoss(**soft)), "deep_same": deep("same", M.DiceLoss(**soft)),
+        "deep_two": deep("two", M.DiceLoss(**soft)), "deep_nnunet": deep_nnunet,
     }
     ignored = {
         "dice": M.DiceLoss(ignore_index=IGNORED, **soft), "ce": torch_ce(ignore_index=IGNORED),

@@ -3,6 +3,7 @@
 
 #include <ctseg/loss/cldice.hpp>
 #include <ctseg/loss/cross_entropy.hpp>
+#include <ctseg/loss/deep_supervision.hpp>
 #include <ctseg/loss/dice.hpp>
 #include <ctseg/loss/distance.hpp>
 #include <ctseg/loss/focal.hpp>
@@ -22,6 +23,17 @@ constexpr Index kIgnored = 255;
 
 /// MONAI converts to float for these, whatever it is given.
 constexpr double kFloat = 1e-6;
+
+/// On logits at three resolutions.
+template <AnySpec S, class L> Loss<S> deep(L loss, SupervisionMode mode) {
+  return [loss, mode](Var<S> x, Var<S> labels) {
+    const auto at = [&](Axes<S::kDim> size) { return adaptive_average_pool(x, size); };
+    if constexpr (S::kDim == 2)
+      return deep_supervision(loss, {.mode = mode})(std::vector<Var<S>>{x, at({{3, 4}}), at({{1, 2}})}, labels);
+    else
+      return deep_supervision(loss, {.mode = mode})(std::vector<Var<S>>{x, at({{2, 1, 3}}), at({{1, 1, 2}})}, labels);
+  };
+}
 
 template <AnySpec S> Losses<S> classes() {
   const std::vector<double> w = {0.5, 1, 2};
@@ -73,6 +85,10 @@ template <AnySpec S> Losses<S> classes() {
       {"nnunet_background", nnunet_dice_ce({.do_bg = true})},
       {"top_k", top_k_loss()},
       {"top_k_half", top_k_loss({.percent = 50, .class_weights = w})},
+      {"deep_exp", deep<S>(dice_ce(), SupervisionMode::exp), kFloat},
+      {"deep_same", deep<S>(dice_loss(), SupervisionMode::same), kFloat},
+      {"deep_two", deep<S>(dice_loss(), SupervisionMode::two), kFloat},
+      {"deep_nnunet", deep<S>(nnunet_dice_ce(), SupervisionMode::nnunet)},
   };
 }
 

@@ -9,7 +9,7 @@ template <class T, int Dim> struct Kernel<SoftMorphology, Spec<T, Dim, Cpu>> {
   using S = Spec<T, Dim, Cpu>;
   using Acc = typename S::Acc;
 
-  /// forward: x, y; backward: dy, dx. winner: which neighbour, for every value of y.
+  /// forward: x, y; backward: dy, dx. winner: which neighbour, for every value of y; null where nobody asks.
   struct Values {
     In<S> from;
     Out<S> to;
@@ -20,15 +20,17 @@ template <class T, int Dim> struct Kernel<SoftMorphology, Spec<T, Dim, Cpu>> {
     const Neighbours neighbours(dilate, v.to.shape);
     const Index channels = v.to.shape.c;
     cpu::for_rows(ctx, v.to.rows(), [&](Index first, Index last) {
-      std::vector<std::uint8_t> unwanted(static_cast<std::size_t>(v.winner ? 0 : channels));
       for (Index r = first; r < last; ++r) {
         T* const y = v.to.row(r);
-        std::uint8_t* const winner = v.winner ? v.winner + r * channels : unwanted.data();
+        std::uint8_t* const winner = v.winner ? v.winner + r * channels : nullptr;
         bool any = false;
         neighbours.each(r, 1, [&](std::uint8_t tap, Index near) {
           const T* const x = v.from.row(near);
-          for (Index c = 0; c < channels; ++c)
-            if (!any || (dilate ? Acc(x[c]) > Acc(y[c]) : Acc(x[c]) < Acc(y[c]))) y[c] = x[c], winner[c] = tap;
+          for (Index c = 0; c < channels; ++c) {
+            if (any && !(dilate ? Acc(x[c]) > Acc(y[c]) : Acc(x[c]) < Acc(y[c]))) continue;
+            y[c] = x[c];
+            if (winner) winner[c] = tap;
+          }
           any = true;
         });
       }
