@@ -65,8 +65,9 @@ TEST_CASE("regions: channels of 0 and 1 that may overlap") {
   CHECK(value_of<D>(ignoring, {1, 2, {2, 2}}, x, {0, 1, 2, 9}) ==
         doctest::Approx(value_of<D>(loss, {1, 2, {1, 3}}, {1, -1, 0.5, 2, -0.25, 0}, {0, 1, 2})).epsilon(1e-14));
   CHECK(Loss<D>(loss).largest_label(2) == 65535);
-  CHECK(error_of(Code::bad_argument, [&] { value_of<D>(region_loss(dice_bce(), {}), {1, 2, {2, 2}}, x, {0, 1, 2, 3}); }) ==
-        "regions: no regions; name the labels of one or more.");
+  CHECK(error_of(Code::bad_argument, [&] {
+          value_of<D>(region_loss(dice_bce(), {}), {1, 2, {2, 2}}, x, {0, 1, 2, 3});
+        }) == "regions: no regions; name the labels of one or more.");
 }
 
 TEST_CASE("a sum of losses is the sum of their values") {
@@ -90,9 +91,10 @@ TEST_CASE("what losses refuse") {
   CHECK(refused(Code::bad_input, dice_loss(), two) ==
         "dice_loss: label 2 at voxel 2 of image 0; the logits have 2 classes, 0 .. 1. Hint: set out_channels = 3, or map the "
         "labels.");
-  CHECK(refused(Code::bad_input, dice_bce(), wide) ==
-        "dice_bce: label 2 at voxel 1 of image 0; each of the 2 channels of the logits asks for 0 or 1. Hint: map the labels, or "
-        "set ignore_label.");
+  CHECK(
+      refused(Code::bad_input, dice_bce(), wide) ==
+      "dice_bce: label 2 at voxel 1 of image 0; each of the 2 channels of the logits asks for 0 or 1. Hint: map the labels, or "
+      "set ignore_label.");
   CHECK(refused(Code::bad_input, top_k_loss(), two).starts_with("top_k_loss: label 2 at voxel 2"));
   CHECK(refused(Code::bad_input, cldice_loss(), two).starts_with("one_hot: label 2 at voxel 2"));
   CHECK(refused(Code::bad_input, hausdorff_loss(), two).starts_with("hausdorff_loss: label 2 at voxel 2"));
@@ -112,14 +114,16 @@ TEST_CASE("what losses refuse") {
         "boundary_loss: spacing_mm = 1 x 0 x 1; must be 0.000001 to 1000000 mm.");
   CHECK(refused(Code::bad_argument, cldice_loss({.iterations = -1}), good) ==
         "cldice_loss: iterations = -1; must be 0 to 100.");
-  CHECK(refused(Code::bad_argument, cldice_loss({.smooth = -1}), good) ==
-        "cldice_loss: a smoothing is -1; must be 0 or more.");
+  CHECK(refused(Code::bad_argument, cldice_loss({.smooth = -1}), good) == "cldice_loss: a smoothing is -1; must be 0 or more.");
   CHECK(refused(Code::bad_argument, sum_of(dice_loss(), dice_loss(), {.second = HUGE_VAL}), good) ==
         "weighted_sum: a weight is inf; must be a number.");
 }
 
 TEST_CASE("a plan runs every loss as a tape does") {
-  const Loss<S> losses[] = {dice_cldice(), sum_of(hausdorff_loss(), boundary_loss()), top_k_loss(), dice_focal(),
+  const Loss<S> losses[] = {dice_cldice(),
+                            sum_of(hausdorff_loss(), boundary_loss()),
+                            top_k_loss(),
+                            dice_focal(),
                             region_loss(dice_bce(), {.regions = {{1, 2}, {2}, {0}}}),
                             [](Var<S> x, Var<S> labels) {
                               return deep_supervision(dice_ce())(

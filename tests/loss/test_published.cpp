@@ -47,8 +47,9 @@ TEST_CASE("losses have the published values") {
   CHECK(one(dice_bce()) == published(0.377121601));
   CHECK(one(focal_loss()) == published(0.010783424));
   CHECK(one(focal_loss({.alpha = {0.25}})) == published(0.003943274));
-  CHECK(one(dice_bce({.dice_weight = 0.5, .bce_weight = 0.5, .dice = {.smooth_numerator = 1e-6, .smooth_denominator = 1e-6}})) ==
-        published(0.188561008));
+  CHECK(
+      one(dice_bce({.dice_weight = 0.5, .bce_weight = 0.5, .dice = {.smooth_numerator = 1e-6, .smooth_denominator = 1e-6}})) ==
+      published(0.188561008));
   CHECK(two(generalized_dice_loss()) == published(0.174999125));
 }
 
@@ -68,9 +69,13 @@ TEST_CASE("losses by hand") {
 
 TEST_CASE("ignored voxels count nowhere, and nothing left is 0") {
   const std::vector<double> x = {0.5, -1, 2, 0.25, -0.75, 1.5, 0.125, 3};
-  const Loss<S> losses[] = {dice_ce({.ignore_label = 9}), focal_loss({.ignore_label = 9}), cross_entropy_loss({.ignore_label = 9}),
-                            dice_focal({.dice = {.ignore_label = 9}}), tversky_loss({.ignore_label = 9}),
-                            dice_bce({.dice = {.ignore_label = 9}}), generalized_dice_loss({.ignore_label = 9})};
+  const Loss<S> losses[] = {dice_ce({.ignore_label = 9}),
+                            focal_loss({.ignore_label = 9}),
+                            cross_entropy_loss({.ignore_label = 9}),
+                            dice_focal({.dice = {.ignore_label = 9}}),
+                            tversky_loss({.ignore_label = 9}),
+                            dice_bce({.dice = {.ignore_label = 9}}),
+                            generalized_dice_loss({.ignore_label = 9})};
   for (const auto& loss : losses) {
     const std::vector<double> moved = {0.5, -1, -7, 8, -0.75, 1.5, 5, -3};   // other logits where voxels are ignored
     CHECK(value_of<S>(loss, {1, 2, {1, 4}}, x, {0, 9, 1, 9}) == value_of<S>(loss, {1, 2, {1, 4}}, moved, {0, 9, 1, 9}));
@@ -87,8 +92,14 @@ TEST_CASE("ignored voxels count nowhere, and nothing left is 0") {
 TEST_CASE("extreme logits give finite losses and gradients") {
   const std::vector<double> x = {1e4, -1e4, 1e4, -1e4, -1e4, 1e4, -1e4, 1e4};
   const std::vector<int> q = {0, 1, 0, 1};
-  const Loss<S> losses[] = {dice_ce(),       dice_bce(),       focal_loss({.gamma = 0.5}), focal_loss({.gamma = 0.5, .use_softmax = true}),
-                            top_k_loss(),    hausdorff_loss(), boundary_loss(),            cldice_loss(),
+  const Loss<S> losses[] = {dice_ce(),
+                            dice_bce(),
+                            focal_loss({.gamma = 0.5}),
+                            focal_loss({.gamma = 0.5, .use_softmax = true}),
+                            top_k_loss(),
+                            hausdorff_loss(),
+                            boundary_loss(),
+                            cldice_loss(),
                             nnunet_dice_ce()};
   for (const auto& loss : losses) CHECK(all_finite_of<S>(loss, {1, 2, {2, 2}}, x, q));
 }

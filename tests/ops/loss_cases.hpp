@@ -37,27 +37,27 @@ struct MakeSegmentationLoss {
       for (std::size_t i = 0; i < w.size(); ++i) w[i] = 0.5 + 0.25 * static_cast<double>(i);
       return w;
     };
-    SegmentationLossOptions o{.overlap = {.weight = draw.pick({1.0, 0.0, 0.5}),
-                                          .sigmoid = wide || draw.chance(3),
-                                          .include_background = !draw.chance(3),
-                                          .batch = draw.chance(2),
-                                          .squared_pred = draw.chance(3),
-                                          .negative = draw.chance(3),
-                                          .ratio = draw.pick({OverlapRatioOptions{}, OverlapRatioOptions{2, -2, 2, 2},
-                                                              OverlapRatioOptions{1, 0.125, 0.25, 0.625}}),
-                                          .smooth_numerator = draw.pick({1e-5, 0.5}),
-                                          .volume_weight = draw.pick({VolumeWeight::none, VolumeWeight::none,
-                                                                      VolumeWeight::square, VolumeWeight::simple,
-                                                                      VolumeWeight::uniform}),
-                                          .class_weights = weights()},
-                              .voxel = {.weight = draw.pick({1.0, 0.0, 0.25}),
-                                        .sigmoid = wide || draw.chance(2),
-                                        .include_background = !draw.chance(3),
-                                        .weighted_mean = draw.chance(2),
-                                        .gamma = draw.pick({2.0, 0.0, 1.0, 1.5, 3.0}),
-                                        .label_smoothing = draw.pick({0.0, 0.125}),
-                                        .positive = weights(),
-                                        .negative = weights()}};
+    SegmentationLossOptions o{
+        .overlap = {.weight = draw.pick({1.0, 0.0, 0.5}),
+                    .sigmoid = wide || draw.chance(3),
+                    .include_background = !draw.chance(3),
+                    .batch = draw.chance(2),
+                    .squared_pred = draw.chance(3),
+                    .negative = draw.chance(3),
+                    .ratio = draw.pick(
+                        {OverlapRatioOptions{}, OverlapRatioOptions{2, -2, 2, 2}, OverlapRatioOptions{1, 0.125, 0.25, 0.625}}),
+                    .smooth_numerator = draw.pick({1e-5, 0.5}),
+                    .volume_weight = draw.pick({VolumeWeight::none, VolumeWeight::none, VolumeWeight::square,
+                                                VolumeWeight::simple, VolumeWeight::uniform}),
+                    .class_weights = weights()},
+        .voxel = {.weight = draw.pick({1.0, 0.0, 0.25}),
+                  .sigmoid = wide || draw.chance(2),
+                  .include_background = !draw.chance(3),
+                  .weighted_mean = draw.chance(2),
+                  .gamma = draw.pick({2.0, 0.0, 1.0, 1.5, 3.0}),
+                  .label_smoothing = draw.pick({0.0, 0.125}),
+                  .positive = weights(),
+                  .negative = weights()}};
     if (ignores) o.ignore_label = classes;
     OpCase<S> c{.name = text("segmentation_loss ", x),
                 .op = SegmentationLossOp<S>{o},

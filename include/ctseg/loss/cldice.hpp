@@ -98,12 +98,12 @@ struct ClDiceLoss {
   }
   Index largest_label(Index channels) const { return std::max<Index>(channels, 2) - 1; }
 };
-/// Soft clDice: 1 minus the harmonic mean of how much of the found centre line lies in the true mask, and of the true one in the
-/// found mask. It knows connections, not surfaces: use it beside Dice (dice_cldice).
+/// Soft clDice: 1 minus the harmonic mean of how much of the found centre line lies in the true mask, and of the true one in
+/// the found mask. It knows connections, not surfaces: use it beside Dice (dice_cldice).
 /// Shapes    logits [N, C, D, H, W]; labels as SegmentationLossOp takes them -> [1, 1, 1, 1, 1]
 /// Numerics  skeletons in S::T: in bf16 they have three digits.
-/// PyTorch   monai.losses.SoftclDiceLoss(softmax=True, to_onehot_y=True) of MONAI 1.6; iter_ is iterations, smooth_nr and smooth_dr
-///           smooth_numerator and smooth_denominator. MONAI up to 1.5 always dropped channel 0, and summed over images.
+/// PyTorch   monai.losses.SoftclDiceLoss(softmax=True, to_onehot_y=True) of MONAI 1.6; iter_ is iterations, smooth_nr and
+///           smooth_dr smooth_numerator and smooth_denominator. MONAI 1.5 always dropped channel 0.
 /// Source    Shit et al., clDice, arXiv:2003.07311, whose own code ran 10 iterations whatever it was told.
 inline ClDiceLoss cldice_loss(const ClDiceOptions& options = {}) { return {options}; }
 

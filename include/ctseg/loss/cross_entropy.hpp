@@ -25,10 +25,9 @@ struct BinaryCrossEntropyOptions {
   std::optional<Index> ignore_label{};
 };
 inline SegmentationLossOptions segmentation_loss(const BinaryCrossEntropyOptions& o, Index) {
-  return {
-      .name = "binary_cross_entropy_loss",
-      .voxel = {.weight = 1, .sigmoid = true, .label_smoothing = o.label_smoothing, .positive = o.positive_weights},
-      .ignore_label = o.ignore_label};
+  return {.name = "binary_cross_entropy_loss",
+          .voxel = {.weight = 1, .sigmoid = true, .label_smoothing = o.label_smoothing, .positive = o.positive_weights},
+          .ignore_label = o.ignore_label};
 }
 /// Mean over voxels and channels of -w q log p - (1 - q) log(1 - p), p the sigmoid.
 /// Shapes    logits [N, C, D, H, W]; labels [N, C, D, H, W] of 0 and 1, or class indices [N, 1, D, H, W] -> [1, 1, 1, 1, 1]

@@ -5,8 +5,8 @@
 
 namespace ctseg {
 
-/// By what a head counts, finest first. exp: 1, 1/2, 1/4 ..., 1/16 at least; same: 1; two: 1, 1/2, 1/2 ... (MONAI's, whose sum is
-/// more than 1). nnunet: 1, 1/2, 1/4 ... with 0 for the coarsest, divided by their sum.
+/// By what a head counts, finest first. exp: 1, 1/2, 1/4 ..., 1/16 at least; same: 1; two: 1, 1/2, 1/2 ... (MONAI's, whose sum
+/// is more than 1). nnunet: 1, 1/2, 1/4 ... with 0 for the coarsest, divided by their sum.
 enum class SupervisionMode { exp, same, two, nnunet };
 
 struct DeepSupervisionOptions {

@@ -1,4 +1,4 @@
-// Dice and Jaccard losses, alone and beside binary cross entropy. (Dice with cross entropy is in loss.hpp, with focal in focal.hpp.)
+// Dice and Jaccard losses, alone and beside binary cross entropy. (With cross entropy: loss.hpp, with focal: focal.hpp.)
 #pragma once
 #include "segmentation_loss.hpp"
 
@@ -42,13 +42,11 @@ struct DiceBceOptions {
   double label_smoothing = 0;               // of cross entropy: labels are this much of 1/2
 };
 inline SegmentationLossOptions segmentation_loss(const DiceBceOptions& o, Index) {
-  SegmentationLossOptions out{.name = "dice_bce",
-                              .overlap = overlap_term(o.dice),
-                              .voxel = {.weight = o.bce_weight,
-                                        .sigmoid = true,
-                                        .label_smoothing = o.label_smoothing,
-                                        .positive = o.positive_weights},
-                              .ignore_label = o.dice.ignore_label};
+  SegmentationLossOptions out{
+      .name = "dice_bce",
+      .overlap = overlap_term(o.dice),
+      .voxel = {.weight = o.bce_weight, .sigmoid = true, .label_smoothing = o.label_smoothing, .positive = o.positive_weights},
+      .ignore_label = o.dice.ignore_label};
   out.overlap.weight = o.dice_weight;
   out.overlap.sigmoid = true;
   return out;

@@ -33,8 +33,8 @@ struct DistanceLossOptions {
 /// Shapes    logits [N, C, D, H, W]; labels as SegmentationLossOp takes them -> [1, 1, 1, 1, 1] of Acc
 /// Numerics  distances in float, the rest in double; the fields are constants for the gradient.
 /// Gradient  dlogits assigned; reads logits and labels again.
-/// Cost      one exact distance transform of labels per image and class, hausdorff: two, which allocate a float per voxel; keeps
-///           one number per voxel and class.
+/// Cost      exact distance transforms per image and class: boundary's one, hausdorff's two; each allocates a float per voxel.
+///           Keeps one number per voxel and class.
 /// Errors    bad_argument for alpha below 0 or a spacing that is not above 0; those of SegmentationLossOp.
 template <AnySpec S> struct DistanceLossOp {
   DistanceLossOptions options;
@@ -81,9 +81,8 @@ inline DistanceLoss hausdorff_loss(const HausdorffOptions& options = {}) { retur
 /// PyTorch   monai.losses.BoundaryLoss(softmax=True, to_onehot_y=True) (MONAI 1.6)
 /// Source    Kervadec et al., Boundary loss for highly unbalanced segmentation, arXiv:1812.07032.
 inline DistanceLoss boundary_loss(const BoundaryOptions& o = {}) {
-  return {{"boundary_loss",
-           {.include_background = o.include_background, .sigmoid = o.sigmoid, .spacing_mm = o.spacing_mm},
-           true}};
+  return {
+      {"boundary_loss", {.include_background = o.include_background, .sigmoid = o.sigmoid, .spacing_mm = o.spacing_mm}, true}};
 }
 
 }   // namespace ctseg

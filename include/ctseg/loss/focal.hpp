@@ -6,10 +6,10 @@
 namespace ctseg {
 
 struct FocalOptions {
-  double gamma = 2;                    // 0: cross entropy; more: easy voxels count less
-  std::vector<double> alpha{};         // none; one: of label 1, else 1 - alpha (softmax: 1 - alpha for channel 0); or per channel
-  bool use_softmax = false;            // MONAI's default is the sigmoid, for classes too
-  bool include_background = true;      // else channel 0 does not count; one channel always does
+  double gamma = 2;                 // 0: cross entropy; more: easy voxels count less
+  std::vector<double> alpha{};      // none; one: of label 1, else 1 - alpha (softmax: 1 - alpha for channel 0); or per channel
+  bool use_softmax = false;         // MONAI's default is the sigmoid, for classes too
+  bool include_background = true;   // else channel 0 does not count; one channel always does
   std::vector<double> class_weights{};   // of every channel's loss, one for all or one per channel
   std::optional<Index> ignore_label{};
 };
@@ -66,7 +66,7 @@ inline SegmentationLossOptions segmentation_loss(const DiceFocalOptions& o, Inde
   out.overlap.weight = o.dice_weight, out.voxel.weight = o.focal_weight;
   return out;
 }
-/// dice_weight * Dice + focal_weight * focal loss. The focal loss is the sigmoid's, though Dice be the softmax's: so is MONAI's.
+/// dice_weight * Dice + focal_weight * focal loss. The focal loss is the sigmoid's even where Dice is the softmax's, as in MONAI.
 /// Shapes    logits [N, C, D, H, W] and labels -> [1, 1, 1, 1, 1]; forms of labels, numerics and errors: SegmentationLossOp.
 /// PyTorch   monai.losses.DiceFocalLoss(softmax=True, to_onehot_y=True); lambda_dice, lambda_focal are the weights.
 inline SegmentationLoss<DiceFocalOptions> dice_focal(const DiceFocalOptions& options = {}) { return {options}; }
@@ -78,13 +78,12 @@ struct GeneralizedDiceFocalOptions {
   std::vector<double> class_weights{};   // of the focal loss
 };
 inline SegmentationLossOptions segmentation_loss(const GeneralizedDiceFocalOptions& o, Index channels) {
-  SegmentationLossOptions out{.name = "generalized_dice_focal",
-                              .overlap = overlap_term(o.dice),
-                              .voxel = voxel_term({.gamma = o.gamma,
-                                                   .include_background = o.dice.include_background,
-                                                   .class_weights = o.class_weights},
-                                                  channels),
-                              .ignore_label = o.dice.ignore_label};
+  SegmentationLossOptions out{
+      .name = "generalized_dice_focal",
+      .overlap = overlap_term(o.dice),
+      .voxel = voxel_term({.gamma = o.gamma, .include_background = o.dice.include_background, .class_weights = o.class_weights},
+                          channels),
+      .ignore_label = o.dice.ignore_label};
   out.overlap.weight = o.dice_weight, out.voxel.weight = o.focal_weight;
   return out;
 }

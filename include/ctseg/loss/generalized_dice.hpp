@@ -1,4 +1,4 @@
-// Generalized Dice: one ratio for all classes, each weighted by its volume, so that small structures count as much as large ones.
+// Generalized Dice: one ratio for all classes, weighted by volume, so that small structures count as much as large ones.
 #pragma once
 #include "segmentation_loss.hpp"
 

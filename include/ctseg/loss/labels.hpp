@@ -38,14 +38,15 @@ template <AnySpec S> struct RegionsOp {
     const Shape<S::kDim>& labels = f.labels(0);
     if (regions.empty()) throw Error(Code::bad_argument, "regions", "no regions; name the labels of one or more.");
     if (labels.c != 1)
-      throw Error(Code::shape_mismatch, "regions", text("labels are ", labels, "; regions are made of one channel of classes."));
+      throw Error(Code::shape_mismatch, "regions",
+                  text("labels are ", labels, "; regions are made of one channel of classes."));
     return {.shape = labels.with_channels(std::ssize(regions)), .dtype = f.inputs[0].dtype};
   }
   void forward(const Forward<S>& f) const { Kernel<LabelMoves, S>::regions(f.ctx, *this, f.inputs[0], f.output); }
   void backward(const Backward<S>&) const {}
 };
-template <AnySpec S> Var<S> label_regions(Var<S> labels, std::vector<std::vector<Index>> regions,
-                                          std::optional<Index> ignore_label = {}) {
+template <AnySpec S>
+Var<S> label_regions(Var<S> labels, std::vector<std::vector<Index>> regions, std::optional<Index> ignore_label = {}) {
   return labels.tape->append(RegionsOp<S>{std::move(regions), ignore_label}, {labels});
 }
 

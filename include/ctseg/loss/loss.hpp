@@ -1,5 +1,5 @@
-// Losses as values: what fit and one's own loops call with logits and labels. Here is Dice with cross entropy; the others are in
-// the headers beside this one, which docs/losses.md lists.
+// Losses as values: what fit and one's own loops call with logits and labels. Here is Dice with cross entropy; docs/losses.md
+// lists the others, which are in the headers beside this one and not in ctseg.hpp.
 #pragma once
 #include "segmentation_loss.hpp"
 

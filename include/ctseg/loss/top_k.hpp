@@ -13,7 +13,7 @@ struct TopKOptions {
 };
 
 /// Mean of the largest `percent` of w[label] * -log p[label] over all voxels of the batch (one voxel at least).
-/// Shapes    logits [N, C, D, H, W], labels u8 or u16 [N, 1, D, H, W] with classes -> [1, 1, 1, 1, 1] of Acc; C = 1: the sigmoid.
+/// Shapes    logits [N, C, D, H, W] (C = 1: the sigmoid), labels u8 or u16 [N, 1, D, H, W] -> [1, 1, 1, 1, 1] of Acc
 /// Numerics  of equal voxels the first in memory count. Ignored voxels cost 0 but count among all voxels, as in nnU-Net. A NaN
 ///           counts as infinite.
 /// Gradient  dlogits assigned, 0 but in the chosen voxels; reads logits and labels again.

@@ -8,8 +8,8 @@ namespace ctseg {
 /// Shapes    up to 8 losses or activations of one shape -> the same.
 /// Numerics  in Acc, rounded after every term, from first to last.
 /// Gradient  dx[k] = weights[k] * dy, assigned. Reads nothing again.
-/// Errors    shape_mismatch if shapes or types differ; bad_argument for a weight that is not a number, or as many weights as there
-///           are not inputs.
+/// Cost      one multiply-add per value and input; keeps nothing.
+/// Errors    shape_mismatch if shapes or types differ; bad_argument for a weight that is not a number, or one too many or few.
 template <AnySpec S> struct WeightedSumOp {
   std::vector<double> weights;
 
@@ -22,7 +22,8 @@ template <AnySpec S> struct WeightedSumOp {
       if (!is_finite(w)) throw Error(Code::bad_argument, "weighted_sum", text("a weight is ", w, "; must be a number."));
     for (const auto& x : f.inputs)
       if (x != f.inputs[0])
-        throw Error(Code::shape_mismatch, "weighted_sum", text("cannot add ", x, " to ", f.inputs[0], "; all must be the same."));
+        throw Error(Code::shape_mismatch, "weighted_sum",
+                    text("cannot add ", x, " to ", f.inputs[0], "; all must be the same."));
     return {.shape = f.inputs[0].shape, .dtype = f.inputs[0].dtype};
   }
   void forward(const Forward<S>& f) const {

@@ -8,10 +8,10 @@ namespace ctseg {
 struct DiceCeOptions {
   double dice_weight = 1, ce_weight = 1;
   double smooth_numerator = 1e-5, smooth_denominator = 1e-5;
-  bool include_background = true;   // of Dice; cross entropy always sees all classes
-  bool batch = false;               // Dice sums over the images first
-  bool squared_pred = false;        // of Dice: sum p^2 + sum q^2 in the denominator
-  bool jaccard = false;             // in place of Dice
+  bool include_background = true;        // of Dice; cross entropy always sees all classes
+  bool batch = false;                    // Dice sums over the images first
+  bool squared_pred = false;             // of Dice: sum p^2 + sum q^2 in the denominator
+  bool jaccard = false;                  // in place of Dice
   std::vector<double> class_weights{};   // of both terms, one per channel; of one channel: the weight of 1 in cross entropy
   double label_smoothing = 0;            // of cross entropy: labels are this much of 1 / C (one channel: of 1/2)
   std::optional<Index> ignore_label{};   // voxels with it count nowhere
@@ -29,10 +29,7 @@ inline SegmentationLossOptions segmentation_loss(const DiceCeOptions& o, Index) 
                       .smooth_numerator = o.smooth_numerator,
                       .smooth_denominator = o.smooth_denominator,
                       .class_weights = w},
-          .voxel = {.weight = o.ce_weight,
-                    .weighted_mean = true,
-                    .label_smoothing = o.label_smoothing,
-                    .positive = w},
+          .voxel = {.weight = o.ce_weight, .weighted_mean = true, .label_smoothing = o.label_smoothing, .positive = w},
           .ignore_label = o.ignore_label};
 }
 

@@ -72,10 +72,9 @@ FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& opt
     throw Error(Code::shape_mismatch, "fit", text("the loss is ", loss.shape(), "; it must be one number."));
   const Index largest = o.loss.largest_label(logits.shape().c);
   if (sampler.largest_label() > largest)
-    throw Error(
-        Code::bad_input, "fit",
-        text("labels go up to ", int{sampler.largest_label()}, ", the network has ", largest + 1, " classes, 0 .. ",
-             largest, ". Hint: out_channels = ", int{sampler.largest_label()} + 1, ", or map the labels."));
+    throw Error(Code::bad_input, "fit",
+                text("labels go up to ", int{sampler.largest_label()}, ", the network has ", largest + 1, " classes, 0 .. ",
+                     largest, ". Hint: out_channels = ", int{sampler.largest_label()} + 1, ", or map the labels."));
   Gradients<S> gradients(optimizer.parameters());
   const std::vector<Parameter<S>*> own = parameters_of<S>(net);
   if (std::none_of(own.begin(), own.end(), [&](const Parameter<S>* p) { return !gradients.of(*p).empty(); }))

@@ -102,7 +102,9 @@ template <class T, int Dim> struct Kernel<CenterlineDice, Spec<T, Dim, Cpu>> {
     Index saved, scratch;
   };
   /// Of every image: sum a q, sum a, sum b p, sum b.
-  static LossMemory memory(const Shape<Dim>& x) { return {bytes_of<double>(4 * x.n), cpu::partial_bytes<double>(x.voxels(), 4)}; }
+  static LossMemory memory(const Shape<Dim>& x) {
+    return {bytes_of<double>(4 * x.n), cpu::partial_bytes<double>(x.voxels(), 4)};
+  }
 
   static void forward(const ClDiceOptions& o, const Forward<S>& f) {
     const In<S> a = f.x(0), p = f.x(1), b = f.x(2), q = f.x(3);
@@ -131,7 +133,8 @@ template <class T, int Dim> struct Kernel<CenterlineDice, Spec<T, Dim, Cpu>> {
     const Index voxels = a.shape.voxels();
     Bytes saved = back.saved;
     const double* const sums = take<double>(saved, 4 * a.shape.n);
-    const double seed = static_cast<double>(back.output_gradient.template as<const Acc>().data[0]) / static_cast<double>(a.shape.n);
+    const double seed =
+        static_cast<double>(back.output_gradient.template as<const Acc>().data[0]) / static_cast<double>(a.shape.n);
     const Out<S> da = back.dx(0), dp = back.dx(1), db = back.dx(2), dq = back.dx(3);
     cpu::for_rows(back.ctx, a.rows(), [&](Index first, Index last) {
       for (Index r = first; r < last; ++r) {

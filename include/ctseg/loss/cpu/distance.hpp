@@ -16,9 +16,9 @@ template <class T, int Dim> struct Kernel<DistanceLosses, Spec<T, Dim, Cpu>> {
   /// saved: the fields, and the slope of the logarithm. scratch: probabilities and labels of one image, a mask, partial sums.
   static LossMemory memory(const Shape<Dim>& x) {
     const Index values = x.c * x.voxels();
-    return {bytes_of<Acc>(x.n * values) + bytes_of<double>(1),
-            bytes_of<Acc>(values) + bytes_of<std::uint8_t>(values) + bytes_of<std::uint8_t>(x.voxels()) +
-                cpu::partial_bytes<double>(x.voxels(), 1)};
+    return {bytes_of<Acc>(x.n * values) + bytes_of<double>(1), bytes_of<Acc>(values) + bytes_of<std::uint8_t>(values) +
+                                                                   bytes_of<std::uint8_t>(x.voxels()) +
+                                                                   cpu::partial_bytes<double>(x.voxels(), 1)};
   }
 
   static void forward(const DistanceLossOptions& o, const SegmentationLossOptions& terms, const Forward<S>& f) {

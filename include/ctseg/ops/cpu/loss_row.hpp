@@ -71,8 +71,9 @@ template <int Dim> class Targets {
     const Index voxels = labels_.shape.voxels(), image = row / voxels;
     const std::string where = text("label ", label, " at voxel ", row % voxels, " of image ", image, "; ");
     if (labels_.shape.c > 1 || classes_ == 1)
-      throw Error(Code::bad_input, name_, text(where, "each of the ", classes_, " channels of the logits asks for 0 or 1",
-                                               ". Hint: map the labels, or set ignore_label."));
+      throw Error(Code::bad_input, name_,
+                  text(where, "each of the ", classes_, " channels of the logits asks for 0 or 1",
+                       ". Hint: map the labels, or set ignore_label."));
     throw Error(Code::bad_input, name_,
                 text(where, "the logits have ", classes_, " classes, 0 .. ", classes_ - 1,
                      ". Hint: set out_channels = ", label + 1, ", or map the labels."));

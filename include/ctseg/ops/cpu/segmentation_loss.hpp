@@ -29,9 +29,10 @@ template <class T, int Dim> struct Kernel<SegmentationLosses, Spec<T, Dim, Cpu>>
     const cpu::Targets<Dim> targets(o, f.inputs[1], classes);
     std::fill_n(sums, images * width(classes), 0.0);
     for (Index n = 0; n < images; ++n)
-      cpu::sum_rows(f.ctx, voxels, width(classes), partials, sums + n * width(classes), [&](Index first, Index last, double* sum) {
-        add_sums(o, x, targets, {n * voxels + first, n * voxels + last}, sum);
-      });
+      cpu::sum_rows(f.ctx, voxels, width(classes), partials, sums + n * width(classes),
+                    [&](Index first, Index last, double* sum) {
+                      add_sums(o, x, targets, {n * voxels + first, n * voxels + last}, sum);
+                    });
     double loss = 0, count = 0;
     for (Index n = 0; n < images; ++n) {
       const double* voxel = sums + n * width(classes) + 3 * classes;
