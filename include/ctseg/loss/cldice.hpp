@@ -13,7 +13,7 @@ struct CenterlineDice;   // Kernel<CenterlineDice, S>
 /// Shapes    x [N, C, D, H, W] -> y the same; beyond the border there is nothing.
 /// Numerics  exact. Of equals the voxel itself wins erosion and the first in memory dilation (PyTorch's, where it splits a
 ///           gradient among equals of different voxels, is another one of the possible slopes).
-/// Gradient  dx assigned: dy at every winner, gathered. Reads neither x nor y again.
+/// Gradient  dx assigned: dy at every winner, gathered, summed in T. Reads neither x nor y again.
 /// Cost      7 or 27 comparisons per value; training keeps a byte per value.
 template <AnySpec S> struct SoftMorphologyOp {
   bool dilate = false;

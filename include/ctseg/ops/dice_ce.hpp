@@ -37,8 +37,8 @@ inline SegmentationLossOptions segmentation_loss(const DiceCeOptions& o, Index) 
 /// -log p[label], with p the softmax of the logits, q the one-hot labels, s and s' the smoothing; batch: sums over n as well.
 /// One channel: p is the sigmoid, labels are 0 and 1, and the second term is binary cross entropy.
 /// Shapes    logits [N, C, D, H, W], labels u8 or u16 [N, 1, D, H, W] with values 0 .. C-1 -> [1, 1, 1, 1, 1] of Acc
-/// Numerics  softmax and sums in double, in blocks cut by shape. class_weights: see SegmentationLossOp; cross entropy is divided
-///           by the sum of the weights of its labels, as in PyTorch.
+/// Numerics  softmax and sums in double, in blocks cut by shape. class_weights: see SegmentationLossOp; cross entropy is
+///           divided by the sum of the weights of its labels, as in PyTorch.
 /// Gradient  dlogits assigned; reads logits and labels again.
 /// Cost      one softmax per voxel forward, one backward, never stored; reads logits and labels, backward writes dlogits.
 ///           Keeps logits, labels and 2 N C + 1 doubles.

@@ -1,5 +1,5 @@
-// Losses made of sums over voxels, as one op: the overlap of regions (Dice, Tversky, ...) plus a mean over voxels (cross entropy,
-// focal), from logits, in one pass. The headers of loss/ say which numbers make which loss.
+// Losses made of sums over voxels, as one op: the overlap of regions (Dice, Tversky, ...) plus a mean over voxels (cross
+// entropy, focal), from logits, in one pass. The headers of loss/ say which numbers make which loss.
 #pragma once
 #include <optional>
 #include <vector>
@@ -80,7 +80,7 @@ template <int Dim> void check_loss(const SegmentationLossOptions& o, const Shape
     refuse(Code::bad_argument, text("ignore_label = ", *o.ignore_label, "; labels are 0 .. 65535. Hint: 255 fits u8."));
 }
 
-/// overlap.weight * mean of (1 - overlap ratio) + voxel.weight * mean of a voxel's loss: Dice, Tversky, cross entropy, focal ...
+/// overlap.weight * mean of (1 - overlap ratio) + voxel.weight * mean of a voxel's loss: Dice, Tversky, cross entropy, focal.
 /// Shapes    logits [N, C, D, H, W]; labels u8 or u16: [N, 1, D, H, W] with classes 0 .. C-1 (C = 1: 0 or 1), or, for sigmoid,
 ///           [N, C, D, H, W] with 0 or 1 for every channel -> [1, 1, 1, 1, 1] of Acc
 /// Numerics  probabilities and sums in double, in blocks cut by shape. One channel is always a sigmoid, and never background.

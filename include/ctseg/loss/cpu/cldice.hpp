@@ -16,82 +16,80 @@ template <class T, int Dim> struct Kernel<SoftMorphology, Spec<T, Dim, Cpu>> {
     std::uint8_t* winner;
   };
 
+  /// A voxel starts as its own winner. What is before it in memory wins a draw (dilation), so it comes from near to far.
   static void forward(Context<Cpu>& ctx, bool dilate, const Values& v) {
-    const Neighbours neighbours(dilate, v.to.shape);
-    const Index channels = v.to.shape.c;
-    cpu::for_rows(ctx, v.to.rows(), [&](Index first, Index last) {
-      for (Index r = first; r < last; ++r) {
-        T* const y = v.to.row(r);
-        std::uint8_t* const winner = v.winner ? v.winner + r * channels : nullptr;
-        bool any = false;
-        neighbours.each(r, 1, [&](std::uint8_t tap, Index near) {
-          const T* const x = v.from.row(near);
-          for (Index c = 0; c < channels; ++c) {
-            if (any && !(dilate ? Acc(x[c]) > Acc(y[c]) : Acc(x[c]) < Acc(y[c]))) continue;
-            y[c] = x[c];
-            if (winner) winner[c] = tap;
-          }
-          any = true;
-        });
-      }
+    for_taps(ctx, dilate, v.to.shape, 1, [&](const Tap& tap, const Line& line) {
+      runs(v, line, tap.offset, [&](const T* x, T* y, Index winner, Index count) {
+        std::uint8_t* const w = v.winner ? v.winner + winner : nullptr;
+        if (tap.offset == 0) {
+          std::copy_n(x, count, y);
+          if (w) std::fill_n(w, count, tap.number);
+          return;
+        }
+        const Acc sign = dilate ? Acc(1) : Acc(-1);
+        const bool draws = dilate && tap.offset < 0;
+        for (Index k = 0; k < count; ++k) {
+          const Acc a = sign * Acc(x[k]), b = sign * Acc(y[k]);
+          const bool wins = draws ? a >= b : a > b;
+          y[k] = wins ? x[k] : y[k];
+          if (w) w[k] = wins ? tap.number : w[k];
+        }
+      });
     });
   }
 
   /// Every voxel asks the windows that it is in whether it won them.
   static void backward(Context<Cpu>& ctx, bool dilate, const Values& v) {
-    const Neighbours neighbours(dilate, v.to.shape);
     const Index channels = v.to.shape.c;
-    cpu::for_rows(ctx, v.to.rows(), [&](Index first, Index last) {
-      for (Index r = first; r < last; ++r)
-        for (Index c = 0; c < channels; ++c) {
-          Acc sum = 0;
-          neighbours.each(r, -1, [&](std::uint8_t tap, Index window) {
-            if (v.winner[window * channels + c] == tap) sum += Acc(v.from.row(window)[c]);
-          });
-          v.to.row(r)[c] = T(sum);
-        }
+    for_taps(ctx, dilate, v.to.shape, -1, [&](const Tap& tap, const Line& line) {
+      runs(v, line, tap.offset, [&](const T* dy, T* dx, Index at, Index count) {
+        const std::uint8_t* const w = v.winner + at + tap.offset * channels;
+        if (tap.offset == 0)
+          for (Index k = 0; k < count; ++k) dx[k] = w[k] == tap.number ? dy[k] : T(Acc(0));
+        else
+          for (Index k = 0; k < count; ++k) dx[k] = T(Acc(dx[k]) + (w[k] == tap.number ? Acc(dy[k]) : Acc(0)));
+      });
     });
   }
 
  private:
-  /// The taps of a window: erosion has the voxel itself and then its faces, dilation all in the order of memory.
-  class Neighbours {
-   public:
-    Neighbours(bool dilate, const Shape<Dim>& shape) : shape_(shape) {
-      if (!dilate) add({});
-      for (Index code = 0; code < (Dim == 3 ? 27 : 9); ++code) {
-        std::array<Index, Dim> step;
-        Index rest = code, apart = 0;
-        for (std::size_t d = Dim; d-- > 0; rest /= 3) {
-          step[d] = rest % 3 - 1;
-          apart += step[d] != 0;
-        }
-        if (dilate || apart == 1) add(step);
-      }
-    }
-    /// f(tap, row) for the taps that exist; sign -1: the windows in which `row` is that tap.
-    template <class F> void each(Index row, Index sign, F f) const {
-      std::array<Index, Dim> at;
-      Index rest = row;
-      for (std::size_t d = Dim; d-- > 0; rest /= shape_.space[d]) at[d] = rest % shape_.space[d];
-      for (std::size_t k = 0; k < count_; ++k) {
-        Index offset = 0;
-        bool inside = true;
-        for (std::size_t d = 0; d < Dim; ++d) {
-          const Index step = sign * taps_[k][d], place = at[d] + step;
-          inside = inside && place >= 0 && place < shape_.space[d];
-          offset = offset * shape_.space[d] + step;
-        }
-        if (inside) f(static_cast<std::uint8_t>(k), row + offset);
-      }
-    }
-
-   private:
-    void add(const std::array<Index, Dim>& step) { taps_[count_++] = step; }
-    Shape<Dim> shape_;
-    std::array<std::array<Index, Dim>, 27> taps_{};
-    std::size_t count_ = 0;
+  struct Tap {
+    Index offset;          // in rows
+    std::uint8_t number;   // the same for a voxel's neighbour and for the window that has the voxel there
   };
+  struct Line {
+    Index first, last;   // rows
+  };
+
+  /// f(from, to, place of a winner, values) for the values of a line; all at once where they lie together.
+  template <class F> static void runs(const Values& v, const Line& line, Index offset, F f) {
+    const Index channels = v.to.shape.c;
+    if (v.from.contiguous() && v.to.contiguous())
+      f(v.from.row(line.first + offset), v.to.row(line.first), line.first * channels, (line.last - line.first) * channels);
+    else
+      for (Index r = line.first; r < line.last; ++r) f(v.from.row(r + offset), v.to.row(r), r * channels, channels);
+  }
+
+  /// f(tap, line) for every line along x, without the ends that the tap leaves; the voxel itself comes first, then what is before
+  /// it in memory, then what is behind. sign -1: the windows that have a voxel in place of those that it has.
+  template <class F> static void for_taps(Context<Cpu>& ctx, bool dilate, const Shape<Dim>& shape, Index sign, F f) {
+    constexpr Index kSelf = Dim == 3 ? 13 : 4, kAll = 2 * kSelf + 1;
+    const Index length = shape.space[Dim - 1], height = shape.space[Dim - 2], depth = Dim == 3 ? shape.space[0] : 1;
+    cpu::for_rows(ctx, shape.n * depth * height, [&](Index first, Index last) {
+      for (Index line = first; line < last; ++line)
+        for (Index k = 0; k < kAll; ++k) {
+          const Index code = k <= kSelf ? kSelf - k : k;
+          const Index dz = Dim == 3 ? code / 9 - 1 : 0, dy = code / 3 % 3 - 1, dx = code % 3 - 1;
+          if (!dilate && std::abs(dz) + std::abs(dy) + std::abs(dx) > 1) continue;
+          const Index y = line % height + sign * dy, z = line / height % depth + sign * dz;
+          if (y < 0 || y >= height || z < 0 || z >= depth) continue;
+          const Index begin = std::max<Index>(0, -sign * dx), end = length - std::max<Index>(0, sign * dx);
+          if (begin < end)
+            f({sign * ((dz * height + dy) * length + dx), static_cast<std::uint8_t>(code)},
+              {line * length + begin, line * length + end});
+        }
+    });
+  }
 };
 
 template <class T, int Dim> struct Kernel<CenterlineDice, Spec<T, Dim, Cpu>> {

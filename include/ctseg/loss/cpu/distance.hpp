@@ -71,14 +71,14 @@ template <class T, int Dim> struct Kernel<DistanceLosses, Spec<T, Dim, Cpu>> {
     const bool sigmoid = o.common.sigmoid || classes == 1;
     cpu::for_rows(b.ctx, x.rows(), [&](Index first, Index last) {
       double p[kMostClasses], g[kMostClasses];
-      std::int8_t q[kMostClasses];
+      cpu::VoxelLabels q;
       for (Index r = first; r < last; ++r) {
         cpu::probabilities(x.row(r), classes, sigmoid, p);
         targets.read(r, q);
         double mean = 0;
         for (Index c = 0; c < classes; ++c) {
           const Index image = r / voxels, place = (image * classes + c) * voxels + r % voxels;
-          g[c] = c < first_class ? 0 : scale * static_cast<double>(fields[place]) * (o.boundary ? 1 : 2 * (p[c] - q[c]));
+          g[c] = c < first_class ? 0 : scale * static_cast<double>(fields[place]) * (o.boundary ? 1 : 2 * (p[c] - q(c)));
           mean += p[c] * g[c];
         }
         for (Index c = 0; c < classes; ++c)
@@ -106,13 +106,13 @@ template <class T, int Dim> struct Kernel<DistanceLosses, Spec<T, Dim, Cpu>> {
     const Index classes = image.x.shape.c, voxels = image.x.shape.voxels();
     cpu::for_rows(ctx, voxels, [&](Index first, Index last) {
       double p[kMostClasses];
-      std::int8_t q[kMostClasses];
+      cpu::VoxelLabels q;
       for (Index v = first; v < last; ++v) {
         cpu::probabilities(image.x.at(image.n, v), classes, to.sigmoid || classes == 1, p);
         image.targets.read(image.n * voxels + v, q);
         for (Index c = 0; c < classes; ++c) {
           to.p[c * voxels + v] = static_cast<Acc>(p[c]);
-          to.q[c * voxels + v] = static_cast<std::uint8_t>(q[c]);
+          to.q[c * voxels + v] = static_cast<std::uint8_t>(q(c));
         }
       }
     });

@@ -45,10 +45,10 @@ template <class T, int Dim> struct Kernel<LabelMoves, Spec<T, Dim, Cpu>> {
   static void one_hot(Context<Cpu>& ctx, const SegmentationLossOptions& o, const Any& from, Out<S> y) {
     const cpu::Targets<Dim> targets(o, from, y.shape.c);
     cpu::for_rows(ctx, y.rows(), [&](Index first, Index last) {
-      std::int8_t q[kMostClasses];
+      cpu::VoxelLabels q;
       for (Index r = first; r < last; ++r) {
         targets.read(r, q);
-        for (Index c = 0; c < y.shape.c; ++c) y.row(r)[c] = T(static_cast<typename S::Acc>(q[c]));
+        for (Index c = 0; c < y.shape.c; ++c) y.row(r)[c] = T(static_cast<typename S::Acc>(q(c)));
       }
     });
   }

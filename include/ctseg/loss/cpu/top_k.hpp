@@ -61,7 +61,7 @@ template <class T, int Dim> struct Kernel<TopK, Spec<T, Dim, Cpu>> {
     bool counts;
     double log_sum;
     double p[kMostClasses];
-    std::int8_t q[kMostClasses];
+    cpu::VoxelLabels q;
   };
   template <class F> static void for_voxels(Context<Cpu>& ctx, In<S> x, const cpu::Targets<Dim>& targets, F f) {
     cpu::for_rows(ctx, x.rows(), [&](Index first, Index last) {

@@ -27,26 +27,29 @@ template <class X> double probabilities(const X* x, Index channels, bool sigmoid
   return 0;
 }
 
-/// Labels as 0 and 1 for every channel of the logits, whatever form they have.
+/// The labels of one voxel: 1, 0 or, ignored, -1 for every channel of the logits.
+struct VoxelLabels {
+  Index one = -1;   // a class: this channel is 1 and the others are 0. -1: as q says
+  std::int8_t q[kMostClasses];
+  int operator()(Index c) const { return one >= 0 ? c == one : q[c]; }
+};
+
+/// Labels of a whole image or batch, whatever form they have.
 template <int Dim> class Targets {
  public:
-  static constexpr std::int8_t kIgnored = -1;
-
   Targets(const SegmentationLossOptions& o, const AnyView<Dim>& labels, Index classes)
       : labels_(labels), name_(o.name), classes_(classes), ignored_(o.ignore_label.value_or(-1)) {}
 
   /// False if nothing of this voxel counts.
-  bool read(Index row, std::int8_t* q) const {
-    if (labels_.shape.c > 1) return read_wide(row, q);
+  bool read(Index row, VoxelLabels& v) const {
+    if (labels_.shape.c > 1) return read_wide(row, v.q);
     const Index label = at(row, 0);
     if (label == ignored_) return false;
     if (label >= std::max<Index>(classes_, 2)) refuse(row, label);
-    if (classes_ == 1) {
-      q[0] = static_cast<std::int8_t>(label);
-    } else {
-      std::fill_n(q, classes_, std::int8_t{0});
-      q[label] = 1;
-    }
+    if (classes_ == 1)
+      v.q[0] = static_cast<std::int8_t>(label);
+    else
+      v.one = label;
     return true;
   }
 
@@ -60,7 +63,7 @@ template <int Dim> class Targets {
     bool any = false;
     for (Index c = 0; c < classes_; ++c) {
       const Index label = at(row, c);
-      q[c] = label == ignored_ ? kIgnored : static_cast<std::int8_t>(label);
+      q[c] = static_cast<std::int8_t>(label == ignored_ ? -1 : label);
       if (label == ignored_) continue;
       if (label > 1) refuse(row, label);
       any = true;
@@ -100,42 +103,52 @@ template <class X> class VoxelTerm {
     double loss = 0, count = 0;
   };
   /// p and log_sum are the softmax's; the sigmoid reads the logits alone.
-  Share share(const X* x, const std::int8_t* q, const double* p, double log_sum) const {
+  Share share(const X* x, const VoxelLabels& q, const double* p, double log_sum) const {
     Share out;
-    for (Index c = first_; c < classes_; ++c) {
-      if (q[c] < 0) continue;
-      const double t = target(q[c]), v = logit(x[c]), positive = loss_weight(o_.positive, c);
-      if (sigmoid_)
-        out.loss += positive * t * hard(-v) + loss_weight(o_.negative, c) * (1 - t) * hard(v);
-      else if (t > 0)
-        out.loss += positive * t * power(1 - p[c], o_.gamma) * (log_sum - v);
-      out.count += sigmoid_ || !o_.weighted_mean ? 1 : q[c] * positive;
+    if (sigmoid_) {
+      for (Index c = first_; c < classes_; ++c) {
+        if (q(c) < 0) continue;
+        const double t = target(q(c)), v = logit(x[c]);
+        out.loss += loss_weight(o_.positive, c) * t * hard(-v) + loss_weight(o_.negative, c) * (1 - t) * hard(v);
+        out.count += 1;
+      }
+      return out;
     }
+    for (Index c = first_of(q), end = end_of(q); c < end; ++c)
+      out.loss += loss_weight(o_.positive, c) * target(q(c)) * power(1 - p[c], o_.gamma) * (log_sum - logit(x[c]));
+    if (!o_.weighted_mean)
+      out.count = static_cast<double>(classes_ - first_);
+    else if (q.one >= first_)
+      out.count = loss_weight(o_.positive, q.one);
     return out;
   }
   /// d[c] += scale * d(loss)/d(x[c]).
-  void add_derivatives(const X* x, const std::int8_t* q, const double* p, double log_sum, double scale, double* d) const {
-    double sum = 0;   // softmax: of p[c] d(loss)/d(p[c])
-    for (Index c = first_; c < classes_; ++c) {
-      if (q[c] < 0) continue;
-      const double t = target(q[c]), v = logit(x[c]), positive = scale * loss_weight(o_.positive, c) * t;
-      if (sigmoid_) {
-        d[c] += scale * loss_weight(o_.negative, c) * (1 - t) * slope(v) - positive * slope(-v);
-      } else if (t > 0) {
-        const double wrong = 1 - p[c];
-        double by_p = -positive * power(wrong, o_.gamma);
-        if (o_.gamma > 0 && wrong > 0) by_p -= positive * o_.gamma * p[c] * power(wrong, o_.gamma - 1) * (log_sum - v);
-        d[c] += by_p;
-        sum += by_p;
+  void add_derivatives(const X* x, const VoxelLabels& q, const double* p, double log_sum, double scale, double* d) const {
+    if (sigmoid_) {
+      for (Index c = first_; c < classes_; ++c) {
+        if (q(c) < 0) continue;
+        const double t = target(q(c)), v = logit(x[c]);
+        d[c] += scale * (loss_weight(o_.negative, c) * (1 - t) * slope(v) - loss_weight(o_.positive, c) * t * slope(-v));
       }
+      return;
     }
-    if (!sigmoid_)
-      for (Index c = 0; c < classes_; ++c) d[c] -= p[c] * sum;
+    double sum = 0;   // of p[c] d(loss)/d(p[c])
+    for (Index c = first_of(q), end = end_of(q); c < end; ++c) {
+      const double wrong = 1 - p[c], weight = scale * loss_weight(o_.positive, c) * target(q(c));
+      double by_p = power(wrong, o_.gamma);
+      if (o_.gamma > 0 && wrong > 0) by_p += o_.gamma * p[c] * power(wrong, o_.gamma - 1) * (log_sum - logit(x[c]));
+      d[c] -= weight * by_p;
+      sum += weight * by_p;
+    }
+    for (Index c = 0; c < classes_; ++c) d[c] += p[c] * sum;
   }
 
  private:
   static double logit(X x) { return static_cast<double>(std::conditional_t<std::is_same_v<X, double>, double, float>(x)); }
-  double target(std::int8_t q) const { return q * (1 - o_.label_smoothing) + rest_; }
+  /// The channels that cost something in a softmax: the label's alone, or with smoothing all.
+  Index first_of(const VoxelLabels& q) const { return o_.label_smoothing == 0 ? std::max(q.one, first_) : first_; }
+  Index end_of(const VoxelLabels& q) const { return o_.label_smoothing == 0 ? q.one + 1 : classes_; }
+  double target(int q) const { return q * (1 - o_.label_smoothing) + rest_; }
   /// -p^gamma * log(1 - p) of a logit v, and its derivative.
   double hard(double v) const { return (o_.gamma > 0 ? power(logistic(v), o_.gamma) : 1) * softplus(v); }
   double slope(double v) const {

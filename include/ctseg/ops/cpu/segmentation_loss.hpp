@@ -12,8 +12,8 @@ template <class T, int Dim> struct Kernel<SegmentationLosses, Spec<T, Dim, Cpu>>
   struct LossMemory {
     Index saved, scratch;
   };
-  /// saved: slopes by M, slopes by P, [N, C] each, then the voxel term's divisor. scratch: M, P, Q of all images, two sums of the
-  /// voxel term behind each, and the partial sums of one image.
+  /// saved: slopes by M, slopes by P, [N, C] each, then the voxel term's divisor. scratch: M, P, Q of all images, two sums of
+  /// the voxel term behind each, and the partial sums of one image.
   static LossMemory memory(const Shape<Dim>& x) {
     return {bytes_of<double>(2 * x.n * x.c + 1),
             cpu::partial_bytes<double>(x.voxels(), width(x.c)) + bytes_of<double>(x.n * width(x.c))};
@@ -58,7 +58,7 @@ template <class T, int Dim> struct Kernel<SegmentationLosses, Spec<T, Dim, Cpu>>
     const bool overlap_sigmoid = o.overlap.sigmoid || classes == 1;
     cpu::for_rows(b.ctx, x.rows(), [&](Index first, Index last) {
       double p[kMostClasses], d[kMostClasses];
-      std::int8_t q[kMostClasses];
+      cpu::VoxelLabels q;
       for (Index r = first; r < last; ++r) {
         std::fill_n(d, classes, 0.0);
         if (targets.read(r, q)) {
@@ -90,17 +90,13 @@ template <class T, int Dim> struct Kernel<SegmentationLosses, Spec<T, Dim, Cpu>>
     const cpu::VoxelTerm<T> term(o.voxel, classes);
     const bool sigmoid = o.overlap.sigmoid || classes == 1;
     double p[kMostClasses];
-    std::int8_t q[kMostClasses];
+    cpu::VoxelLabels q;
     for (Index r = rows.first; r < rows.last; ++r) {
       if (!targets.read(r, q)) continue;
       double log_sum = 0;
       if (o.overlap.weight > 0) {
         log_sum = cpu::probabilities(x.row(r), classes, sigmoid, p);
-        for (Index c = 0; c < classes; ++c) {
-          if (q[c] < 0) continue;
-          sum[classes + c] += o.overlap.squared_pred ? p[c] * p[c] : p[c];
-          if (q[c] > 0) sum[c] += p[c], sum[2 * classes + c] += 1;
-        }
+        add_overlap(o.overlap, q, p, classes, sum);
       }
       if (o.voxel.weight > 0) {
         if (!term.sigmoid() && (o.overlap.weight == 0 || sigmoid)) log_sum = cpu::softmax(x.row(r), classes, p);
@@ -110,21 +106,39 @@ template <class T, int Dim> struct Kernel<SegmentationLosses, Spec<T, Dim, Cpu>>
     }
   }
 
+  static void add_overlap(const OverlapTermOptions& o, const cpu::VoxelLabels& q, const double* p, Index classes, double* sum) {
+    if (q.one >= 0) {
+      double* const predicted = sum + classes;
+      if (o.squared_pred)
+        for (Index c = 0; c < classes; ++c) predicted[c] += p[c] * p[c];
+      else
+        for (Index c = 0; c < classes; ++c) predicted[c] += p[c];
+      sum[q.one] += p[q.one], sum[2 * classes + q.one] += 1;
+      return;
+    }
+    for (Index c = 0; c < classes; ++c) {
+      if (q(c) < 0) continue;
+      sum[classes + c] += o.squared_pred ? p[c] * p[c] : p[c];
+      if (q(c) > 0) sum[c] += p[c], sum[2 * classes + c] += 1;
+    }
+  }
+
   struct OverlapVoxel {
     const double *by_meet, *by_p, *p;
-    const std::int8_t* q;
+    const cpu::VoxelLabels& q;
   };
   static void add_overlap_slopes(const OverlapTermOptions& o, const OverlapVoxel& v, Index classes, double seed, double* d) {
-    const auto g = [&](Index c) {
-      if (v.q[c] < 0) return 0.0;
-      return seed * ((v.q[c] > 0 ? v.by_meet[c] : 0) + v.by_p[c] * (o.squared_pred ? 2 * v.p[c] : 1));
-    };
+    for (Index c = 0; c < classes; ++c) d[c] = seed * v.by_p[c] * (o.squared_pred ? 2 * v.p[c] : 1);
+    if (v.q.one >= 0)
+      d[v.q.one] += seed * v.by_meet[v.q.one];
+    else
+      for (Index c = 0; c < classes; ++c) d[c] = v.q(c) < 0 ? 0 : d[c] + v.q(c) * seed * v.by_meet[c];
     if (o.sigmoid || classes == 1) {
-      for (Index c = 0; c < classes; ++c) d[c] += v.p[c] * (1 - v.p[c]) * g(c);
+      for (Index c = 0; c < classes; ++c) d[c] *= v.p[c] * (1 - v.p[c]);
       return;
     }
     double mean = 0;
-    for (Index c = 0; c < classes; ++c) mean += v.p[c] * (d[c] = g(c));
+    for (Index c = 0; c < classes; ++c) mean += v.p[c] * d[c];
     for (Index c = 0; c < classes; ++c) d[c] = v.p[c] * (d[c] - mean);
   }
 
