@@ -67,6 +67,12 @@ TEST_CASE("losses by hand") {
   CHECK(one(boundary_loss({.spacing_mm = {2, 1, 1}})) == doctest::Approx((2 * 0.3 - 1.6) / 4).epsilon(1e-7));
 }
 
+TEST_CASE("of equally hard voxels the first are chosen") {
+  const LossOnNumbers<S> run(top_k_loss({.percent = 50}), {1, 2, {2, 2}}, {0, 1, 0, 1, 0, 1, 0, 1}, {0, 0, 1, 0});
+  const double pull = 1 / (1 + std::exp(-1.0)) / 2;   // of two voxels
+  for (Index v = 0; v < 4; ++v) CHECK(run.gradient().row(v)[0] == doctest::Approx(v < 2 ? -pull : 0).epsilon(1e-14));
+}
+
 TEST_CASE("ignored voxels count nowhere, and nothing left is 0") {
   const std::vector<double> x = {0.5, -1, 2, 0.25, -0.75, 1.5, 0.125, 3};
   const Loss<S> losses[] = {dice_ce({.ignore_label = 9}),
