@@ -55,15 +55,15 @@ template <AnySpec S> void check_losses(const std::string& kind, const Losses<S>&
   const auto labels = fixture.template tensor<std::uint8_t, S::kDim>(before + "labels");
   std::set<std::string> left = fixture_losses<S>(fixture, before);
   Context<Cpu> ctx({.threads = 2});
-  for (const NamedLoss<S>& c : losses) {
-    const std::string& name = c.name;
+  for (const NamedLoss<S>& one : losses) {
+    const std::string& name = one.name;
     CAPTURE(before + name);
     if (left.erase(name) == 0) {
       FAIL_CHECK("the fixture does not have this loss");
       continue;
     }
-    const LossRun<S> run(ctx, c.loss, x, labels);
-    const double exact = fixture.values(before + name + "/y")[0], allowed = std::max(tolerance, c.tolerance);
+    const LossRun<S> run(ctx, one.loss, x, labels);
+    const double exact = fixture.values(before + name + "/y")[0], allowed = std::max(tolerance, one.tolerance);
     CHECK(run.value().scalar() == doctest::Approx(exact).epsilon(allowed));
     const auto gradient = fixture.template tensor<double, S::kDim>(before + name + "/dx");
     REQUIRE(run.gradient().shape == gradient.shape());
