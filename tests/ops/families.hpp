@@ -36,6 +36,7 @@ template <class F> void each_family(F f) {
   f("multiply", MakeMultiply{});
   f("dropout", MakeDropout{});
   f("dice_ce", MakeDiceCe{});
+  f("segmentation_loss", MakeSegmentationLoss{});
 }
 
 }   // namespace ctseg::test

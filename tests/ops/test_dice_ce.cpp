@@ -19,15 +19,19 @@ double reference(const DiceCeOptions& o, const Volume5& x, const std::vector<Ind
           for (Index c = 0; c < x.c; ++c) sum += std::exp(x(n, c, z, y, w));
           for (Index c = 0; c < x.c; ++c)
             p(n, c, z, y, w) = std::exp(x(n, c, z, y, w)) / sum, q(n, c, z, y, w) = labels[at] == c;
-          ce -= std::log(p(n, labels[at], z, y, w));
+          for (Index c = 0; c < x.c; ++c)
+            ce -= (q(n, c, z, y, w) * (1 - o.label_smoothing) + o.label_smoothing / static_cast<double>(x.c)) *
+                  std::log(p(n, c, z, y, w));
         }
   for (Index n = 0; n < (o.batch ? 1 : x.n); ++n)
     for (Index c = o.include_background ? 0 : 1; c < x.c; ++c, terms += 1) {
       double meet = 0, total = 0;
       x.each([&](Index i, Index channel, Index z, Index y, Index w) {
         if (channel != c || (!o.batch && i != n)) return;
-        meet += p(i, c, z, y, w) * q(i, c, z, y, w), total += p(i, c, z, y, w) + q(i, c, z, y, w);
+        const double one = p(i, c, z, y, w);
+        meet += one * q(i, c, z, y, w), total += (o.squared_pred ? one * one : one) + q(i, c, z, y, w);
       });
+      if (o.jaccard) total = 2 * (total - meet);
       dice += 1 - (2 * meet + double{o.smooth_numerator}) / (total + double{o.smooth_denominator});
     }
   return double{o.dice_weight} * dice / terms + double{o.ce_weight} * ce / static_cast<double>(labels.size());
@@ -54,6 +58,13 @@ double two_channels(const DiceCeOptions& o) {
 
 TEST_CASE("dice_ce 2-D: derivatives, precisions, threads") { check_family<2>(MakeDiceCe{}, {.bf16_tolerance = 3e-2}); }
 TEST_CASE("dice_ce 3-D: derivatives, precisions, threads") { check_family<3>(MakeDiceCe{}, {.bf16_tolerance = 3e-2}); }
+
+TEST_CASE("sums over voxels 2-D: derivatives, precisions, threads") {
+  check_family<2>(MakeSegmentationLoss{}, {.bf16_tolerance = 3e-2});
+}
+TEST_CASE("sums over voxels 3-D: derivatives, precisions, threads") {
+  check_family<3>(MakeSegmentationLoss{}, {.bf16_tolerance = 3e-2});
+}
 
 TEST_CASE("dice_ce equals its formula") {
   Context<Cpu> ctx({.threads = 1});

@@ -169,12 +169,19 @@ TEST_CASE("dice_ce errors, and where an error happened") {
   CHECK(error_of(Code::shape_mismatch, [](auto& t) {
           dice_ce(t.input(X{1, 2, {4, 4, 4}}), t.input(X{1, 1, {4, 4, 5}}, Dtype::u8));
         }) == "dice_ce: labels are [1,1,4,4,5], logits [1,2,4,4,4] ask for [1,1,4,4,4].");
-  CHECK(error_of(Code::shape_mismatch,
-                 [](auto& t) {
-                   dice_ce(t.input(X{1, 1, {4, 4, 4}}), t.input(X{1, 1, {4, 4, 4}}, Dtype::u8));
-                 }) ==
-        "dice_ce: logits [1,1,4,4,4] have 1 channel, softmax needs 2 or more. Hint: out_channels = 2 for one structure and "
-        "background.");
+  CHECK(
+      error_of(Code::shape_mismatch,
+               [](auto& t) {
+                 dice_ce(t.input(X{1, 2, {4, 4, 4}}), t.input(X{1, 2, {4, 4, 4}}, Dtype::u8));
+               }) ==
+      "dice_ce: labels [1,2,4,4,4] have a channel per class, softmax asks for class indices, [1,1,4,4,4]. Hint: sigmoid = true "
+      "for structures that may overlap.");
+  CHECK(error_of(Code::bad_argument, [](auto& t) {
+          dice_ce(t.input(X{1, 3, {4, 4, 4}}), t.input(X{1, 1, {4, 4, 4}}, Dtype::u8), {.class_weights = {1, 2}});
+        }) == "dice_ce: 2 weights for 3 channels; must be none, 1 or one per channel.");
+  CHECK(error_of(Code::bad_argument, [](auto& t) {
+          dice_ce(t.input(X{1, 2, {4, 4, 4}}), t.input(X{1, 1, {4, 4, 4}}, Dtype::u8), {.ignore_label = -1});
+        }) == "dice_ce: ignore_label = -1; labels are 0 .. 65535. Hint: 255 fits u8.");
   CHECK(error_of(Code::bad_argument, [](auto& t) {
           dice_ce(t.input(X{1, 2, {4, 4, 4}}), t.input(X{1, 1, {4, 4, 4}}));
         }) == "input: input 1 is [1,1,4,4,4] f32, expected labels of u8 or u16.");

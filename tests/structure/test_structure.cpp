@@ -23,7 +23,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"ops", {"core"}},
     {"nn", {"core", "ops"}},
     {"models", {"core", "ops", "nn"}},
-    {"loss", {"core", "ops", "nn"}},
+    {"loss", {"core", "ops", "nn", "image"}},   // image: distance transforms of masks
     {"optim", {"core", "ops", "nn"}},
     {"image", {"core", "ops"}},
     {"io", {"core", "ops", "image", "nn"}},   // nn: weight files fill its parameters

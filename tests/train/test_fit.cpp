@@ -145,6 +145,20 @@ TEST_CASE("labels beyond the classes are refused before any work") {
                        doctest::Contains("labels go up to 7, the network has 2 classes"), Error);
 }
 
+TEST_CASE("one channel trains on labels 0 and 1; labels that the loss ignores may be anything") {
+  Context<Cpu> ctx{{.threads = 1, .seed = 1}};
+  BasicUNet<S> net{{.out_channels = 1, .features = {4, 4, 4, 4, 4, 4}}};
+  net.initialize(ctx);
+  AdamW<S> adam{net.parameters(), {}};
+  CHECK(fit(ctx, net, adam, PatchSampler<S>({box_case(1)}, {.patch = 32}), {.steps = 1, .batch = 1}).steps == 1);
+  Case c = box_case(1);
+  c.label(1, 1, 1) = 255;
+  const PatchSampler<S> sampler({c}, {.patch = 32});
+  CHECK_THROWS_WITH_AS(fit(ctx, net, adam, sampler, {.steps = 1, .batch = 1}),
+                       doctest::Contains("labels go up to 255, the network has 2 classes, 0 .. 1"), Error);
+  CHECK(fit(ctx, net, adam, sampler, {.steps = 1, .batch = 1, .loss = dice_ce({.ignore_label = 255})}).steps == 1);
+}
+
 TEST_CASE("schedules") {
   CHECK(schedule_factor(Schedule::poly, 1, 1000, 0) == doctest::Approx(0.9991).epsilon(1e-4));
   CHECK(schedule_factor(Schedule::poly, 500, 1000, 0) == doctest::Approx(0.535887).epsilon(1e-5));

@@ -1,17 +1,19 @@
-// Losses as values: what fit and one's own loops call with logits and labels.
+// Losses as values: what fit and one's own loops call with logits and labels. Here is Dice with cross entropy; docs/losses.md
+// lists the others, which are in the headers beside this one and not in ctseg.hpp.
 #pragma once
-#include "../nn/functional.hpp"
+#include "segmentation_loss.hpp"
 
 namespace ctseg {
 
 struct DiceCeLoss {
   DiceCeOptions options;
   template <AnySpec S> Var<S> operator()(Var<S> logits, Var<S> labels) const { return dice_ce(logits, labels, options); }
+  Index largest_label(Index channels) const { return options.ignore_label ? 65535 : std::max<Index>(channels, 2) - 1; }
 };
-/// Soft Dice plus cross entropy; see DiceCeOp for formula, numerics and errors.
-/// Shapes    logits [N, C >= 2, D, H, W], raw; labels u8 or u16 [N, 1, D, H, W] -> [1, 1, 1, 1, 1]
+/// Soft Dice plus cross entropy (of one channel: binary cross entropy); see DiceCeOp for formula, numerics and errors.
+/// Shapes    logits [N, C, D, H, W], raw; labels u8 or u16 [N, 1, D, H, W] -> [1, 1, 1, 1, 1]
 /// PyTorch   monai.losses.DiceCELoss(softmax=True, to_onehot_y=True); lambda_dice is dice_weight, lambda_ce ce_weight,
-///           smooth_nr smooth_numerator, smooth_dr smooth_denominator.
+///           smooth_nr smooth_numerator, smooth_dr smooth_denominator, weight class_weights.
 inline DiceCeLoss dice_ce(const DiceCeOptions& options = {}) { return {options}; }
 
 /// Any loss: a callable of (logits, labels) that records ops and returns a value of shape [1, 1, ...]. It needs no backward of
@@ -20,10 +22,15 @@ template <AnySpec S> class Loss {
   struct Base {
     virtual ~Base() = default;
     virtual Var<S> operator()(Var<S>, Var<S>) const = 0;
+    virtual Index largest_label(Index channels) const = 0;
   };
   template <class F> struct Holder final : Base {
     explicit Holder(F g) : f(std::move(g)) {}
     Var<S> operator()(Var<S> logits, Var<S> labels) const override { return f(logits, labels); }
+    Index largest_label(Index channels) const override {
+      if constexpr (requires { f.largest_label(channels); }) return f.largest_label(channels);
+      return std::max<Index>(channels, 2) - 1;
+    }
     F f;
   };
   template <class F> static constexpr bool kFits = std::is_invocable_r_v<Var<S>, const F&, Var<S>, Var<S>>;
@@ -35,6 +42,8 @@ template <AnySpec S> class Loss {
     if constexpr (kFits<F>) self_ = std::make_shared<const Holder<F>>(std::move(f));
   }
   Var<S> operator()(Var<S> logits, Var<S> labels) const { return (*self_)(logits, labels); }
+  /// What a label may be at most, for logits with so many channels; a callable with a function of this name says so itself.
+  Index largest_label(Index channels) const { return self_->largest_label(channels); }
 
  private:
   std::shared_ptr<const Base> self_;

@@ -20,6 +20,7 @@ CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(MultiplyOp<Spec<fl
 CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(NormOp<Spec<float, 2, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(PadOp<Spec<float, 2, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(PixelShuffleOp<Spec<float, 2, Cpu>>);
+CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(SegmentationLossOp<Spec<float, 2, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(SliceOp<Spec<float, 2, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(SoftmaxOp<Spec<float, 2, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(UpsampleOp<Spec<float, 2, Cpu>>);
@@ -38,6 +39,7 @@ CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(MultiplyOp<Spec<fl
 CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(NormOp<Spec<float, 3, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(PadOp<Spec<float, 3, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(PixelShuffleOp<Spec<float, 3, Cpu>>);
+CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(SegmentationLossOp<Spec<float, 3, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(SliceOp<Spec<float, 3, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(SoftmaxOp<Spec<float, 3, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(UpsampleOp<Spec<float, 3, Cpu>>);

@@ -70,11 +70,11 @@ FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& opt
   const auto loss = o.loss(logits, labels);
   if (loss.shape().elements() != 1)
     throw Error(Code::shape_mismatch, "fit", text("the loss is ", loss.shape(), "; it must be one number."));
-  if (sampler.largest_label() >= logits.shape().c)
-    throw Error(
-        Code::bad_input, "fit",
-        text("labels go up to ", int{sampler.largest_label()}, ", the network has ", logits.shape().c, " classes, 0 .. ",
-             logits.shape().c - 1, ". Hint: out_channels = ", int{sampler.largest_label()} + 1, ", or map the labels."));
+  const Index largest = o.loss.largest_label(logits.shape().c);
+  if (sampler.largest_label() > largest)
+    throw Error(Code::bad_input, "fit",
+                text("labels go up to ", int{sampler.largest_label()}, ", the network has ", largest + 1, " classes, 0 .. ",
+                     largest, ". Hint: out_channels = ", int{sampler.largest_label()} + 1, ", or map the labels."));
   Gradients<S> gradients(optimizer.parameters());
   const std::vector<Parameter<S>*> own = parameters_of<S>(net);
   if (std::none_of(own.begin(), own.end(), [&](const Parameter<S>* p) { return !gradients.of(*p).empty(); }))
