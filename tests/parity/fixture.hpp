@@ -48,6 +48,10 @@ class Fixture {
     return all;
   }
   bool has(const std::string& name) const { return tensors_.contains(name); }
+  bool has_any(const std::string& prefix) const {
+    const auto next = tensors_.lower_bound(prefix);
+    return next != tensors_.end() && next->first.starts_with(prefix);
+  }
   std::string metadata(const std::string& key) const { return metadata_.contains(key) ? metadata_.at(key) : ""; }
   Dtype dtype(const std::string& name) const { return record(name).dtype; }
   const std::vector<Index>& extents(const std::string& name) const { return record(name).shape; }

@@ -1,14 +1,16 @@
 """Writes what a whole network of another library computes to networks/NAME.safetensors, for network_parity.hpp.
 
 Needs torch, monai, numpy, safetensors. A script of its own per family of networks calls record(); run it by hand and commit
-what it writes, at most 250 KB each: widths of 2 to 8 channels, volumes of a few thousand voxels.
+what it writes, at most 320 KB each: widths of 2 to 8 channels, volumes of a few thousand voxels.
 
 A file holds, all computed in double:
     x, labels              the input (half precision) and u8 labels [N, 1, ...]; with several outputs labels.0, labels.1, ...
-    weight.NAME            parameters and running statistics under the network's own names, rounded to half precision
+    weight.NAME            parameters and running statistics under the network's own names, rounded to half precision;
+                           where drawn=True there are none: both sides draw them, for networks too large to be committed
     y                      the output in training mode; y.0, y.1, ..., finest first, of networks with deep supervision
     infer                  the (finest) output in inference, where running statistics make it another one
-    loss, grad.NAME        Dice + cross entropy in training mode, of outputs 0, 1, 2, ... weighted 1, 1/2, 1/4, ..., and its gradients
+    loss, grad.NAME        Dice + cross entropy in training mode, of outputs 0, 1, 2, ... weighted 1, 1/2, 1/4, ..., and its gradients;
+                           with drawn=True of large tensors only every 97th value
     after.NAME             the running statistics behind that pass
     curve                  the loss before each of 20 steps of AdamW with PyTorch's defaults on that one sample
 """
@@ -25,7 +27,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 MADE_WITH = (f"torch {torch.__version__}, monai {monai.__version__}, numpy {numpy.__version__}, "
              f"safetensors {safetensors.__version__}, python {platform.python_version()}")
 STEPS = 20
-MOST_BYTES = 250_000
+MOST_BYTES = 320_000
 
 
 def half(tensor):
@@ -46,6 +48,26 @@ def randomize(module):
                 buffer.copy_(half(0.5 + torch.rand_like(buffer)))
 
 
+def draw(module):
+    """Weights from a hash of name and position; network_parity.hpp has the same lines."""
+    with torch.no_grad():
+        for layer in module.modules():   # of a convolution's bias nothing but the draw remains
+            if hasattr(layer, "kernel_size") and getattr(layer, "bias", None) is not None:
+                layer.bias.zero_()
+        for name, p in list(module.named_parameters()) + list(module.named_buffers()):
+            if "num_batches" in name:
+                continue
+            h = numpy.full(p.numel(), 2166136261, numpy.uint32)   # FNV-1a of the name, murmur3's last steps
+            for letter in name.encode():
+                h = (h ^ numpy.uint32(letter)) * numpy.uint32(16777619)
+            h = (h + numpy.arange(p.numel(), dtype=numpy.uint32)) * numpy.uint32(0x9E3779B9)
+            h = (h ^ (h >> numpy.uint32(16))) * numpy.uint32(0x85EBCA6B)
+            h = (h ^ (h >> numpy.uint32(13))) * numpy.uint32(0xC2B2AE35)
+            h = torch.from_numpy((h ^ (h >> numpy.uint32(16))) / 2.0 ** 32 - 0.5).reshape(p.shape)
+            fan_in = p[0].numel()
+            p.copy_((h * 2 / fan_in ** 0.5 if p.dim() > 1 else p + 0.3 * h).float())
+
+
 def outputs_of(y):
     return list(y) if isinstance(y, (list, tuple)) else [y]
 
@@ -61,16 +83,16 @@ def loss_of(outputs, labels):
     return sum(loss(y, labels_for(labels, y).long()) / 2 ** i for i, y in enumerate(outputs))
 
 
-def record(name, module, shape, classes=2, folder="networks", made_with="", **call):
+def record(name, module, shape, classes=2, folder="networks", made_with="", drawn=False, **call):
     """module: any torch network with `classes` outputs and no dropout; shape [N, C, ...] of x; `call` goes to its forward.
 
     made_with: further versions, such as "dynamic-network-architectures 0.3.1".
     """
     torch.manual_seed(len(name))
     module = module.double()
-    randomize(module)
+    draw(module) if drawn else randomize(module)
     weights = {k: v for k, v in list(module.named_parameters()) + list(module.named_buffers()) if "num_batches" not in k}
-    out = {"weight." + k: v.detach().clone().half() for k, v in weights.items()}
+    out = {} if drawn else {"weight." + k: v.detach().clone().half() for k, v in weights.items()}
     x = torch.randn(shape).half()
     coarse = torch.nn.functional.avg_pool2d if len(shape) == 4 else torch.nn.functional.avg_pool3d
     smooth = coarse(x.double().mean(1, keepdim=True), 3, 1, 1)   # labels that have something to do with x
@@ -95,7 +117,9 @@ def record(name, module, shape, classes=2, folder="networks", made_with="", **ca
                 out["labels" if single else f"labels.{i}"] = labels_for(labels, y)
             if not torch.allclose(infer, outputs[0], rtol=1e-9, atol=1e-12):
                 out["infer"] = infer.float()
-            out |= {"grad." + k: p.grad.float() for k, p in module.named_parameters() if p.grad is not None}
+            for k, p in module.named_parameters():
+                if p.grad is not None:
+                    out["grad." + k] = p.grad.flatten()[::97].float() if drawn and p.numel() > 2000 else p.grad.float()
             out |= {"after." + k: v.clone().float() for k, v in weights.items() if "running" in k}
         optimizer.step()
     out |= {"x": x, "loss": torch.tensor(curve[:1]).double(), "curve": torch.tensor(curve).double()}

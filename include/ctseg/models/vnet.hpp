@@ -28,6 +28,8 @@
 //             MONAI in 2-D drops whole images by default (its dropout_dim stays 3); here dropout drops channels in 2-D too.
 //             With 26 classes the 5^3 convolution of out_tr, at full size, is 28 % of all work: lite_head goes without it.
 #pragma once
+#include <bit>
+
 #include "../nn/init.hpp"
 #include "../nn/layers.hpp"
 #include "divisor.hpp"
@@ -36,7 +38,7 @@ namespace ctseg {
 
 /// The defaults are MONAI's, but for out_channels, which is 1 there.
 struct VNetOptions {
-  Index in_channels = 1, out_channels = 2;   // in_channels: 1, 2, 4, 8 or 16
+  Index in_channels = 1, out_channels = 2;   // in_channels: 1, 2, 4, 8 or 16 (width)
   Activation activation = elu();             // MONAI's "prelu" is prelu_per_channel()
   NormKind norm = NormKind::batch;
   float dropout_prob_down = 0.5f;                        // in front of the units of the two deepest down stages
@@ -47,6 +49,7 @@ struct VNetOptions {
   bool lite_head = false;                                // out_tr is the 1^3 convolution alone, from 32 channels
   std::array<Index, 4> units_down = {1, 2, 3, 2}, units_up = {2, 2, 1, 1};
   bool activation_before_sum = true;
+  Index width = 16;   // channels of in_tr; MONAI has no other
   bool fused = true;
 };
 
@@ -65,7 +68,7 @@ inline VNetOptions original_vnet(VNetOptions o = {}) {
 
 /// V-Net; raw logits.
 /// Shapes    x [N, in_channels, D, H, W] -> [N, out_channels, D, H, W]; D, H and W divisible by 16.
-/// Errors    shape_mismatch for other sizes; bad_argument for in_channels that 16 is not a multiple of.
+/// Errors    shape_mismatch for other sizes; bad_argument for in_channels that cannot be doubled to `width`.
 /// Source    Milletari et al., arXiv:1606.04797; layout, names and defaults of MONAI VNet.
 template <AnySpec S> class VNet {
  public:
@@ -86,8 +89,6 @@ template <AnySpec S> class VNet {
   std::vector<Parameter<S>*> parameters() { return parameters_of<S>(*this); }
 
  private:
-  static constexpr Index kWidth = 16;
-
   /// One stage, down or up: `change` halves or doubles the size, units work at the new one.
   struct Stage {
     Block<S> change;
@@ -114,17 +115,18 @@ template <AnySpec S> class VNet {
     Conv<S>::each(unit.conv, prefix + "conv_block.conv.", f);
     Norm<S>::each_statistic(unit.norm, prefix + "conv_block.adn.N.", f);
   }
-  static std::string down_name(std::size_t i) { return text("down_tr", kWidth << (i + 1)); }
-  static std::string up_name(std::size_t i) { return text("up_tr", 2 * kWidth << (3 - i)); }
+  /// MONAI's names stay what they are at other widths.
+  static std::string down_name(std::size_t i) { return text("down_tr", 32 << i); }
+  static std::string up_name(std::size_t i) { return text("up_tr", 256 >> i); }
 
   static Block<S> block(const VNetOptions& o, const ConvOptions<S::kDim>& conv) {
     return Block<S>({.conv = conv, .norm = o.norm, .activation = o.activation, .fused = o.fused});
   }
   static Stage stage(const VNetOptions& o, const ConvOptions<S::kDim>& change, Index channels, Index units);
 
-  /// Channels a, b, ... as a, b, ..., a, b, ... until there are 16.
-  static Var<S> repeated(Var<S> x) {
-    while (x.shape().c < kWidth) x = concat(x, x);
+  /// Channels a, b, ... as a, b, ..., a, b, ... until there are `width`.
+  Var<S> repeated(Var<S> x) const {
+    while (x.shape().c < options_.width) x = concat(x, x);
     return x;
   }
   Var<S> drop(Var<S> x, float p) const {
@@ -152,25 +154,26 @@ typename VNet<S>::Stage VNet<S>::stage(const VNetOptions& o, const ConvOptions<S
 
 template <AnySpec S> VNet<S>::VNet(const VNetOptions& o)
     : options_(o),
-      in_(block(o, {.in_channels = o.in_channels, .out_channels = kWidth, .kernel = 5, .bias = o.bias})),
-      out_({.in_channels = o.lite_head ? 2 * kWidth : o.out_channels, .out_channels = o.out_channels, .kernel = 1}) {
-  if (kWidth % o.in_channels != 0)
+      in_(block(o, {.in_channels = o.in_channels, .out_channels = o.width, .kernel = 5, .bias = o.bias})),
+      out_({.in_channels = o.lite_head ? 2 * o.width : o.out_channels, .out_channels = o.out_channels, .kernel = 1}) {
+  if (o.width % o.in_channels != 0 || !std::has_single_bit(static_cast<std::uint64_t>(o.width / o.in_channels)))
     throw Error(Code::bad_argument, "vnet",
-                text("in_channels = ", o.in_channels, "; must be 1, 2, 4, 8 or 16, for the input is repeated to 16 channels."));
+                text("in_channels = ", o.in_channels, "; the input is doubled until it has width = ", o.width,
+                     " channels, so they must be ", o.width, ", half of that, a quarter ..."));
   for (std::size_t i = 0; i < 4; ++i) {
-    const Index from = kWidth << i;
+    const Index from = o.width << i;
     down_.push_back(stage(o, {.in_channels = from, .out_channels = 2 * from, .kernel = 2, .stride = 2, .bias = o.bias},
                           2 * from, o.units_down[i]));
   }
   for (std::size_t i = 0; i < 4; ++i) {
-    const Index to = 2 * kWidth << (3 - i), from = i == 0 ? to : 2 * to;
+    const Index to = 2 * o.width << (3 - i), from = i == 0 ? to : 2 * to;
     up_.push_back(stage(o, {.in_channels = from, .out_channels = to / 2, .kernel = 2, .stride = 2, .transposed = true}, to,
                         o.units_up[i]));
     up_[i].dropout_input = i < 2 ? o.dropout_prob_up[0] : 0;
     up_[i].dropout_skip = i < 2 ? o.dropout_prob_up[1] : o.dropout_prob_shallow;
   }
   if (!o.lite_head)
-    out_unit_ = block(o, {.in_channels = 2 * kWidth, .out_channels = o.out_channels, .kernel = 5, .bias = o.bias});
+    out_unit_ = block(o, {.in_channels = 2 * o.width, .out_channels = o.out_channels, .kernel = 5, .bias = o.bias});
 }
 
 template <AnySpec S> Var<S> VNet<S>::forward(Var<S> x) const {
