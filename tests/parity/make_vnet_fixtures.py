@@ -94,12 +94,12 @@ if __name__ == "__main__":
     record("vnet_2d_prelu", slim(4, 2, 2, 4, "prelu", bias=True), (2, 2, 48, 32), classes=4, drawn=True)
     lite = slim(4, 2, 1, 2, "relu")
     lite.out_tr = LiteHead(nn.Conv2d(8, 2, 1))
-    record("vnet_2d_lite", lite, (2, 1, 32, 48), drawn=True)
+    record("vnet_2d_lite", lite, (2, 1, 64, 48), drawn=True)
     record("vnet_original_3d", OriginalVNet(2, 2), (1, 1, 16, 16, 32), drawn=True)
-    record("attention_unet_3d", AttentionUnet(3, 1, 2, (4, 6, 8, 10), (2, (1, 2, 2), 2)), (1, 1, 8, 16, 16), drawn=True)
+    record("attention_unet_3d", AttentionUnet(3, 1, 2, (4, 6, 8, 10), (2, (1, 2, 2), 2)), (2, 1, 8, 16, 16), drawn=True)
     record("attention_unet_2d", AttentionUnet(2, 2, 3, (4, 8, 6), (2, 3), kernel_size=(3, 5), up_kernel_size=5), (2, 2, 24, 30),
            classes=3, drawn=True)
-    record("segresnet_3d", SegResNet(3, 8, 1, 2), (1, 1, 16, 24, 16), drawn=True)
+    record("segresnet_3d", SegResNet(3, 8, 1, 2), (1, 1, 16, 24, 24), drawn=True)
     record("segresnet_2d_deconv", SegResNet(2, 4, 2, 3, act="leakyrelu", norm=("instance", {"affine": True}), blocks_down=(1, 2, 1),
                                             blocks_up=(2, 1), upsample_mode="deconv"), (2, 2, 20, 24), classes=3, drawn=True)
     record("segresnet_2d_shuffle", SegResNet(2, 4, 1, 2, norm="batch", blocks_down=(1, 1), blocks_up=(1,),

@@ -20,8 +20,8 @@
 //             Concatenation is [gated skip, up].
 #pragma once
 #include "../nn/attention_gate.hpp"
+#include "../nn/divisor.hpp"
 #include "../nn/init.hpp"
-#include "divisor.hpp"
 
 namespace ctseg {
 
@@ -47,6 +47,8 @@ template <AnySpec S> class AttentionUnet {
   void initialize(const Context<typename S::Device>& ctx) { initialize_default(*this, ctx.seed()); }
 
   Var<S> forward(Var<S> x) const;
+  /// What the input's sizes must be multiples of.
+  std::array<Index, S::kDim> divisor() const { return divisor_.value; }
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
     TwoConv::each(self.head_, prefix + "model.0.", f);
@@ -144,7 +146,7 @@ template <AnySpec S> AttentionUnet<S>::AttentionUnet(const Options& o)
 }
 
 template <AnySpec S> Var<S> AttentionUnet<S>::forward(Var<S> x) const {
-  check_divisible<S::kDim>(x.shape(), divisor_, "attention_unet");
+  check_divisible(x.shape(), divisor_.value, "attention_unet");
   std::vector<Var<S>> skip;
   {
     const auto scope = x.tape->scope("head");

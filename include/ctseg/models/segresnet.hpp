@@ -21,9 +21,9 @@
 //             Dropout stands at one place, behind the first convolution, and drops channels.
 //             Convolutions have no bias, but for the last one. groups must divide init_filters.
 #pragma once
+#include "../nn/divisor.hpp"
 #include "../nn/init.hpp"
 #include "../nn/layers.hpp"
-#include "divisor.hpp"
 
 namespace ctseg {
 
@@ -57,6 +57,8 @@ template <AnySpec S> class SegResNet {
   void initialize(const Context<typename S::Device>& ctx) { initialize_default(*this, ctx.seed()); }
 
   Var<S> forward(Var<S> x) const;
+  /// What the input's sizes must be multiples of.
+  std::array<Index, S::kDim> divisor() const { return Axes<S::kDim>(Index{1} << (down_.size() - 1)).value; }
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
     Conv<S>::each(self.init_, prefix + "convInit.conv.", f);
@@ -171,7 +173,7 @@ template <AnySpec S> Var<S> SegResNet<S>::raised(std::size_t i, Var<S> x) const 
 }
 
 template <AnySpec S> Var<S> SegResNet<S>::forward(Var<S> x) const {
-  check_divisible<S::kDim>(x.shape(), Index{1} << (down_.size() - 1), "segresnet");
+  check_divisible(x.shape(), divisor(), "segresnet");
   std::vector<Var<S>> skip;
   for (std::size_t i = 0; i < down_.size(); ++i) {
     const auto scope = x.tape->scope(text("down_", i));

@@ -30,9 +30,9 @@
 #pragma once
 #include <bit>
 
+#include "../nn/divisor.hpp"
 #include "../nn/init.hpp"
 #include "../nn/layers.hpp"
-#include "divisor.hpp"
 
 namespace ctseg {
 
@@ -78,6 +78,8 @@ template <AnySpec S> class VNet {
   void initialize(const Context<typename S::Device>& ctx) { initialize_default(*this, ctx.seed()); }
 
   Var<S> forward(Var<S> x) const;
+  /// What the input's sizes must be multiples of.
+  std::array<Index, S::kDim> divisor() const { return Axes<S::kDim>(16).value; }
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
     each_unit(self.in_, prefix + "in_tr.", "act_function.", f);
@@ -177,7 +179,7 @@ template <AnySpec S> VNet<S>::VNet(const VNetOptions& o)
 }
 
 template <AnySpec S> Var<S> VNet<S>::forward(Var<S> x) const {
-  check_divisible<S::kDim>(x.shape(), 16, "vnet");
+  check_divisible(x.shape(), divisor(), "vnet");
   std::array<Var<S>, 5> level;
   {
     const auto scope = x.tape->scope("in_tr");
