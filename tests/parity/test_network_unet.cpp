@@ -13,10 +13,10 @@ using F3 = Spec<float, 3, Cpu>;
 
 TEST_CASE("BasicUNet equals MONAI's") {
   check_network<F3>("basic_unet_3d", BasicUNet<F3>({.features = {2, 2, 3, 4, 6, 2}}));
-  check_network<F3>("basic_unet_nontrainable", BasicUNet<F3>({.in_channels = 2,
-                                                              .features = {3, 2, 4, 4, 6, 2},
-                                                              .activation = prelu(),
-                                                              .upsample = Upsampling::nontrainable}));
+  check_network<F3>(
+      "basic_unet_nontrainable",
+      BasicUNet<F3>(
+          {.in_channels = 2, .features = {3, 2, 4, 4, 6, 2}, .activation = prelu(), .upsample = Upsampling::nontrainable}));
   check_network<F3>(
       "basic_unet_pixelshuffle",
       BasicUNet<F3>({.features = {2, 2, 3, 4, 4, 2}, .activation = prelu(), .upsample = Upsampling::pixelshuffle}));
@@ -25,11 +25,10 @@ TEST_CASE("BasicUNet equals MONAI's") {
                                                                  .features = {3, 2, 4, 4, 6, 2},
                                                                  .norm = NormKind::batch,
                                                                  .upsample = Upsampling::pixelshuffle}));
-  check_network<F2>("basic_unet_2d_group", BasicUNet<F2>({.features = {4, 4, 6, 6, 8, 4},
-                                                          .activation = elu(),
-                                                          .norm = NormKind::group,
-                                                          .groups = 2,
-                                                          .bias = false}));
+  check_network<F2>(
+      "basic_unet_2d_group",
+      BasicUNet<F2>(
+          {.features = {4, 4, 6, 6, 8, 4}, .activation = elu(), .norm = NormKind::group, .groups = 2, .bias = false}));
 }
 
 TEST_CASE("the classic U-Net equals PyTorch's") {
