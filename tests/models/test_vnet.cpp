@@ -90,7 +90,7 @@ static Names dropouts(const VNet<F2>& net) {
   net.forward(tape.input(Shape<2>{2, 1, {32, 32}}));
   Names found;
   for (const auto& node : tape.nodes())
-    if (node.op->name().ends_with("ropout")) found.push_back(text(node.scope, ":", node.op->name()));
+    if (node.op->name().ends_with("Dropout")) found.push_back(text(node.scope, ":", node.op->name()));
   return found;
 }
 
@@ -98,8 +98,8 @@ TEST_CASE("V-Net's dropout stands at MONAI's eight places") {
   CHECK(dropouts(VNet<F2>({.width = 2})) ==
         Names{"down_tr128:ChannelDropout", "down_tr256:ChannelDropout", "up_tr256:ChannelDropout", "up_tr256:ChannelDropout",
               "up_tr128:ChannelDropout", "up_tr128:ChannelDropout", "up_tr64:ChannelDropout", "up_tr32:ChannelDropout"});
-  CHECK(dropouts(VNet<F2>({.dropout_prob_down = 0, .dropout_prob_up = {0, 0.1f}, .dropout_channels = false, .width = 2})) ==
-        Names{"up_tr256:Dropout", "up_tr128:Dropout", "up_tr64:Dropout", "up_tr32:Dropout"});
+  CHECK(dropouts(VNet<F2>({.dropout_prob_down = 0, .dropout_prob_up = {0, 0.1f}, .width = 2})) ==
+        Names{"up_tr256:ChannelDropout", "up_tr128:ChannelDropout", "up_tr64:ChannelDropout", "up_tr32:ChannelDropout"});
   CHECK(dropouts(VNet<F2>(original_vnet({.width = 2}))).empty());
 }
 

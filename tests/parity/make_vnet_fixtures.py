@@ -100,7 +100,8 @@ if __name__ == "__main__":
     record("attention_unet_2d", AttentionUnet(2, 2, 3, (4, 8, 6), (2, 3), kernel_size=(3, 5), up_kernel_size=5), (2, 2, 24, 30),
            classes=3, drawn=True)
     record("segresnet_3d", SegResNet(3, 8, 1, 2), (1, 1, 16, 24, 24), drawn=True)
-    record("segresnet_2d_deconv", SegResNet(2, 4, 2, 3, act="leakyrelu", norm=("instance", {"affine": True}), blocks_down=(1, 2, 1),
-                                            blocks_up=(2, 1), upsample_mode="deconv"), (2, 2, 20, 24), classes=3, drawn=True)
+    deconv = SegResNet(2, 4, 2, 3, act="leakyrelu", norm=("instance", {"affine": True}), blocks_down=(1, 2, 1),
+                       blocks_up=(2, 1), upsample_mode="deconv")
+    record("segresnet_2d_deconv", deconv, (2, 2, 20, 24), classes=3, drawn=True)
     record("segresnet_2d_shuffle", SegResNet(2, 4, 1, 2, norm="batch", blocks_down=(1, 1), blocks_up=(1,),
                                              upsample_mode="pixelshuffle"), (2, 1, 18, 16), drawn=True)

@@ -1,15 +1,15 @@
 // Attention U-Net: a U-Net whose skip connections pass a gate.
 //
-//   size   channels                                                              (of channels = 16, 32, 64, strides = 2, 2)
-//   1      x -> head 16 ------------------------------- gate --> [it, up] -> merge 16 -> 1^3 convolution -> logits
-//                 |                                       ^      ^
-//   1/2    encoder 32 ------------ gate --> [it, up] -> merge 32 -> up 16
-//                 |                  ^      ^
-//   1/4    encoder 64 -------------> up 32
+//   size   channels                                    (of channels = 16, 32, 64, strides = 2, 2)
+//   1      x -> head 16 --------------------------- gate --> [it, up 16] -> merge 16 -> 1^3 convolution -> logits
+//                 |                                   ^          ^
+//   1/2    encoder 32 ------ gate --> [it, up 32] -> merge 32 ---+
+//                 |            ^          ^
+//   1/4    encoder 64 --------------------+
 //
 //   head, encoder   twice 3^3 convolution, batch norm, dropout, ReLU; the encoder's first has the stride
 //   up              3^3 transposed convolution of the stride, batch norm, ReLU
-//   gate            up decides what of the skip gets through, voxel by voxel: nn/attention_gate.hpp, half as many inner channels
+//   gate            up decides what of the skip gets through, voxel by voxel: nn/attention_gate.hpp, half the channels inside
 //   merge           3^3 convolution, instance norm, dropout, PReLU
 //
 // Paper       Oktay et al., Attention U-Net, MIDL 2018, arXiv:1804.03999. The arithmetic is MONAI's, which differs from the

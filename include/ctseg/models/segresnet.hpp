@@ -1,13 +1,13 @@
 // SegResNet: a residual encoder that does the work, and a decoder as slim as can be.
 //
-//   size   channels                                         (of init_filters = 8)
-//   1      x -> convInit, dropout -> 8, 1 block ------------------------------------------------- + -> 1 block -> head -> logits
-//                  |                                                                              ^
-//   1/2    3^3 of stride 2 -> 16, 2 blocks -------------------------------- + -> 1 block -> up 8 -+
-//                  |                                                        ^
-//   1/4    3^3 of stride 2 -> 32, 2 blocks ---------- + -> 1 block -> up 16-+
-//                  |                                  ^
-//   1/8    3^3 of stride 2 -> 64, 4 blocks -> up 32 --+
+//   size                                             (channels of init_filters = 8)
+//   1      x -> 3^3 conv 8, dropout, 1 block -------------------------------------- + -> 1 block -> head -> logits
+//                     |                                                             ^
+//   1/2    3^3 conv 16 of stride 2, 2 blocks ------------------ + -> 1 block -> up 8
+//                     |                                         ^
+//   1/4    3^3 conv 32 of stride 2, 2 blocks -- + -> 1 block -> up 16
+//                     |                         ^
+//   1/8    3^3 conv 64 of stride 2, 4 blocks -> up 32
 //
 //   block   x + convolution(activation(norm(convolution(activation(norm(x)))))), all 3^3: norm and activation come first
 //   up      1^3 convolution to half the channels, then twice the size by trilinear interpolation

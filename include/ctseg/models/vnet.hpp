@@ -25,7 +25,8 @@
 //             unit at the bottom and on the way up, and no activation between the last convolution of a stage and its sum.
 //             Concatenation is [up, skip]; U-Nets have [skip, up].
 //             MONAI drops the two shallow skips at 0.5, whatever dropout_prob_up says: dropout_prob_shallow is that 0.5.
-//             MONAI in 2-D drops whole images by default (its dropout_dim stays 3); here dropout drops channels in 2-D too.
+//             MONAI ignores its dropout_dim; in 2-D its Dropout3d takes images for channels and drops whole images of a batch.
+//             Here dropout drops channels, in 2-D as in 3-D.
 //             With 26 classes the 5^3 convolution of out_tr, at full size, is 28 % of all work: lite_head goes without it.
 #pragma once
 #include <bit>
@@ -44,7 +45,6 @@ struct VNetOptions {
   float dropout_prob_down = 0.5f;                        // in front of the units of the two deepest down stages
   std::array<float, 2> dropout_prob_up = {0.5f, 0.5f};   // of the two deepest up stages: their input, their skip
   float dropout_prob_shallow = 0.5f;                     // of the other two skips
-  bool dropout_channels = true;                          // false: single values (MONAI: dropout_dim 1)
   bool bias = false;                                     // of convolutions in front of a norm, but for those of the up stages
   bool lite_head = false;                                // out_tr is the 1^3 convolution alone, from 32 channels
   std::array<Index, 4> units_down = {1, 2, 3, 2}, units_up = {2, 2, 1, 1};
@@ -131,9 +131,7 @@ template <AnySpec S> class VNet {
     while (x.shape().c < options_.width) x = concat(x, x);
     return x;
   }
-  Var<S> drop(Var<S> x, float p) const {
-    return p == 0 ? x : options_.dropout_channels ? channel_dropout(x, p) : dropout(x, p);
-  }
+  static Var<S> drop(Var<S> x, float p) { return p == 0 ? x : channel_dropout(x, p); }
 
   VNetOptions options_;
   Block<S> in_;
