@@ -70,4 +70,5 @@ def main():
            (2, 1, 24, 32), classes=4)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -30,6 +30,7 @@
 //             With 26 classes the 5^3 convolution of out_tr, at full size, is 28 % of all work: lite_head goes without it.
 #pragma once
 #include <bit>
+#include <optional>
 
 #include "../nn/divisor.hpp"
 #include "../nn/init.hpp"
