@@ -2,6 +2,7 @@
 #include "support/plan_checks.hpp"
 
 #include <ctseg/models/attention_unet.hpp>
+#include <ctseg/nn/fold.hpp>
 
 using namespace ctseg;
 using namespace ctseg::test;
@@ -109,6 +110,11 @@ TEST_CASE("the attention gate is its formula") {
   }
   CHECK(closed > 2);
   CHECK(closed < 13);
+}
+
+TEST_CASE("batch norms of the attention U-Net fold, its instance norms stay") {
+  AttentionUnet<F2> net({.channels = {2, 4, 6}, .strides = {2, 2}});
+  CHECK(fold_batch_norm(net) == 2 * 3 + 2 * (3 + 1));   // pairs of convolutions; three of each gate and one of each up
 }
 
 TEST_CASE("the attention gate wants its two inputs at one size") {

@@ -2,6 +2,7 @@
 #include "support/plan_checks.hpp"
 
 #include <ctseg/models/vnet.hpp>
+#include <ctseg/nn/fold.hpp>
 
 using namespace ctseg;
 using namespace ctseg::test;
@@ -129,6 +130,27 @@ TEST_CASE("V-Net by a plan is the eager V-Net; dropout acts in training only") {
   CHECK(train == planned_loss(net, sample));
   CHECK(train != eager_loss(calm, sample, Mode::train));
   CHECK(eager_loss(net, sample, Mode::infer) == eager_loss(calm, sample, Mode::infer));
+}
+
+TEST_CASE("every batch norm of V-Net folds into its convolution") {
+  VNet<D2> net({.activation = prelu_per_channel(), .width = 2});
+  net.initialize(Context<Cpu>({.threads = 1, .seed = 8}));
+  RandomStream random({.seed = 4});
+  for (auto* p : net.parameters())
+    if (p->role() == Role::averaged)
+      for (double& v : p->edit()) v += random.uniform(0, 0.5);
+  VNet<D2> folded = net;
+  CHECK(fold_batch_norm(folded) == 24);
+  const auto x = random_tensor<double>(Shape<2>{1, 1, {32, 16}}, 4);
+  Context<Cpu> ctx({.threads = 1});
+  Tape<D2> a(Mode::infer, ctx), b(Mode::infer, ctx);
+  const auto y = net.forward(a.input(x.view())).value(), z = folded.forward(b.input(x.view())).value();
+  double apart = 0, largest = 0;
+  for (Index r = 0; r < y.rows(); ++r) {
+    apart = std::max(apart, std::abs(y.row(r)[1] - z.row(r)[1]));
+    largest = std::max(largest, std::abs(y.row(r)[1]));
+  }
+  CHECK(apart <= 1e-12 * largest);
 }
 
 TEST_CASE("the input is repeated channel by channel: 0, 1, 0, 1") {

@@ -114,9 +114,13 @@ template <AnySpec S> class VNet {
 
   /// MONAI lists an activation in front of its convolution.
   template <class Self, class F> static void each_unit(Self& unit, const std::string& prefix, const char* activation, F f) {
-    if (unit.norm.slope.present()) f(text(prefix, activation, "weight"), unit.norm.slope);
-    Conv<S>::each(unit.conv, prefix + "conv_block.conv.", f);
-    Norm<S>::each_statistic(unit.norm, prefix + "conv_block.adn.N.", f);
+    if constexpr (requires { f.block(unit); }) {   // as Block::each does
+      f.block(unit);
+    } else {
+      if (unit.norm.slope.present()) f(text(prefix, activation, "weight"), unit.norm.slope);
+      Conv<S>::each(unit.conv, prefix + "conv_block.conv.", f);
+      Norm<S>::each_statistic(unit.norm, prefix + "conv_block.adn.N.", f);
+    }
   }
   /// MONAI's names stay what they are at other widths.
   static std::string down_name(std::size_t i) { return text("down_tr", 32 << i); }
