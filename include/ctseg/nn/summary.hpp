@@ -7,7 +7,7 @@ namespace ctseg {
 /// One op. Multiply-adds are those of convolutions, what papers count; flop also has two for each of them and a few per value
 /// for everything else.
 struct LayerSummary {
-  std::string scope, op, shape;
+  std::string scope{}, op{}, shape{};
   Index parameters = 0;         // of this op; a layer that is called twice is counted where it is called first
   Index multiply_adds = 0;
   Index flop = 0;
