@@ -1,41 +1,21 @@
 // What tests/parity/make_augment_fixtures.py wrote, as patches, and what it takes to hold a patch against it.
 #pragma once
-#include <doctest/doctest.h>
-
-#include <cstring>
-
 #include <ctseg/data/augment/recipes.hpp>
-#include <ctseg/io/safetensors.hpp>
+
+#include "parity/fixture_file.hpp"
 
 namespace ctseg::test {
 
-class AugmentFixture {
- public:
-  AugmentFixture() : file_(io::read_safetensors(std::string(CTSEG_SOURCE_DIR) + "/tests/parity/augment.safetensors")) {}
+struct AugmentFixture : Fixture {
+  AugmentFixture() : Fixture("augment") {}
 
-  std::string made_with() const { return file_.metadata.at("made_with"); }
-  template <class T> std::vector<T> values(const std::string& name) const {
-    const io::TensorRecord& t = record(name);
-    std::vector<T> v(t.bytes.size() / sizeof(T));
-    std::memcpy(v.data(), t.bytes.data(), v.size() * sizeof(T));
-    return v;
-  }
   Extent size(const std::string& name) const {
-    const auto& s = record(name).shape;
+    const auto& s = extents(name);
     return {s[s.size() - 3], s[s.size() - 2], s[s.size() - 1]};
   }
   Patch patch() const {
     return {.size = size("image"), .image = values<float>("image"), .label = values<std::uint8_t>("label")};
   }
-
- private:
-  const io::TensorRecord& record(const std::string& name) const {
-    for (const auto& t : file_.tensors)
-      if (t.name == name) return t;
-    FAIL("the fixture has no " << name);
-    return file_.tensors.front();
-  }
-  io::TensorFile file_;
 };
 
 inline double apart(const std::vector<float>& a, const std::vector<float>& b) {

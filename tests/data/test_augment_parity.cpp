@@ -30,7 +30,7 @@ AffineStep affine(const AffineParameters& p, Border border) { return {"affine", 
 
 TEST_CASE("quarter turns and flips equal MONAI's bit for bit") {
   const AugmentFixture f;
-  CHECK(f.made_with().find("monai 1.") != std::string::npos);
+  CHECK(f.metadata("made_with").find("monai 1.") != std::string::npos);
   Patch cube{.size = {12, 12, 12}};
   cut(cube, source_of(f.patch()));
   for (const Isa isa : {Isa::scalar, detect_isa()})

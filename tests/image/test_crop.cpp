@@ -78,6 +78,26 @@ TEST_CASE("crop_foreground: box, margins that pad or end, multiples; NaN is no f
   CHECK_THROWS_AS(foreground_box(v, {.divisible_by = 0}), Error);
 }
 
+TEST_CASE("boxes, pads and values that cannot be are refused with their limits, before anything overflows") {
+  const auto v = numbered({5, 4, 3});
+  const Volume<std::uint8_t> mask(grid({5, 4, 3}));
+  const Box wide{{-1, 0, 0}, {5, 4, 3}};
+  for (const double outside : {-1.0, 256.0, 0.5, 1e300, std::numeric_limits<double>::quiet_NaN()})
+    CHECK_THROWS_WITH_AS(crop(mask, wide, outside), doctest::Contains("0 to 255"), Error);
+  CHECK_THROWS_AS(crop(v, wide, 1e39), Error);
+  CHECK(std::isnan(crop(v, wide, std::numeric_limits<double>::quiet_NaN())(0, 0, 0)));
+  CHECK(int{crop(mask, wide, 255)(0, 0, 0)} == 255);
+  constexpr Index kHuge = std::numeric_limits<Index>::max();
+  CHECK_THROWS_WITH_AS(crop(v, {{-kHuge, 0, 0}, {kHuge, 4, 3}}), doctest::Contains("a box from"), Error);
+  CHECK_THROWS_AS(crop(v, {{3, 0, 0}, {3, 4, 3}}), Error);
+  CHECK_THROWS_WITH_AS(spatial_pad(v, {.divisible_by = kHuge}), doctest::Contains("divisible_by = 9223372036854775807"), Error);
+  CHECK_THROWS_WITH_AS(spatial_pad(v, {.shape = {1, kHuge, 1}}), doctest::Contains("1 to 1073741824"), Error);
+  CHECK_THROWS_AS(spatial_pad(v, {.divisible_by = Index{1} << 30}), Error);   // too many voxels
+  CHECK_THROWS_WITH_AS(foreground_box(v, {.margin = {0, -1, 0}}), doctest::Contains("margin = 0 x -1 x 0 voxels"), Error);
+  CHECK_THROWS_WITH_AS(foreground_box(v, {.margin = {0, 0, kHuge}}), doctest::Contains("margin"), Error);
+  CHECK_THROWS_WITH_AS(foreground_box(v, {.divisible_by = kHuge}), doctest::Contains("crop_foreground: divisible_by"), Error);
+}
+
 TEST_CASE("the nonzero mask fills what faces enclose, and nothing that has a way out") {
   Volume<float> v(grid({9, 9, 9}));
   const auto cube = [&](Index low, Index high, float value) {

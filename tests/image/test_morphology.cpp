@@ -151,6 +151,13 @@ TEST_CASE("holes are filled in the plane or in space, of a mask, of one label, o
         slice({"22233333", "22233333", "22233333"}).voxels());
   const Mask between = slice({"2233", "2..3", "2233"});   // closed by two labels together, by neither alone
   CHECK(fill_holes(between, {.by_value = true, .per_slice = true}).voxels() == between.voxels());
+  const std::uint64_t high = std::uint64_t{1} << 63 | 5, low = 7;   // labels beyond Index
+  Volume<std::uint64_t> wide(mask_grid({7, 3, 1}), high);
+  for (Index y = 0; y < 3; ++y)
+    for (Index x = 4; x < 7; ++x) wide(0, y, x) = low;
+  Volume<std::uint64_t> filled = wide;
+  wide(0, 1, 1) = wide(0, 1, 5) = 0;
+  CHECK(fill_holes(wide, {.by_value = true, .per_slice = true}).voxels() == filled.voxels());
   check_says([&] { fill_holes(two, {.by_value = true, .label = 2}); }, {"label = 2 with by_value"});
   check_says([&] { fill_holes(two, {.label = 0}); }, {"label = 0"});
 }

@@ -82,6 +82,29 @@ TEST_CASE("a cubic spline goes through the voxels, is exact for a cubic away fro
   CHECK(wide(0, 0, 18) == 255);
 }
 
+TEST_CASE("a spline refuses voxels that are no numbers and says where the first is; linear goes round them") {
+  auto v = noise<float>({{9, 8, 7}, spaced(1, 1, 1)}, -1, 1);
+  const Grid target = grid_with_spacing(v.grid(), {0.7, 0.7, 0.7});
+  v(6, 1, 2) = std::numeric_limits<float>::infinity();
+  v(5, 7, 3) = std::numeric_limits<float>::quiet_NaN();
+  ThreadPool pool(3);
+  for (Executor* executor : {static_cast<Executor*>(nullptr), static_cast<Executor*>(&pool)}) {
+    const ResampleOptions cubic{.interpolation = Interpolation::cubic, .executor = executor};
+    CHECK_THROWS_WITH_AS(resample(v, target, cubic), doctest::Contains("voxel x 3, y 7, z 5 (of 9 x 8 x 7) is NaN"), Error);
+  }
+  CHECK_THROWS_AS(resize(v, {{5, 5, 5}, ResizeMode::cubic}), Error);
+  Grid turned = target;
+  turned.affine.matrix(0, 1) = 0.1;
+  CHECK_THROWS_AS(resample(v, turned, {.interpolation = Interpolation::cubic}), Error);
+  const auto linear = resample(v, target);
+  const auto bad = std::ranges::count_if(linear.voxels(), [](const float& x) { return !is_finite(x); });
+  CHECK(bad > 0);
+  CHECK(bad < 60);
+  v(5, 7, 3) = 0;
+  CHECK_THROWS_WITH_AS(resample(v, target, {.interpolation = Interpolation::cubic}), doctest::Contains("z 6"), Error);
+  CHECK_THROWS_WITH_AS(resample(v, target, {.interpolation = Interpolation::cubic}), doctest::Contains("infinite"), Error);
+}
+
 TEST_CASE("splines: swapped axes, turned grids and threads give what the plain way gives; outside gets its value") {
   const auto v = noise<float>({{13, 12, 11}, spaced(1, 1.5, 2)}, -1, 1);
   ThreadPool pool(3);
@@ -141,6 +164,9 @@ TEST_CASE("a vote of labels: at least half, larger labels win ties; or most, nea
 TEST_CASE("resize: means, PyTorch's nearest, integers; 0 keeps an axis") {
   CHECK(resize(row<float>({1, 2, 3, 4, 5}), {{2, 0, 0}}).voxels() == std::vector<float>{2, 4});   // means of 3, overlapping
   CHECK(resize(row<float>({1, 2, 3, 4, 5}), {{2, 0, 0}, ResizeMode::nearest}).voxels() == std::vector<float>{1, 3});
+  const auto stretched = resize(row<float>({1, 2}), {{82, 0, 0}, ResizeMode::nearest});
+  CHECK(stretched(0, 0, 41) == 1);   // in float, as PyTorch
+  CHECK(stretched(0, 0, 42) == 2);
   CHECK(resize(row<float>({1, 2, 4}), {{6, 1, 1}, ResizeMode::linear}).voxels() ==
         std::vector<float>{1, 1.25f, 1.75f, 2.5f, 3.5f, 4});
   CHECK(resize(row<std::int16_t>({1, 2, 4, 4}), {{2, 0, 0}}).voxels() == std::vector<std::int16_t>{2, 4});   // 1.5 to even

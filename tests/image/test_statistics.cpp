@@ -22,6 +22,9 @@ TEST_CASE("percentiles lie linearly between the sorted values, in the order they
   CHECK_THROWS_AS(percentiles(std::vector<float>{}, one), Error);
   CHECK_THROWS_AS(percentiles({1, std::numeric_limits<float>::quiet_NaN()}, one), Error);
   CHECK_THROWS_AS(percentiles(std::vector<float>{1}, std::array{100.5}), Error);
+  const double bad[] = {50, std::numeric_limits<double>::quiet_NaN(), 20};   // looked at before they are sorted
+  CHECK_THROWS_WITH_AS(percentiles(std::vector<float>(9, std::numeric_limits<float>::quiet_NaN()), bad),
+                       doctest::Contains("q ="), Error);
   CHECK_THROWS_AS(percentiles(std::vector<float>{1}, std::array{std::numeric_limits<double>::quiet_NaN()}), Error);
 }
 

@@ -1,17 +1,15 @@
-// Files that make_fixtures.py wrote, and a network held against one: values, gradients, running statistics.
+// A network held against a file that make_fixtures.py wrote: values, gradients, running statistics.
 #pragma once
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
-#include <map>
 
-#include <ctseg/core/tensor.hpp>
-#include <ctseg/io/safetensors.hpp>
 #include <ctseg/nn/layers.hpp>
 #include <ctseg/ops/cpu.hpp>
 #include <ctseg/optim/adamw.hpp>
+
+#include "fixture_file.hpp"
 
 namespace ctseg::test {
 
@@ -32,80 +30,6 @@ template <AnySpec S> struct HalfSquareOp {
   void backward(const Backward<S>& b) const {
     if (b.wants()) Kernel<Elementwise, S>::copy(b.ctx, b.x(), b.dx());
   }
-};
-
-class Fixture {
- public:
-  explicit Fixture(const std::string& name) {
-    const std::string path = std::string(CTSEG_SOURCE_DIR) + "/tests/parity/" + name + ".safetensors";
-    io::TensorFile file = io::read_safetensors(path);
-    for (auto& t : file.tensors) tensors_[t.name] = t;
-    metadata_ = std::move(file.metadata);
-  }
-  std::vector<std::string> names() const {
-    std::vector<std::string> all;
-    for (const auto& [name, tensor] : tensors_) all.push_back(name);
-    return all;
-  }
-  bool has(const std::string& name) const { return tensors_.contains(name); }
-  std::string metadata(const std::string& key) const { return metadata_.contains(key) ? metadata_.at(key) : ""; }
-  Dtype dtype(const std::string& name) const { return record(name).dtype; }
-  const std::vector<Index>& extents(const std::string& name) const { return record(name).shape; }
-  template <int Dim> Shape<Dim> shape(const std::string& name) const {
-    const std::vector<Index>& e = extents(name);
-    REQUIRE(std::ssize(e) == Dim + 2);
-    Shape<Dim> shape{.n = e[0], .c = e[1]};
-    std::copy(e.begin() + 2, e.end(), shape.space.begin());
-    return shape;
-  }
-  std::vector<double> values(const std::string& name) const {
-    const io::TensorRecord& t = record(name);
-    switch (t.dtype) {
-      case Dtype::f64:
-        return all<double>(t);
-      case Dtype::f32:
-        return all<float>(t);
-      case Dtype::f16:
-        return all<half>(t);
-      case Dtype::u8:
-        return all<std::uint8_t>(t);
-      case Dtype::u16:
-        return all<std::uint16_t>(t);
-      default:
-        FAIL("fixtures have no values of ", text(t.dtype));
-        return {};
-    }
-  }
-  template <class T, int Dim> Tensor<T, Dim> tensor(const std::string& name) const {
-    const Shape<Dim> shape = this->shape<Dim>(name);
-    Tensor<T, Dim> out(shape);
-    const std::vector<double> from = values(name);
-    const Index voxels = shape.voxels();
-    for (Index i = 0; i < shape.elements(); ++i)   // N, C, voxels to N, voxels, C
-      out.view().at(i / voxels / shape.c, i % voxels)[i / voxels % shape.c] = static_cast<T>(from[static_cast<std::size_t>(i)]);
-    return out;
-  }
-
- private:
-  const io::TensorRecord& record(const std::string& name) const {
-    const auto found = tensors_.find(name);
-    REQUIRE_MESSAGE(found != tensors_.end(), "the fixture has no ", name);
-    return found->second;
-  }
-  template <class T> static std::vector<double> all(const io::TensorRecord& t) {
-    std::vector<double> out;
-    for (std::size_t at = 0; at < t.bytes.size(); at += sizeof(T)) {
-      T value;
-      std::memcpy(&value, t.bytes.data() + at, sizeof(T));
-      if constexpr (std::is_same_v<T, half>)
-        out.push_back(double{static_cast<float>(value)});
-      else
-        out.push_back(static_cast<double>(value));
-    }
-    return out;
-  }
-  std::map<std::string, io::TensorRecord> tensors_;
-  std::map<std::string, std::string> metadata_;
 };
 
 /// Largest difference against the largest value; infinite if a value is not finite.

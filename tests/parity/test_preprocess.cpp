@@ -1,5 +1,5 @@
 // Preprocessing held against MONAI, nnU-Net, SciPy and numpy (make_preprocess_fixtures.py).
-#include "fixture.hpp"
+#include "fixture_file.hpp"
 
 #include <ctseg/image/statistics.hpp>
 #include <ctseg/image/steps.hpp>

@@ -1,11 +1,8 @@
 // Distance, components and morphology against SciPy and scikit-image: what make_mask_fixtures.py wrote.
-#include <doctest/doctest.h>
-
-#include <map>
-
 #include <ctseg/image/cleanup.hpp>
 #include <ctseg/image/morphology.hpp>
-#include <ctseg/io/safetensors.hpp>
+
+#include "fixture_file.hpp"
 
 using namespace ctseg;
 
@@ -13,20 +10,11 @@ namespace {
 
 using Mask = Volume<std::uint8_t>;
 
-class MaskFixture {
- public:
-  MaskFixture() {
-    for (auto& t : io::read_safetensors(CTSEG_SOURCE_DIR "/tests/parity/masks.safetensors").tensors) tensors_[t.name] = t;
-  }
-  template <class T> std::vector<T> values(const std::string& name) const {
-    REQUIRE_MESSAGE(tensors_.contains(name), name);
-    const std::vector<std::byte>& bytes = tensors_.at(name).bytes;
-    std::vector<T> out(bytes.size() / sizeof(T));
-    std::memcpy(out.data(), bytes.data(), bytes.size());
-    return out;
-  }
+struct MaskFixture : test::Fixture {
+  MaskFixture() : Fixture("masks") {}
+
   Mask mask(const std::string& name) const {
-    const std::vector<Index>& n = tensors_.at(name).shape;
+    const std::vector<Index>& n = extents(name);
     Eigen::Matrix4d m = Eigen::Vector4d(0.7, 0.9, 2.5, 1).asDiagonal();   // as in the script
     return {Grid{{n[2], n[1], n[0]}, Affine<Ras>(m)}, values<std::uint8_t>(name)};
   }
@@ -38,9 +26,6 @@ class MaskFixture {
     for (std::size_t i = 0; i < found.size(); ++i) wrong += found[i] != (packed[i / 8] >> (7 - i % 8) & 1);
     CHECK_MESSAGE(wrong == 0, name << ": " << wrong << " of " << found.size() << " voxels differ");
   }
-
- private:
-  std::map<std::string, io::TensorRecord> tensors_;
 };
 
 const std::vector<std::string> kInputs{"blobs", "noise", "image"};

@@ -34,13 +34,13 @@ struct RemoveSmallOptions {
 
 namespace cleanup {
 
-/// Gives `value` to the zeros that those voxels enclose: background components that do not reach the border.
-template <class T> void fill(T* voxels, Xyz<Index> shape, std::optional<Index> label, const FillHolesOptions& options) {
+/// Gives their label (1, where that is everything but 0) to the zeros that those voxels enclose: background components that do
+/// not reach the border.
+template <class T> void fill(T* voxels, Xyz<Index> shape, mask::Foreground<T> of, const FillHolesOptions& options) {
   using components::Run;
   auto table = components::RunTable<T>(
-      voxels, shape,
-      {.connectivity = options.connectivity, .label = label, .per_slice = options.per_slice, .executor = options.executor});
-  table.invert().build();
+      voxels, shape, {.connectivity = options.connectivity, .per_slice = options.per_slice, .executor = options.executor});
+  table.of(of.inverse()).build();
   std::vector<std::uint8_t> open(static_cast<std::size_t>(table.count()));
   table.each_run(0, table.rows(), [&](Index row, Run run, std::uint32_t component) {
     const Index y = row % shape.y, z = row / shape.y;
@@ -48,7 +48,7 @@ template <class T> void fill(T* voxels, Xyz<Index> shape, std::optional<Index> l
         (!options.per_slice && (z == 0 || z == shape.z - 1)))
       open[component] = 1;
   });
-  const T value = static_cast<T>(label.value_or(1));
+  const T value = of.equal ? of.value : T(1);
   table.each_run([&](Index row, Run run, std::uint32_t component) {
     if (open[component]) return;
     for (T *v = voxels + row * shape.x + run.begin, *end = v + (run.end - run.begin); v < end; ++v)
@@ -95,11 +95,11 @@ template <class T> Volume<T> fill_holes(Volume<T> volume, const FillHolesOptions
                 text("label = ", *options.label, options.by_value ? " with by_value" : "",
                      "; name a label other than 0, or by_value for all of them, not both."));
   if (!options.by_value) {
-    cleanup::fill(volume.data(), volume.shape(), options.label, options);
+    cleanup::fill(volume.data(), volume.shape(), mask::foreground<T>(options.label, "fill_holes"), options);
     return volume;
   }
   for (const T value : cleanup::values_of(volume.data(), volume.shape()))
-    cleanup::fill(volume.data(), volume.shape(), static_cast<Index>(value), options);
+    cleanup::fill(volume.data(), volume.shape(), {value, true}, options);
   return volume;
 }
 

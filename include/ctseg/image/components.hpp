@@ -39,6 +39,11 @@ template <class T> class RunTable {
         foreground_(mask::foreground<T>(options.label, "components")),
         row_begin_(static_cast<std::size_t>(rows()) + 1) {}
 
+  /// Foreground that an Index cannot name: labels above 2^63.
+  RunTable& of(mask::Foreground<T> foreground) {
+    foreground_ = foreground;
+    return *this;
+  }
   /// The inverse: components of the background.
   RunTable& invert() {
     foreground_ = foreground_.inverse();
@@ -98,17 +103,18 @@ template <class T> class RunTable {
       mask::for_runs(at, shape_.x, foreground_, f);
   }
 
-  /// Counts the runs of every row, then writes them to their places: two cheap reads instead of a buffer per thread.
+  /// Finds the runs slice by slice, then puts them one behind the other: the mask is read once.
   void find_runs() {
-    const auto each_row = [&](auto&& f) {
-      mask::for_tasks(options_.executor, shape_.z, [&](Index z) {
-        for (Index row = z * shape_.y; row < (z + 1) * shape_.y; ++row) f(row);
-      });
-    };
-    each_row([&](Index row) {
-      std::uint32_t found = 0;
-      scan(row, [&](Index, Index) { ++found; });
-      row_begin_[static_cast<std::size_t>(row) + 1] = found;
+    std::vector<std::vector<Run>> found(static_cast<std::size_t>(shape_.z));
+    mask::for_tasks(options_.executor, shape_.z, [&](Index z) {
+      std::vector<Run>& runs = found[static_cast<std::size_t>(z)];
+      for (Index row = z * shape_.y; row < (z + 1) * shape_.y; ++row) {
+        const std::size_t before = runs.size();
+        scan(row, [&](Index begin, Index end) {
+          runs.push_back({static_cast<std::int32_t>(begin), static_cast<std::int32_t>(end)});
+        });
+        row_begin_[static_cast<std::size_t>(row) + 1] = static_cast<std::uint32_t>(runs.size() - before);
+      }
     });
     std::uint64_t total = 0;
     for (std::uint32_t& end : row_begin_) end = static_cast<std::uint32_t>(total += end);
@@ -116,12 +122,12 @@ template <class T> class RunTable {
       throw Error(Code::unsupported, "components", text(std::size_t{total}, " runs of voxels; at most 4294967295."));
     runs_.resize(total);
     parent_.resize(total);
-    each_row([&](Index row) {
-      std::uint32_t r = begin_of(row);
-      scan(row, [&](Index begin, Index end) {
-        parent_[r] = r;
-        runs_[r++] = {static_cast<std::int32_t>(begin), static_cast<std::int32_t>(end)};
-      });
+    mask::for_tasks(options_.executor, shape_.z, [&](Index z) {
+      std::vector<Run>& runs = found[static_cast<std::size_t>(z)];
+      const std::uint32_t first = begin_of(z * shape_.y);
+      std::copy(runs.begin(), runs.end(), runs_.begin() + first);
+      for (std::size_t r = 0; r < runs.size(); ++r) parent_[first + r] = first + static_cast<std::uint32_t>(r);
+      runs = {};
     });
   }
 

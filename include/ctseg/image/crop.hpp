@@ -7,7 +7,13 @@
 namespace ctseg {
 
 /// The grid of a box of voxels.
+/// Errors    shape_mismatch for a box without voxels; bad_argument for one more than 2^31 voxels away.
 inline Grid crop_grid(const Grid& grid, const Box& box) {
+  constexpr Index kFar = Index{1} << 31;
+  const auto [first, last] = std::minmax({box.begin.x, box.begin.y, box.begin.z, box.end.x, box.end.y, box.end.z});
+  if (first < -kFar || last > kFar)
+    throw Error(Code::bad_argument, "crop",
+                text("a box from ", box.begin, " to ", box.end, "; every number must be ", -kFar, " to ", kFar, "."));
   if (box == whole(grid.shape)) return grid;
   Grid out{box.shape(), grid.affine};
   const Point<Ras> origin = grid.affine(double(box.begin.x), double(box.begin.y), double(box.begin.z));
@@ -16,24 +22,14 @@ inline Grid crop_grid(const Grid& grid, const Box& box) {
 }
 
 /// The voxels of a box. Beyond the volume they get the value `outside`; unset (std::nullopt) repeats the volume's edge.
-/// Errors    shape_mismatch for a box without voxels.
+/// Errors    shape_mismatch for a box without voxels; bad_argument for an `outside` that T cannot hold.
 template <class T> Volume<T> crop(const Volume<T>& volume, const Box& box, std::optional<double> outside = 0) {
-  Volume<T> out(crop_grid(volume.grid(), box), static_cast<T>(outside.value_or(0)));
+  std::optional<T> fill;
+  if (outside) fill = resampling::checked_outside<T>(*outside, "crop");
+  Volume<T> out(crop_grid(volume.grid(), box));
   const Xyz<Index> from = volume.shape(), to = out.shape();
-  const Box shared = overlap(box, whole(from));
-  if (!outside) {
-    for (Index z = 0; z < to.z; ++z)
-      for (Index y = 0; y < to.y; ++y)
-        for (Index x = 0; x < to.x; ++x)
-          out(z, y, x) =
-              volume(std::clamp<Index>(z + box.begin.z, 0, from.z - 1), std::clamp<Index>(y + box.begin.y, 0, from.y - 1),
-                     std::clamp<Index>(x + box.begin.x, 0, from.x - 1));
-  } else if (shared.begin.x < shared.end.x) {
-    for (Index z = shared.begin.z; z < shared.end.z; ++z)
-      for (Index y = shared.begin.y; y < shared.end.y; ++y)
-        std::copy_n(&volume(z, y, shared.begin.x), shared.end.x - shared.begin.x,
-                    &out(z - box.begin.z, y - box.begin.y, shared.begin.x - box.begin.x));
-  }
+  moves::copy_box(volume.data(), {{from.z, from.y, from.x}, {box.begin.z, box.begin.y, box.begin.x}, {to.z, to.y, to.x}}, fill,
+                  out.data());
   return out;
 }
 
@@ -46,10 +42,12 @@ struct SpatialPad {
   bool at_end = false;                   // all of it after
 };
 template <class = void> Box padded_box(Xyz<Index> have, const SpatialPad& pad) {
-  if (pad.divisible_by < 1 || std::min({pad.shape.x, pad.shape.y, pad.shape.z}) < 0)
-    throw Error(
-        Code::bad_argument, "spatial_pad",
-        text("divisible_by = ", pad.divisible_by, ", shape = ", pad.shape, "; must be 1 or more, and no extent below 0."));
+  constexpr Index kMost = Index{1} << 30;
+  const auto [least, most] = std::minmax({pad.shape.x, pad.shape.y, pad.shape.z});
+  if (pad.divisible_by < 1 || pad.divisible_by > kMost || least < 0 || most > kMost)
+    throw Error(Code::bad_argument, "spatial_pad",
+                text("divisible_by = ", pad.divisible_by, ", shape = ", pad.shape, "; must be 1 to ", kMost, ", and 0 to ",
+                     kMost, " on every axis."));
   Box box;
   const auto along = [&](Index n, Index wanted, Index& begin, Index& end) {
     const Index k = pad.divisible_by, size = (std::max(n, wanted) + k - 1) / k * k;
@@ -92,16 +90,23 @@ struct CropForeground {
   std::optional<double> outside = 0.0;   // of padding; unset (std::nullopt): repeats the edge
 };
 
-/// Errors    bad_argument if no voxel is above the threshold.
+/// Errors    bad_argument if no voxel is above the threshold, for a negative margin (MONAI's rule), for divisible_by below 1.
 template <class T> Box foreground_box(const Volume<T>& volume, const CropForeground& options = {}) {
   const auto found = bounding_box(volume, [&](T v) { return static_cast<double>(v) > options.threshold; });
-  if (!found || options.divisible_by < 1)
-    throw Error(Code::bad_argument, "crop_foreground",
-                found ? text("divisible_by = ", options.divisible_by, "; must be 1 or more.")
-                      : text("none of ", volume.shape(), " voxels is above threshold = ", options.threshold,
-                             ". Hint: CT has air at -1000 HU, so CropForeground::threshold = -500 keeps the body."));
-  Box box = *found;
+  constexpr Index kMost = Index{1} << 30;
   const Xyz<Index> n = volume.shape(), m = options.margin;
+  if (const auto [least, most] = std::minmax({m.x, m.y, m.z}); least < 0 || most > kMost)
+    throw Error(
+        Code::bad_argument, "crop_foreground",
+        text("margin = ", m, " voxels; must be 0 to ", kMost, " on every axis. Hint: a higher threshold makes a smaller box."));
+  if (options.divisible_by < 1 || options.divisible_by > kMost)
+    throw Error(Code::bad_argument, "crop_foreground",
+                text("divisible_by = ", options.divisible_by, "; must be 1 to ", kMost, "."));
+  if (!found)
+    throw Error(Code::bad_argument, "crop_foreground",
+                text("none of ", n, " voxels is above threshold = ", options.threshold,
+                     ". Hint: CT has air at -1000 HU, so CropForeground::threshold = -500 keeps the body."));
+  Box box = *found;
   box = {{box.begin.x - m.x, box.begin.y - m.y, box.begin.z - m.z}, {box.end.x + m.x, box.end.y + m.y, box.end.z + m.z}};
   if (options.allow_smaller) box = overlap(box, whole(n));
   const Box grown = padded_box(box.shape(), {.divisible_by = options.divisible_by});

@@ -14,7 +14,9 @@ struct AxisOrder {
   bool operator==(const AxisOrder&) const = default;
 };
 
-/// nibabel's rule: the directions without shear (polar decomposition), then the axis that is clearest chooses first.
+/// nibabel's rule: the directions without shear (polar decomposition), then the axis that is clearest chooses first. Of axes
+/// that lean two ways exactly alike (a turn by 45 or 135 degrees), to within 1e-9, the lower voxel axis chooses first, and the
+/// first of the world's axes; in nibabel rounding decides there.
 /// A template, though nothing varies: then who includes it and does not call it compiles none of it.
 template <class = void> AxisOrder axis_order(const Affine<Ras>& affine) {
   Eigen::Matrix3d directions = affine.matrix.block<3, 3>(0, 0).colwise().normalized();
@@ -23,16 +25,18 @@ template <class = void> AxisOrder axis_order(const Affine<Ras>& affine) {
   const Eigen::JacobiSVD<Eigen::Matrix3d> svd(directions, Eigen::ComputeFullU | Eigen::ComputeFullV);
   directions = svd.matrixU() * svd.matrixV().transpose();
   const Eigen::RowVector3d clearest = directions.cwiseAbs().colwise().maxCoeff();
+  constexpr double kAlike = 1e-9;
   AxisOrder order;
   std::array<bool, 3> chosen{};
   for (int turn = 0; turn < 3; ++turn) {
     int axis = -1;
     for (int i = 0; i < 3; ++i)
-      if (!chosen[static_cast<std::size_t>(i)] && (axis < 0 || clearest[i] > clearest[axis])) axis = i;
+      if (!chosen[static_cast<std::size_t>(i)] && (axis < 0 || clearest[i] > clearest[axis] + kAlike)) axis = i;
     chosen[static_cast<std::size_t>(axis)] = true;
-    Eigen::Index world = 0;
-    directions.col(axis).cwiseAbs().maxCoeff(&world);
-    order.world[static_cast<std::size_t>(axis)] = static_cast<int>(world);
+    int world = 0;
+    for (int i = 1; i < 3; ++i)
+      if (std::abs(directions(i, axis)) > std::abs(directions(world, axis)) + kAlike) world = i;
+    order.world[static_cast<std::size_t>(axis)] = world;
     order.positive[static_cast<std::size_t>(axis)] = directions(world, axis) > 0;
     directions.row(world).setZero();
   }
@@ -67,37 +71,61 @@ inline AxisOrder parse_axis_codes(std::string_view codes) {
   return order;
 }
 
-/// The same voxels in the same places, stored so that axes x, y, z point where `codes` says. Nothing is interpolated.
-/// Errors    bad_argument for a singular affine or for codes that name no order.
-template <class T> Volume<T> reorient(const Volume<T>& volume, std::string_view codes = "RAS", Executor* executor = nullptr) {
-  const AxisOrder have = axis_order(volume.affine()), want = parse_axis_codes(codes);
-  if (have == want) return volume;
-  const std::array<Index, 3> extent = resampling::listed(volume.shape());
+/// How axes change places: voxel axis j of the new order is axis `axes[j]` of the old one, run backwards where flip[j] says so.
+struct AxisMoves {
   std::array<std::size_t, 3> axes{};
   std::array<bool, 3> flip{};
+};
+template <class T> Volume<T> move_axes(const Volume<T>& volume, const AxisMoves& how, Executor* executor = nullptr) {
+  const auto& [axes, flip] = how;
+  const std::array<Index, 3> extent = resampling::listed(volume.shape());
   Eigen::Matrix4d from_new = Eigen::Matrix4d::Zero();   // new voxel index to old
   from_new(3, 3) = 1;
   for (std::size_t j = 0; j < 3; ++j) {
-    std::size_t i = 0;
-    while (have.world[i] != want.world[j]) ++i;
-    axes[j] = i;
-    flip[j] = have.positive[i] != want.positive[j];
-    from_new(static_cast<int>(i), static_cast<int>(j)) = flip[j] ? -1 : 1;
-    from_new(static_cast<int>(i), 3) = flip[j] ? static_cast<double>(extent[i] - 1) : 0;
+    const int row = static_cast<int>(axes[j]);
+    from_new(row, static_cast<int>(j)) = flip[j] ? -1 : 1;
+    from_new(row, 3) = flip[j] ? static_cast<double>(extent[axes[j]] - 1) : 0;
   }
   return Volume<T>(Grid{{extent[axes[0]], extent[axes[1]], extent[axes[2]]}, Affine<Ras>(volume.affine().matrix * from_new)},
                    resampling::move_axes(volume.data(), volume.shape(), axes, flip, executor));
 }
 
-/// reorient() undone: the volume stored as `reference` is, on exactly that grid, its file placement included.
+/// The same voxels in the same places, stored so that axes x, y, z point where `codes` says. Nothing is interpolated.
+/// Errors    bad_argument for a singular affine or for codes that name no order.
+template <class T> Volume<T> reorient(const Volume<T>& volume, std::string_view codes = "RAS", Executor* executor = nullptr) {
+  const AxisOrder have = axis_order(volume.affine()), want = parse_axis_codes(codes);
+  if (have == want) return volume;
+  AxisMoves how;
+  for (std::size_t j = 0; j < 3; ++j) {
+    const std::size_t i =
+        static_cast<std::size_t>(std::find(have.world.begin(), have.world.end(), want.world[j]) - have.world.begin());
+    how.axes[j] = i;
+    how.flip[j] = have.positive[i] != want.positive[j];
+  }
+  return move_axes(volume, how, executor);
+}
+
+/// reorient() undone: the volume stored as `reference` is, on exactly that grid, its file placement included. Which axis is
+/// which comes from the two grids, not from codes, so that it is never a matter of opinion.
 /// Errors    shape_mismatch if the two are not the same voxels in the same places.
 template <class T> Volume<T> reorient_like(const Volume<T>& volume, const Grid& reference) {
-  Volume<T> out = reorient(volume, axis_codes(reference));
-  if (!same_grid(out.grid(), reference))
+  const Eigen::Matrix4d map = inverse_of(volume.affine().matrix) * reference.affine.matrix;
+  AxisMoves how{{3, 3, 3}, {}};
+  std::array<bool, 3> used{};
+  for (std::size_t j = 0; j < 3; ++j)
+    for (std::size_t i = 0; i < 3; ++i)
+      if (const double step = map(static_cast<int>(i), static_cast<int>(j)); std::abs(step) > 0.5 && !used[i]) {
+        how.axes[j] = i, how.flip[j] = step < 0, used[i] = true;
+        break;
+      }
+  const bool parallel = used == std::array{true, true, true};
+  std::optional<Volume<T>> out;
+  if (parallel) out = move_axes(volume, how);
+  if (!out || !same_grid(out->grid(), reference))
     throw Error(Code::shape_mismatch, "reorient_like",
                 text("the volume (", volume.shape(), ") covers other places than the reference (", reference.shape,
                      "). Hint: resample_like() moves voxels between grids."));
-  return Volume<T>(reference, std::move(out.voxels()));
+  return Volume<T>(reference, std::move(out->voxels()));
 }
 
 #ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these

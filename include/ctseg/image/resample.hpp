@@ -12,6 +12,7 @@ namespace resampling {
 template <class T>
 Volume<T> resample_region(const Volume<T>& volume, const Grid& target, const Region& region, const Manner& manner) {
   const Eigen::Matrix4d map = map_between(volume.grid(), target);
+  if (manner.interpolation == Interpolation::cubic) check_finite(volume, manner.executor);
   checked(Shape<3>{1, 1, {target.shape.z, target.shape.y, target.shape.x}}, "resample");
   Volume<T> out(target, mask::zeros<T>(target.voxels(), manner.executor));
   if (const auto axes = parallel_axes(map, target.shape))
@@ -28,12 +29,12 @@ Volume<T> resample_region(const Volume<T>& volume, const Grid& target, const Reg
 
 /// The volume's values at the voxel centres of another grid.
 /// Numerics  coordinates and sums in double, rounded once (cubic: to float between axes). Integers round halves to even; a
-///           neighbour without weight is not read, so NaN spreads no further than it must (cubic: along whole lines). Same
-///           bits for any number of threads.
+///           neighbour without weight is not read, so NaN spreads no further than it must. Same bits for any number of threads.
 /// Cost      parallel grids: linear about one read of the source and one write of the target; cubic three passes and two
 ///           volumes of float beside them. A target whose axes are swapped copies the source once.
-/// Errors    bad_argument for a singular affine, an `outside` that T cannot hold or a vote on floating point; unsupported for
-///           coarse_axis on grids that are turned against each other.
+/// Errors    bad_argument for a singular affine, an `outside` that T cannot hold or a vote on floating point; bad_input for
+///           cubic of a volume with a voxel that is NaN or infinite (SciPy makes all of it NaN); unsupported for coarse_axis
+///           on grids that are turned against each other.
 template <class T> Volume<T> resample(const Volume<T>& volume, const Grid& target, const ResampleOptions& options = {}) {
   const resampling::Manner manner = resampling::manner_of<T>(options);
   resampling::map_between(volume.grid(), target);   // a grid without a place is refused, even beside itself

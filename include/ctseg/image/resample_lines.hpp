@@ -48,13 +48,12 @@ template <class = void> LineMap line_map(const AxisTaps& axis, Index from, bool 
 /// Means over the voxels that an output voxel touches, PyTorch's adaptive average and MONAI's Resize(mode="area").
 template <class = void> LineMap area_map(Index from, Index to) {
   LineMap map{.from = from};
-  const auto begin = [&](Index i) { return i * from / to; };
-  const auto end = [&](Index i) { return ((i + 1) * from + to - 1) / to; };
-  for (Index i = 0; i < to; ++i) map.taps = std::max(map.taps, end(i) - begin(i));
+  const sampling::AxisPair pair{from, to};
+  for (Index i = 0; i < to; ++i) map.taps = std::max(map.taps, sampling::area_span(pair, i).count());
   for (Index i = 0; i < to; ++i) {
-    map.first.push_back(begin(i) + kMargin);
-    for (Index k = 0; k < map.taps; ++k)
-      map.weights.push_back(k < end(i) - begin(i) ? 1 / static_cast<double>(end(i) - begin(i)) : 0);
+    const sampling::Span span = sampling::area_span(pair, i);
+    map.first.push_back(span.begin + kMargin);
+    for (Index k = 0; k < map.taps; ++k) map.weights.push_back(k < span.count() ? 1 / static_cast<double>(span.count()) : 0);
   }
   return map;
 }

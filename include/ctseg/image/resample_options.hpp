@@ -47,11 +47,30 @@ template <class T> Manner manner_of(const ResampleOptions& options) {
     throw Error(Code::bad_argument, "resample",
                 text("coarse_axis = ", *options.coarse_axis, "; must be 0 (x), 1 (y) or 2 (z)."));
   const double outside = options.outside.value_or(0);
-  if (std::is_integral_v<T> &&
-      !(is_finite(outside) && outside >= double(std::numeric_limits<T>::lowest()) &&
-        outside < std::ldexp(1.0, std::numeric_limits<T>::digits) && outside == std::nearbyint(outside)))
-    throw Error(Code::bad_argument, "resample", text("outside = ", outside, " does not fit the volume's integer type."));
+  checked_outside<T>(outside, "resample");
   return {interpolation, options.coarse_axis, options.halves, options.keep_range, outside, options.executor};
+}
+
+/// A spline goes through all voxels of a line, so one that is no number would spread over the whole volume.
+/// Errors    bad_input for the first voxel that is NaN or infinite.
+template <class T> void check_finite(const Volume<T>& volume, Executor* executor) {
+  if constexpr (std::is_floating_point_v<T>) {
+    const Xyz<Index> n = volume.shape();
+    const auto slice = static_cast<std::size_t>(n.x * n.y);
+    std::vector<std::uint8_t> finite(static_cast<std::size_t>(n.z));
+    for_tasks(executor, n.z, [&](Index z) {
+      finite[static_cast<std::size_t>(z)] = all_finite(std::span(volume.data() + z * n.x * n.y, slice));
+    });
+    const auto z = std::find(finite.begin(), finite.end(), 0) - finite.begin();
+    if (z == n.z) return;
+    const T* const first = volume.data() + z * n.x * n.y;
+    const Index at = std::find_if(first, first + slice, [](const T& v) { return !is_finite(v); }) - first;
+    throw Error(Code::bad_input, "resample",
+                text("voxel x ", at % n.x, ", y ", at / n.x, ", z ", Index{z}, " (of ", n, ") is ",
+                     is_nan(first[at]) ? "NaN" : "infinite",
+                     "; a cubic spline would carry it through the whole volume. Hint: replace such voxels, with -1000 HU "
+                     "for air, or use linear, which spreads them to their neighbours only."));
+  }
 }
 
 /// Target index to source index.

@@ -2,14 +2,20 @@
 // rows: two slices are mixed, then two rows, both along memory and in double, and the row is stretched last. Mixed rows are
 // kept for the next target row, so that a source row is mixed about once per target slice.
 #pragma once
+#include <bit>
 #include <type_traits>
 
+#include "sampling_rules.hpp"
 #include "taps.hpp"
 
 namespace ctseg::resampling {
 
+/// Halves to even. Added to 1.5 * 2^52 a number has no room for a fraction, and the rounded one is in its low bits: without
+/// SSE4.1 nearbyint is a call for every voxel, and the difference of two sums would not survive -ffast-math.
 template <class T> T rounded(double value) {
-  if constexpr (std::is_integral_v<T>)
+  if constexpr (std::is_integral_v<T> && sizeof(T) < 8)
+    return static_cast<T>(static_cast<std::uint32_t>(std::bit_cast<std::uint64_t>(value + 0x1.8p52)));
+  else if constexpr (std::is_integral_v<T>)
     return static_cast<T>(std::nearbyint(value));
   else
     return static_cast<T>(value);
@@ -140,28 +146,12 @@ template <class T> T vote(const Corners<T>& c, Index low, double wx, bool most) 
   if (c.row[1][low] == first && c.row[2][low] == first && c.row[3][low] == first && c.row[0][high] == first &&
       c.row[1][high] == first && c.row[2][high] == first && c.row[3][high] == first)
     return first;
-  std::array<T, 8> label{};
-  std::array<double, 8> share{};
-  std::size_t count = 0;
-  for (std::size_t k = 0; k < 8; ++k) {
-    const T value = c.row[k / 2][k % 2 ? high : low];
-    std::size_t i = 0;
-    while (i < count && label[i] != value) ++i;
-    if (i == count) label[count++] = value;
-    share[i] += (k % 2 ? wx : 1 - wx) * (k & 2 ? c.wy : 1 - c.wy) * (k & 4 ? c.wz : 1 - c.wz);
-  }
-  constexpr double kSame = 0x1p-30;   // sums that are equal but for rounding
-  const double enough = (most ? *std::max_element(share.begin(), share.end()) : 0.5) - kSame;
-  const T nearest = c.row[std::size_t{c.wy >= 0.5} + 2 * std::size_t{c.wz >= 0.5}][wx >= 0.5 ? high : low];
-  T winner = T(0);
-  bool any = false;
-  for (std::size_t i = 0; i < count; ++i)
-    if (share[i] >= enough) {
-      if (most && label[i] == nearest) return nearest;
-      if (!any || (most ? label[i] < winner : label[i] > winner)) winner = label[i];
-      any = true;
-    }
-  return winner;
+  sampling::Tally<T, double> tally;
+  for (std::size_t k = 0; k < 8; ++k)
+    tally.add(c.row[k / 2][k % 2 ? high : low], (k % 2 ? wx : 1 - wx) * (k & 2 ? c.wy : 1 - c.wy) * (k & 4 ? c.wz : 1 - c.wz));
+  constexpr double kSame = 0x1p-30;
+  if (!most) return tally.with_at_least(0.5 - kSame);
+  return tally.heaviest(c.row[std::size_t{c.wy >= 0.5} + 2 * std::size_t{c.wz >= 0.5}][wx >= 0.5 ? high : low], kSame);
 }
 
 template <class T> void vote_slice(const RowJob<T>& job, Index z, bool most) {

@@ -6,7 +6,7 @@ namespace ctseg {
 
 /// How resize() finds its values; s = old / new extent.
 /// linear   at (i + 1/2) s - 1/2, border repeated: PyTorch's trilinear without align_corners, MONAI's Resize(mode="trilinear")
-/// nearest  voxel floor(i s): PyTorch's legacy nearest
+/// nearest  voxel floor(i s), in float: PyTorch's legacy nearest, so voxel 41 of 2 made 82 is 0, not 1
 /// area     mean of the voxels that voxel i touches: PyTorch's adaptive average, the default of MONAI's Resize
 /// cubic    at linear's places, clipped to the volume's range: scikit-image's resize(order=3, mode="edge", anti_aliasing=False)
 enum class ResizeMode { linear, nearest, area, cubic };
@@ -23,7 +23,7 @@ template <class = void> Grid grid_with_shape(const Grid& grid, const Resize& res
 
 /// The volume on a grid of another shape with the same field of view; its affine says where the voxels are.
 /// Numerics  linear and cubic as resample(); area in double along one axis after the other, float between them.
-/// Errors    bad_argument for a negative extent.
+/// Errors    bad_argument for a negative extent; bad_input for cubic of voxels that are not finite.
 template <class T> Volume<T> resize(const Volume<T>& volume, const Resize& options, Executor* executor = nullptr) {
   using namespace resampling;
   const Grid grid = grid_with_shape(volume.grid(), options);
@@ -38,7 +38,7 @@ template <class T> Volume<T> resize(const Volume<T>& volume, const Resize& optio
     std::array<AxisTaps, 3> taps;
     for (std::size_t j = 0; j < 3; ++j) {
       taps[j].resize(to[j]);
-      for (Index i = 0; i < to[j]; ++i) taps[j].set(i, 0, {.low = i * from[j] / to[j]});
+      for (Index i = 0; i < to[j]; ++i) taps[j].set(i, 0, {.low = sampling::nearest_index({from[j], to[j]}, i)});
     }
     const RowJob<T> job{volume.data(), volume.shape(), out.data(), out.shape(), taps, T(0), true};
     for_tasks(executor, grid.shape.z, [&](Index z) { nearest_slice(job, z); });

@@ -10,6 +10,10 @@ namespace ctseg {
 /// Cost      selection, not sorting: about n log(number of q).
 /// Errors    bad_argument without values, for NaN among them, or for a q outside [0, 100].
 template <class = void> std::vector<double> percentiles(std::vector<float> values, std::span<const double> q) {
+  for (const double& p : q)   // first: a NaN cannot be sorted
+    if (values.empty() || !is_finite(p) || p < 0 || p > 100)
+      throw Error(Code::bad_argument, "percentiles",
+                  text("q = ", p, " of ", values.size(), " values; must be 0 to 100 of some."));
   for (const float& v : values)
     if (is_nan(v)) throw Error(Code::bad_argument, "percentiles", "NaN among the values; drop them first.");
   std::vector<double> out(q.size());
@@ -23,9 +27,6 @@ template <class = void> std::vector<double> percentiles(std::vector<float> value
     return double{*at};
   };
   for (const std::size_t i : order) {
-    if (values.empty() || !is_finite(q[i]) || q[i] < 0 || q[i] > 100)
-      throw Error(Code::bad_argument, "percentiles",
-                  text("q = ", q[i], " of ", values.size(), " values; must be 0 to 100 of some."));
     const double at = static_cast<double>(values.size() - 1) * (q[i] / 100), below = std::floor(at);
     const double a = value_at(static_cast<Index>(below)), t = at - below;
     out[i] = t > 0 ? a + (value_at(static_cast<Index>(below) + 1) - a) * t : a;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "mask.hpp"
+#include "moves.hpp"
 #include "volume.hpp"
 
 namespace ctseg {
@@ -45,6 +46,21 @@ inline bool votes(Interpolation i) { return i == Interpolation::label_vote || i 
 inline std::array<Index, 3> listed(Xyz<Index> v) { return {v.x, v.y, v.z}; }
 
 using mask::for_tasks;
+
+/// The value of what lies outside, as a voxel.
+/// Errors    bad_argument where T cannot hold it.
+template <class T> T checked_outside(double outside, std::string_view where) {
+  using Limits = std::numeric_limits<T>;
+  bool fits = !is_finite(outside) || std::abs(outside) <= double(std::numeric_limits<float>::max());
+  if constexpr (std::is_integral_v<T>)
+    fits = is_finite(outside) && outside >= double(Limits::lowest()) && outside < std::ldexp(1.0, Limits::digits) &&
+           outside == std::nearbyint(outside);
+  if (!fits && (std::is_integral_v<T> || sizeof(T) < sizeof(double)))
+    throw Error(Code::bad_argument, where,
+                text("outside = ", outside, " does not fit the volume's type, ", double(Limits::lowest()), " to ",
+                     double(Limits::max()), std::is_integral_v<T> ? " in whole numbers." : "."));
+  return static_cast<T>(outside);
+}
 
 /// Two neighbours along one axis: value = (1 - weight) * low + weight * (low + 1).
 struct Tap {
@@ -114,7 +130,7 @@ template <class = void> std::optional<std::array<std::size_t, 3>> parallel_axes(
 }
 
 /// `from` with its axes in another order: voxel axis j of the result is axis axes[j] of the source, run backwards where flip[j]
-/// says so. Tiles keep both sides in the cache when rows turn into columns.
+/// says so.
 template <class T> std::vector<T> move_axes(const T* from, Xyz<Index> shape, const std::array<std::size_t, 3>& axes,
                                             const std::array<bool, 3>& flip, Executor* executor) {
   const std::array<Index, 3> extent = listed(shape), stride{1, extent[0], extent[0] * extent[1]};
@@ -125,16 +141,12 @@ template <class T> std::vector<T> move_axes(const T* from, Xyz<Index> shape, con
     from += flip[j] ? (n[j] - 1) * stride[axes[j]] : 0;
   }
   std::vector<T> out(static_cast<std::size_t>(n[0] * n[1] * n[2]));
-  const std::array<Index, 3> to_step{1, n[0], n[0] * n[1]};
-  const std::size_t fast = axes[2] == 0 ? 2 : 1, other = 3 - fast;   // fast: the source's x, unless that is the target's too
-  const Index tile = axes[0] == 0 ? n[0] : 32;
-  for_tasks(executor, n[other], [&](Index o) {
-    for (Index x0 = 0; x0 < n[0]; x0 += tile)
-      for (Index f = 0; f < n[fast]; ++f) {
-        const T* const row = from + o * step[other] + f * step[fast];
-        T* const to = out.data() + o * to_step[other] + f * to_step[fast];
-        for (Index x = x0; x < std::min(n[0], x0 + tile); ++x) to[x] = row[x * step[0]];
-      }
+  const std::array<Index, 2> to_stride{n[0] * n[1], n[0]};
+  const bool by_y = axes[2] == 0;   // a task is a plane, which turns as a whole
+  for_tasks(executor, by_y ? n[1] : n[2], [&](Index i) {
+    moves::Steps part{{n[2], n[1], n[0]}, {step[2], step[1], step[0]}, to_stride};
+    part.size[by_y ? 1 : 0] = 1;
+    moves::gather(from + i * step[by_y ? 1 : 2], part, out.data() + i * to_stride[by_y ? 1 : 0]);
   });
   return out;
 }

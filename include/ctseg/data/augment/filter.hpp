@@ -3,6 +3,7 @@
 #pragma once
 #include <cmath>
 
+#include "../../image/sampling_rules.hpp"
 #include "patch.hpp"
 
 namespace ctseg::augment {

@@ -66,8 +66,6 @@ struct Kernels {
   void (*row_nearest)(const RowTaps&, Index count);
   void (*row_inside)(const RowTaps&, Index count);
   void (*trilinear)(const RowTaps&, const float* from, float* to, Index count);
-  void (*reverse)(const float* from, float* to, Index count);
-  void (*reverse_labels)(const std::uint8_t* from, std::uint8_t* to, Index count);
 };
 
 }   // namespace ctseg::augment

@@ -316,29 +316,8 @@ CTSEG_AUGMENT_TARGET inline void trilinear(const RowTaps& row, const float* from
   }
 }
 
-/// to[i] = from[-i].
-CTSEG_AUGMENT_TARGET inline void reverse(const float* from, float* to, Index count) {
-  Index i = 0;
-  for (; i + 8 <= count; i += 8) {
-    const F8 v = *reinterpret_cast<const LooseF8*>(from - i - 7);
-    *reinterpret_cast<LooseF8*>(to + i) = __builtin_shufflevector(v, v, 7, 6, 5, 4, 3, 2, 1, 0);
-  }
-  for (; i < count; ++i) to[i] = from[-i];
-}
-
-typedef std::uint8_t B16 __attribute__((vector_size(16)));
-typedef std::uint8_t LooseB16 __attribute__((vector_size(16), aligned(1), may_alias));
-CTSEG_AUGMENT_TARGET inline void reverse_labels(const std::uint8_t* from, std::uint8_t* to, Index count) {
-  Index i = 0;
-  for (; i + 16 <= count; i += 16) {
-    const B16 v = *reinterpret_cast<const LooseB16*>(from - i - 15);
-    *reinterpret_cast<LooseB16*>(to + i) = __builtin_shufflevector(v, v, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-  }
-  for (; i < count; ++i) to[i] = from[-i];
-}
-
-inline constexpr Kernels kTable = {add_noise, combine,     add_stats,  linear,    power,   ramp,
-                                   row_taps,  row_nearest, row_inside, trilinear, reverse, reverse_labels};
+inline constexpr Kernels kTable = {add_noise, combine,  add_stats,   linear,     power,
+                                   ramp,      row_taps, row_nearest, row_inside, trilinear};
 
 }   // namespace ctseg::augment::CTSEG_AUGMENT_NAME
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "../../image/moves.hpp"
 #include "kernels.hpp"
 
 namespace ctseg {
@@ -42,15 +43,17 @@ inline PatchSource source_of(const Patch& patch) {
 
 namespace augment {
 
+inline std::string list(const Extent& e) { return text("[", e[0], ",", e[1], ",", e[2], "]"); }
+
 inline void check(const PatchSource& source, const Extent& patch) {
   const Extent& s = source.size;
-  const auto list = [](const Extent& e) { return text("[", e[0], ",", e[1], ",", e[2], "]"); };
   if (source.channels < 1 || !source.image || std::min({s[0], s[1], s[2], patch[0], patch[1], patch[2]}) < 1)
     throw Error(Code::bad_argument, "augment",
                 text("a patch of ", list(patch), " from ", source.channels, " channels of ", list(s),
                      "; every extent must be 1 or more."));
-  if (voxels_of(s) > Index{std::numeric_limits<std::int32_t>::max()} || voxels_of(patch) > Index{0x7fffffff})
-    throw Error(Code::unsupported, "augment", text("a source of ", list(s), " has more than 2^31 voxels."));
+  for (const Extent& e : {s, patch})   // as double, which does not overflow
+    if (static_cast<double>(e[0]) * static_cast<double>(e[1]) * static_cast<double>(e[2]) >= 0x1p31)
+      throw Error(Code::unsupported, "augment", text(list(e), " are 2^31 voxels or more; cut it into parts."));
 }
 
 /// Buffers for a patch of this source, in the spare place; shown by flip().
@@ -65,33 +68,17 @@ inline void show_spare(Patch& patch, const PatchSource& source) {
   patch.label.swap(patch.spare_label);
 }
 
-template <class T> void cut_box(const T* from, const PatchSource& source, const Extent& size, T outside, T* to) {
-  const Index low = std::clamp<Index>(-source.corner[2], 0, size[2]),
-              high = std::clamp<Index>(source.size[2] - source.corner[2], low, size[2]);
-  for (Index z = 0; z < size[0]; ++z)
-    for (Index y = 0; y < size[1]; ++y, to += size[2]) {
-      const Index sz = z + source.corner[0], sy = y + source.corner[1];
-      if (sz < 0 || sz >= source.size[0] || sy < 0 || sy >= source.size[1] || low == high) {
-        std::fill_n(to, size[2], outside);
-        continue;
-      }
-      const T* row = from + (sz * source.size[1] + sy) * source.size[2] + source.corner[2];
-      std::fill_n(to, low, outside);
-      std::copy(row + low, row + high, to + low);
-      std::fill(to + high, to + size[2], outside);
-    }
-}
-
 }   // namespace augment
 
 /// Fills a patch of `patch.size` from its source as it is.
 inline void cut(Patch& patch, const PatchSource& source) {
   augment::check(source, patch.size);
   augment::reserve_spare(patch, source);
+  const moves::BoxCut box{source.size, source.corner, patch.size};
   const Index from = voxels_of(source.size), to = patch.voxels();
   for (Index c = 0; c < source.channels; ++c)
-    augment::cut_box(source.image + c * from, source, patch.size, source.outside, patch.spare_image.data() + c * to);
-  if (source.label) augment::cut_box(source.label, source, patch.size, std::uint8_t{0}, patch.spare_label.data());
+    moves::copy_box<float>(source.image + c * from, box, source.outside, patch.spare_image.data() + c * to);
+  if (source.label) moves::copy_box<std::uint8_t>(source.label, box, std::uint8_t{0}, patch.spare_label.data());
   augment::show_spare(patch, source);
 }
 

@@ -5,7 +5,7 @@
 #include <concepts>
 #include <variant>
 
-#include "resolution.hpp"
+#include "check.hpp"
 
 namespace ctseg {
 
@@ -59,10 +59,28 @@ template <class T> DrawnStep as_step(const T& step, const Transform&, const Exte
 
 }   // namespace augment
 
+/// Whether a transform can be drawn for such a patch; draw() asks this of the whole recipe first.
+/// Errors    bad_argument for a probability outside [0, 1], or a range that is not finite, turned round, or far from anything
+///           that makes sense, with its limits; shape_mismatch for quarter turns of a plane that is not square.
+template <class = void> void check(const Transform& transform, const PatchShape& shape) {
+  std::visit(
+      [&](const auto& o) {
+        if constexpr (requires { augment::check(o, shape.size); })
+          augment::check(o, shape.size);
+        else
+          augment::check(o);
+      },
+      transform);
+}
+
 /// What happens to sample number key.run. Every transform draws from a stream of its own, named by the seed, the sample, its
 /// kind and how many of its kind stand before it: neither the order of samples nor other transforms change its numbers.
-/// Errors    shape_mismatch for quarter turns of a plane that is not square.
+/// Errors    those of check(), whether or not the transform fires; bad_argument for a patch without voxels or channels.
 template <class = void> Augmentation draw(const Recipe& recipe, const RandomKey& key, const PatchShape& shape) {
+  if (std::min({shape.size[0], shape.size[1], shape.size[2], shape.channels}) < 1)
+    throw Error(Code::bad_argument, "augment",
+                text("a patch of ", augment::list(shape.size), " with ", shape.channels, " channels; all must be 1 or more."));
+  for (const Transform& transform : recipe.transforms) check(transform, shape);
   Augmentation drawn;
   std::array<std::uint32_t, 64> before{};
   for (const Transform& transform : recipe.transforms)

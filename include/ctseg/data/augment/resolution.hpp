@@ -96,31 +96,38 @@ inline AxisTaps low_resolution_taps(Index n, Index m) {
   return t;
 }
 
-/// Means over the voxels under each target voxel, then the middle n of them, the outermost repeated.
+/// A zoomed axis of m voxels, cut or repeated to n again: target voxel i is its voxel at(i). MONAI's crop and pad.
+struct ZoomedAxis {
+  sampling::AxisPair pair;
+
+  ZoomedAxis(Index n, double zoom)
+      : pair{n, std::max<Index>(static_cast<Index>(std::floor(static_cast<double>(n) * zoom)), 1)} {}
+  Index at(Index i) const {
+    const auto [n, m] = pair;
+    return std::clamp<Index>(i + (m > n ? m / 2 - n / 2 : -((n - m) / 2)), 0, m - 1);
+  }
+};
+/// Means over the voxels under each target voxel.
 inline AxisTaps area_zoom_taps(Index n, double zoom) {
-  const auto m = std::max<Index>(static_cast<Index>(std::floor(static_cast<double>(n) * zoom)), 1);
-  if (m == n) return identity_taps(n);
-  const Index shift = m > n ? m / 2 - n / 2 : -((n - m) / 2);   // MONAI's crop and pad
-  AxisTaps t{.count = n / m + 2};
+  const ZoomedAxis axis(n, zoom);
+  if (axis.pair.m == n) return identity_taps(n);
+  AxisTaps t{.count = sampling::longest_span(axis.pair)};
   for (Index i = 0; i < n; ++i) {
-    const Index j = std::clamp<Index>(i + shift, 0, m - 1), first = j * n / m, last = ((j + 1) * n + m - 1) / m;
+    const sampling::Span span = sampling::area_span(axis.pair, axis.at(i));
     for (Index k = 0; k < t.count; ++k) {
-      const bool in = first + k < last;
-      t.index.push_back(in ? first + k : first);
-      t.weight.push_back(in ? 1 / static_cast<float>(last - first) : 0);
+      const bool in = k < span.count();
+      t.index.push_back(in ? span.begin + k : span.begin);
+      t.weight.push_back(in ? 1 / static_cast<float>(span.count()) : 0);
     }
   }
   return t;
 }
 /// Nearest voxel of the same zoom, for labels: index only.
 inline std::vector<Index> nearest_zoom(Index n, double zoom) {
-  const auto m = std::max<Index>(static_cast<Index>(std::floor(static_cast<double>(n) * zoom)), 1);
-  const Index shift = m > n ? m / 2 - n / 2 : -((n - m) / 2);
-  const float scale = static_cast<float>(n) / static_cast<float>(m);
-  std::vector<Index> at;
-  for (Index i = 0; i < n; ++i)
-    at.push_back(std::min(static_cast<Index>(static_cast<float>(std::clamp<Index>(i + shift, 0, m - 1)) * scale), n - 1));
-  return at;
+  const ZoomedAxis axis(n, zoom);
+  std::vector<Index> from;
+  for (Index i = 0; i < n; ++i) from.push_back(sampling::nearest_index(axis.pair, axis.at(i)));
+  return from;
 }
 
 inline void apply(const SmoothStep& step, Patch& patch) {

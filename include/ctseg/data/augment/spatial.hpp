@@ -142,16 +142,9 @@ inline Move affine_matrix(const AffineParameters& p) {
 }
 
 inline std::vector<AffineStep> draw(const RandRotate90& o, RandomStream random, const Extent& size) {
-  if (o.max_k < 1 || o.max_k > 3)
-    throw Error(Code::bad_argument, "RandRotate90", text("max_k = ", o.max_k, "; must be 1, 2 or 3."));
   if (!fires(random, o.probability)) return {};
   const auto k = static_cast<int>(random.below(o.max_k)) + 1;
-  const std::size_t axis = flat(size) ? 0 : static_cast<std::size_t>(o.about);
-  const Index a = size[axis == 0 ? 1 : 0], b = size[axis == 2 ? 1 : 2];
-  if (a != b && k % 2 == 1)
-    throw Error(Code::shape_mismatch, "RandRotate90",
-                text("quarter turns of a plane of ", a, " x ", b, " voxels; it must be square. Hint: choose `about`."));
-  return {{"RandRotate90", quarter_turns(static_cast<Axis>(axis), k), {}, {}, false}};
+  return {{"RandRotate90", quarter_turns(flat(size) ? Axis::z : o.about, k), {}, {}, false}};
 }
 inline std::vector<AffineStep> draw(const RandFlip& o, RandomStream random, const Extent&) {
   if (!fires(random, o.probability)) return {};

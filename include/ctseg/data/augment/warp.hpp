@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "../../image/sampling_rules.hpp"
 #include "patch.hpp"
 
 namespace ctseg {
@@ -58,15 +59,15 @@ inline Move index_map(const Warp& warp, const Extent& size, const PatchSource& s
   return back * (warp.before * warp.after) * to_middle;
 }
 
-/// Copies, if every target voxel is a source voxel: where voxel 0 lies and how far apart its neighbours along z, y, x are.
+/// Copies, if every target voxel is a source voxel: where voxel 0 lies and how far apart its neighbours are.
 struct Permutation {
   bool exact = false;
   Index first = 0;
-  std::array<Index, 3> step{};
+  moves::Steps steps{};
 };
 inline Permutation permutation_of(const Move& map, const Extent& size, const Extent& source) {
   const Index stride[3] = {source[1] * source[2], source[2], 1};
-  Permutation p;
+  Permutation p{.steps = {size, {}, {size[1] * size[2], size[2]}}};
   for (int r = 0; r < 3; ++r) {
     const auto k = static_cast<std::size_t>(r);
     double low = map(r, 3), high = map(r, 3);
@@ -75,7 +76,7 @@ inline Permutation permutation_of(const Move& map, const Extent& size, const Ext
       if (m != 0 && m != 1 && m != -1) return {};
       const double reach = m * static_cast<double>(size[static_cast<std::size_t>(c)] - 1);
       (reach < 0 ? low : high) += reach;
-      p.step[static_cast<std::size_t>(c)] += static_cast<Index>(m) * stride[k];
+      p.steps.step[static_cast<std::size_t>(c)] += static_cast<Index>(m) * stride[k];
     }
     if (low < 0 || high > static_cast<double>(source[k] - 1) || low != std::floor(low)) return {};
     p.first += static_cast<Index>(map(r, 3)) * stride[k];
@@ -84,86 +85,12 @@ inline Permutation permutation_of(const Move& map, const Extent& size, const Ext
   return p;
 }
 
-inline void copy_row(const float* from, Index step, float* to, Index count, const Kernels& k) {
-  if (step == 1)
-    std::copy_n(from, count, to);
-  else if (step == -1)
-    k.reverse(from, to, count);
-  else
-    for (Index i = 0; i < count; ++i) to[i] = from[i * step];
-}
-inline void copy_row(const std::uint8_t* from, Index step, std::uint8_t* to, Index count, const Kernels& k) {
-  if (step == 1)
-    std::copy_n(from, count, to);
-  else if (step == -1)
-    k.reverse_labels(from, to, count);
-  else
-    for (Index i = 0; i < count; ++i) to[i] = from[i * step];
-}
-
-/// Where rows of the target run across those of the source, tiles of 16 x 16 keep both in the cache.
-template <class T> void permute(const Permutation& p, const T* from, const Extent& size, T* to, const Kernels& k) {
-  from += p.first;
-  const bool straight = p.step[2] == 1 || p.step[2] == -1;
-  const std::size_t with = p.step[0] == 1 || p.step[0] == -1 ? 0 : 1, other = 1 - with;   // the axis along the source's rows
-  const Index tile = straight ? std::max(size[1], size[2]) : 16;
-  const Index stride[2] = {size[1] * size[2], size[2]};
-  for (Index o = 0; o < size[other]; ++o)
-    for (Index w = 0; w < size[with]; w += tile)
-      for (Index x = 0; x < size[2]; x += tile)
-        for (Index i = w; i < std::min(w + tile, size[with]); ++i)
-          copy_row(from + o * p.step[other] + i * p.step[with] + x * p.step[2], p.step[2],
-                   to + o * stride[other] + i * stride[with] + x, std::min(tile, size[2] - x), k);
-}
-
 /// Mirrored at -1/2 and n - 1/2 as often as it takes.
 inline double reflected(double c, double n) {
   const double period = 2 * n;
   double r = std::fmod(c + 0.5, period);
   if (r < 0) r += period;
   return (r < n ? r : period - r) - 0.5;
-}
-
-/// The label with the most weight among eight neighbours; nearest() if it is one of two that have the same.
-template <class Nearest>
-std::uint8_t heaviest(const std::uint8_t (&around)[8], const float (&weights)[8], const Nearest& nearest_label) {
-  float share = 0, total = 0;   // of the first label, of all; one or two labels are the common case
-  std::uint8_t other = around[0];
-  bool two = true;
-  for (int i = 0; i < 8; ++i) {
-    total += weights[i];
-    if (around[i] == around[0]) {
-      share += weights[i];
-      continue;
-    }
-    two = two && (other == around[0] || other == around[i]);
-    other = around[i];
-  }
-  if (two && std::abs(2 * share - total) > 2e-6f) return 2 * share > total ? around[0] : other;
-  const std::uint8_t nearest = nearest_label();
-  float most = -1;
-  std::uint8_t best = nearest;
-  bool tie = false, nearest_ties = false;
-  for (int i = 0; i < 8; ++i) {
-    float sum = 0;
-    bool seen = false;
-    for (int j = 0; j < 8; ++j) {
-      if (around[j] != around[i]) continue;
-      seen = seen || j < i;
-      sum += weights[j];
-    }
-    if (seen) continue;
-    if (std::abs(sum - most) <= 1e-6f) {
-      tie = true;
-      nearest_ties = nearest_ties || around[i] == nearest;
-    } else if (sum > most) {
-      most = sum;
-      best = around[i];
-      tie = false;
-      nearest_ties = around[i] == nearest;
-    }
-  }
-  return tie && nearest_ties ? nearest : best;
 }
 
 /// The rows of one pass, in pieces of kTile voxels: the piece below one in the next row reads almost the same pages of memory,
@@ -280,28 +207,10 @@ class RowSampler {
       weights[2 * i] = zy[i] * (1 - wx);
       weights[2 * i + 1] = zy[i] * wx;
     }
-    const auto nearest = [&] { return nearest_label(x); };
-    return inside == 1 ? heaviest(around, weights, nearest) : heaviest_with_outside(around, weights, inside, nearest());
-  }
-
-  /// What is missing to one belongs to label 0.
-  static std::uint8_t heaviest_with_outside(const std::uint8_t (&around)[8], float (&weights)[8], float inside,
-                                            std::uint8_t nearest) {
-    float background = 1 - inside;
-    std::uint8_t labels[8];
-    for (int i = 0; i < 8; ++i) {
-      weights[i] *= inside;
-      labels[i] = around[i];
-      if (labels[i] != 0) continue;
-      background += weights[i];
-      weights[i] = 0;
-    }
-    const std::uint8_t best = heaviest(labels, weights, [&] { return nearest; });
-    float most = 0;
-    for (int i = 0; i < 8; ++i)
-      if (labels[i] == best && best != 0) most += weights[i];
-    if (std::abs(background - most) <= 1e-6f) return nearest == 0 ? nearest : best;
-    return background > most ? std::uint8_t{0} : best;
+    sampling::Tally<std::uint8_t, float> tally;
+    for (int i = 0; i < 8; ++i) tally.add(around[i], weights[i] * inside);
+    if (inside < 1) tally.add(0, 1 - inside);   // what is missing to one belongs to label 0
+    return tally.heaviest(nearest_label(x), 1e-6f);
   }
 
   const Warp& warp_;
@@ -319,8 +228,6 @@ class RowSampler {
 /// Fills the patch from the source, warped. The source may be the patch itself.
 inline void warp_patch(Patch& patch, const PatchSource& source, const Warp& warp) {
   check(source, patch.size);
-  if (source.size[2] < 2)
-    throw Error(Code::unsupported, "augment", "resampling needs two voxels along x or more; the source has one.");
   const auto permutation_from = [&](const PatchSource& from) {
     return warp.offsets ? Permutation{} : permutation_of(index_map(warp, patch.size, from), patch.size, from.size);
   };
@@ -330,12 +237,16 @@ inline void warp_patch(Patch& patch, const PatchSource& source, const Warp& warp
     warp_patch(patch, source_of(patch), warp);
     return;
   }
+  if (!p.exact && source.size[2] < 2)
+    throw Error(Code::unsupported, "augment",
+                text("resampling needs two voxels along x or more; the source has ", list(source.size),
+                     ". Hint: flips and quarter turns need no more than one."));
   reserve_spare(patch, source);
   if (p.exact) {
     const Index from = voxels_of(source.size), to = patch.voxels();
     for (Index c = 0; c < source.channels; ++c)
-      permute(p, source.image + c * from, patch.size, patch.spare_image.data() + c * to, kernels(patch.isa));
-    if (source.label) permute(p, source.label, patch.size, patch.spare_label.data(), kernels(patch.isa));
+      moves::gather(source.image + c * from + p.first, p.steps, patch.spare_image.data() + c * to);
+    if (source.label) moves::gather(source.label + p.first, p.steps, patch.spare_label.data());
   } else {
     constexpr Index kBlock = 8;   // rows of a block, whose source fits the first caches
     RowSampler rows(warp, patch, source);
