@@ -14,9 +14,11 @@ template <class F> void each_family(F f) {
   f("conv", MakeConv{});
   f("conv_transposed", MakeConvTransposed{});
   f("conv_norm_act", MakeBlock{});
+  f("conv_norm_add_act", MakeBlock{true});
   f("instance_norm", MakeNorm{NormKind::instance});
   f("batch_norm", MakeNorm{NormKind::batch});
   f("group_norm", MakeNorm{NormKind::group});
+  f("instance_norm_add", MakeNorm{NormKind::instance, true});
   f("relu", MakeActivation{ActivationKind::relu});
   f("leaky_relu", MakeActivation{ActivationKind::leaky_relu});
   f("prelu", MakeActivation{ActivationKind::prelu});

@@ -54,17 +54,28 @@ template <AnySpec S> NormOp<S> random_norm(Draw& draw, NormKind kind, Index chan
 }
 inline NormKind random_kind(Draw& draw) { return draw.pick({NormKind::instance, NormKind::batch, NormKind::group}); }
 
+/// A second input of the output's shape, which is added before the activation.
+template <AnySpec S> OpCase<S> with_residual(OpCase<S> c, const Shape<S::kDim>& y) {
+  c.name += " + residual";
+  c.inputs.push_back(activations<S>(y));
+  return c;
+}
+
 struct MakeNorm {
   NormKind kind;
+  bool residual = false;
   template <AnySpec S> OpCase<S> operator()(S, Draw& draw) const {
     const Index channels = draw.channels(draw.chance(4) ? 17 : 5);
     const auto op = random_norm<S>(draw, kind, channels);
     const Mode mode = draw.chance(3) ? Mode::infer : Mode::train;
-    return norm_case_of<S>(op, draw.template shape<S::kDim>(channels, 2), mode, draw.pick({Index{1}, channels}));
+    const Shape<S::kDim> x = draw.template shape<S::kDim>(channels, 2);
+    const OpCase<S> c = norm_case_of<S>(op, x, mode, draw.pick({Index{1}, channels}));
+    return residual ? with_residual(c, x) : c;
   }
 };
 
 struct MakeBlock {
+  bool residual = false;
   template <AnySpec S> OpCase<S> operator()(S, Draw& draw) const {
     ConvNormActOp<S> op{random_conv<S>(draw), {}};
     op.conv.stride = 1;
@@ -80,7 +91,8 @@ struct MakeBlock {
                 .kinks = norm.kinks,
                 .flop = conv.flop};
     c.weights.insert(c.weights.end(), norm.weights.begin(), norm.weights.end());
-    return c;
+    if (!residual) return c;
+    return with_residual(c, op.conv.infer_shape(conv.inputs[0].shape));
   }
 };
 

@@ -5,7 +5,8 @@ using namespace ctseg;
 using namespace ctseg::test;
 
 TEST_CASE("block 3-D: derivatives, precisions, threads") {
-  check_family<3>(MakeBlock{}, {.float_tolerance = 2e-5, .bf16_tolerance = 1e-1});
+  for (const bool residual : {false, true})
+    check_family<3>(MakeBlock{residual}, {.float_tolerance = 2e-5, .bf16_tolerance = 1e-1});
 }
 TEST_CASE("block 3-D has the bits of its parts") {
   check_block_parts<Spec<double, 3, Cpu>>();

@@ -6,7 +6,7 @@ using namespace ctseg::test;
 
 TEST_CASE("norm 3-D: derivatives, precisions, threads") {
   for (NormKind kind : {NormKind::instance, NormKind::batch, NormKind::group})
-    check_family<3>(MakeNorm{kind}, {.float_tolerance = 1e-5});
+    for (const bool residual : {false, true}) check_family<3>(MakeNorm{kind, residual}, {.float_tolerance = 1e-5});
 }
 TEST_CASE("norm 3-D equals its formulas") {
   check_norm_reference<3>(Mode::train);

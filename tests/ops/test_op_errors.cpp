@@ -97,6 +97,18 @@ TEST_CASE("norm errors") {
         "divisor of 4.");
   CHECK_THROWS_WITH_AS((Norm<S>({.channels = 4, .kind = NormKind::group, .groups = 3})),
                        "norm: 3 groups do not divide 4 channels. Hint: set NormOptions::groups to a divisor.", Error);
+  CHECK(error_of(Code::shape_mismatch, [&](auto& t) {
+          norm(t.input(X{1, 4, {2, 2, 2}}), t.input(X{1, 4, {2, 2, 3}}));
+        }) == "norm: cannot add [1,4,2,2,3] to the norm of [1,4,2,2,2]; both must be the same.");
+  const Block<S> block({.conv = {.in_channels = 1, .out_channels = 4}});
+  CHECK(error_of(Code::shape_mismatch, [&](auto& t) {
+          const auto x = t.input(X{1, 1, {2, 2, 2}});
+          block(x, x);
+        }) == "norm: cannot add [1,1,2,2,2] to the norm of [1,4,2,2,2]; both must be the same.");
+  CHECK(error_of(Code::bad_argument, [&](auto& t) {
+          const auto x = t.input(X{1, 4, {2, 2, 2}});
+          t.append(norm.op(), {x, x, x}, {norm.gamma, norm.beta});
+        }) == "norm: 3 inputs; must be x, or x and what is added to it.");
   Tape<S> infer(Mode::infer);
   batch(infer.input(X{1, 4, {1, 1, 1}}));   // nothing is learned from it
   norm(infer.input(X{1, 4, {1, 1, 1}}));

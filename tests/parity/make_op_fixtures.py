@@ -200,6 +200,16 @@ def norms(c):
              lambda r: ([r.normal(*x)], [r.normal(*w), r.normal(3), r.uniform(0.5, 1.5, 3), r.normal(3)],
                         [r.normal(3), r.uniform(0.5, 2, 3)]), kink_at=trained)
 
+    added = (2, 3, *c.last(2, 3, 4))   # a residual, before the activation
+    summed = lambda x, r, *t: instance(x, *t[:2]) + r
+    c.record("instance_norm_add_prelu", lambda *t: F.prelu(summed(*t), t[-1]),
+             lambda r: ([r.normal(*added), r.normal(*added)], [r.uniform(0.5, 1.5, 3), r.normal(3), r.uniform(0.1, 0.4, 3)]),
+             kink_at=summed)
+    joined = lambda x, r, *t: trained(x, *t) + r
+    c.record("block_batch_add_relu", lambda *t: F.relu(joined(*t)),
+             lambda r: ([r.normal(*x), r.normal(*added)], [r.normal(*w), r.normal(3), r.uniform(0.5, 1.5, 3), r.normal(3)],
+                        [r.normal(3), r.uniform(0.5, 2, 3)]), kink_at=joined)
+
 
 def pools(c):
     largest, mean = c.of_dim(F.max_pool2d, F.max_pool3d), c.of_dim(F.avg_pool2d, F.avg_pool3d)

@@ -102,7 +102,10 @@ template <AnySpec S> void add_norms_and_activations(ParityCases<S>& all) {
   const ConvOp<S> conv{.in_channels = 2, .out_channels = 3};
   all.push_back(
       {"block_instance_leaky_relu", {ConvNormActOp<S>{conv, {.activation = parity_activation(ActivationKind::leaky_relu)}}}});
-  all.push_back({"block_batch_relu", {ConvNormActOp<S>{conv, {.kind = NormKind::batch, .activation = relu()}}}});
+  const ConvNormActOp<S> batch_relu{conv, {.kind = NormKind::batch, .activation = relu()}};
+  all.push_back({"block_batch_relu", {batch_relu}});
+  all.push_back({"block_batch_add_relu", {batch_relu}});   // of two inputs
+  all.push_back({"instance_norm_add_prelu", {NormOp<S>{.activation = prelu()}}});
 }
 
 template <AnySpec S> void add_pools_and_resizes(ParityCases<S>& all) {

@@ -46,7 +46,7 @@ template <AnySpec S> class GradientCheck {
   }
   void finish() const {
     INFO(case_.name << ": " << skipped_ << " of " << tried_ << " entries lie at a kink");
-    CHECK(skipped_ <= (case_.kinks ? tried_ / 20 + 2 : 0));
+    CHECK(skipped_ <= (case_.kinks ? tried_ / 15 + 2 : 0));
     CHECK(tried_ > 0);
   }
 

@@ -7,7 +7,7 @@
 
 namespace ctseg::test {
 
-/// Convolutions, blocks, norms, activations, dropout, sums, gates, slices, detours over a finer grid and concatenations of
+/// Convolutions, blocks and norms with and without a residual, activations, dropout, sums, gates, slices, detours over a finer grid and concatenations of
 /// whatever came before, in several scopes.
 /// Values may be used many times or never; a scope may be entered again.
 template <AnySpec S> class RandomNet {
@@ -122,9 +122,9 @@ template <AnySpec S> class RandomNet {
       case conv:
         return convs_[step.layer](a);
       case block:
-        return blocks_[step.layer](a);
+        return blocks_[step.layer].conv.op().out_channels == b.shape().c ? blocks_[step.layer](a, b) : blocks_[step.layer](a);
       case norm:
-        return norms_[step.layer](a);
+        return a.shape().c == b.shape().c && step.number < 0.4f ? norms_[step.layer](a, b) : norms_[step.layer](a);
       case slope:
         return prelu(a, slopes_[step.layer]);
       case activation:

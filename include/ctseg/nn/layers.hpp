@@ -74,6 +74,11 @@ template <AnySpec S> class Norm {
   /// Errors    bad_argument if the groups of group norm do not divide the channels.
   explicit Norm(const NormOptions& o);
   Var<S> operator()(Var<S> x) const { return x.tape->append(op_, std::span<const Var<S>>(&x, 1), weights()); }
+  /// act(norm(x) + residual).
+  Var<S> operator()(Var<S> x, Var<S> residual) const {
+    const std::array<Var<S>, 2> both = {x, residual};
+    return x.tape->append(op_, std::span<const Var<S>>(both), weights());
+  }
   const NormOp<S>& op() const { return op_; }
   std::vector<Weights<S>> weights() const {   // as NormOp wants them
     std::vector<Weights<S>> all;
@@ -135,7 +140,7 @@ template <int Dim> struct BlockOptions {
 };
 
 /// Convolution, norm, dropout, activation: MONAI's order "NDA". Without dropout it is one op, see ConvNormActOp.
-/// NormKind::none leaves the norm out. Called with a second value it adds it before the activation, as residual networks do.
+/// NormKind::none leaves the norm out. Called with a second value it adds it before the activation, as residual networks do: one op, too.
 /// PyTorch   monai.networks.blocks.Convolution(3, in, out, adn_ordering="NDA", norm=("instance", {"affine": True}), ...)
 template <AnySpec S> class Block {
  public:
@@ -149,32 +154,37 @@ template <AnySpec S> class Block {
         dropout_(o.dropout),
         fused_(o.fused) {}
 
-  Var<S> operator()(Var<S> x) const {
-    return norm.op().kind != NormKind::none && dropout_ == 0 && fused_ ? one_op(x) : act(raw(x));
-  }
+  Var<S> operator()(Var<S> x) const { return is_one_op() ? one_op({x}) : act(raw(x)); }
   /// act(norm(conv(x)) + residual).
-  Var<S> operator()(Var<S> x, Var<S> residual) const { return act(add(raw(x), residual)); }
+  Var<S> operator()(Var<S> x, Var<S> residual) const {
+    return is_one_op() ? one_op({x, residual}) : act(add(raw(x), residual));
+  }
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
     const BlockNames monai;
     each(self, BlockNames{prefix + monai.conv, prefix + monai.norm, prefix + monai.activation}, f);
   }
-  /// With names of one's own; prefixes are part of them.
+  /// With names of one's own; prefixes are part of them. A visitor that has block() gets the block whole (fold.hpp).
   template <class Self, class F> static void each(Self& self, const BlockNames& names, F f) {
-    Conv<S>::each(self.conv, names.conv, f);
-    Norm<S>::each_statistic(self.norm, names.norm, f);
-    if (self.norm.slope.present()) f(names.activation + "weight", self.norm.slope);
+    if constexpr (requires { f.block(self); }) {
+      f.block(self);
+    } else {
+      Conv<S>::each(self.conv, names.conv, f);
+      Norm<S>::each_statistic(self.norm, names.norm, f);
+      if (self.norm.slope.present()) f(names.activation + "weight", self.norm.slope);
+    }
   }
   Conv<S> conv;
   Norm<S> norm;
 
  private:
-  Var<S> one_op(Var<S> x) const {
+  bool is_one_op() const { return norm.op().kind != NormKind::none && dropout_ == 0 && fused_; }
+  Var<S> one_op(std::vector<Var<S>> inputs) const {
     std::vector<Weights<S>> weights = {conv.weight, conv.bias};
     const auto all = norm.weights();
     weights.insert(weights.end(), all.begin(), all.end());
-    x = conv.padded(x);
-    return x.tape->append(ConvNormActOp<S>{conv.op(), norm.op()}, std::span<const Var<S>>(&x, 1), weights);
+    inputs[0] = conv.padded(inputs[0]);
+    return inputs[0].tape->append(ConvNormActOp<S>{conv.op(), norm.op()}, inputs, std::move(weights));
   }
   /// Op by op, up to the activation.
   Var<S> raw(Var<S> x) const {

@@ -1,4 +1,4 @@
-// Instance, group and batch normalisation, with an optional activation behind it: one pass over memory instead of two.
+// Instance, group and batch normalisation, with an optional sum and activation behind it: one pass over memory instead of three.
 #pragma once
 #include "activation.hpp"
 
@@ -9,19 +9,20 @@ struct Normalization;   // Kernel<Normalization, S>
 /// none: of a Block that has no norm.
 enum class NormKind { instance, batch, group, none };
 
-/// y = act((x - mean) / sqrt(variance + eps) * gamma + beta), statistics per image and channel (instance), per channel (batch),
-/// or per image and group of C / groups consecutive channels (group).
-/// Shapes    x [N, C, D, H, W] -> y the same.
+/// y = act((x - mean) / sqrt(variance + eps) * gamma + beta + r), statistics per image and channel (instance), per channel
+/// (batch), or per image and group of C / groups consecutive channels (group). r is an optional second input: a residual.
+/// Shapes    x [N, C, D, H, W], r the same or absent -> y the same.
 /// Weights   gamma, beta [C] where affine; batch: then running mean, running variance [C]; prelu: last its slopes
 /// Numerics  biased variance; batch in training moves the running variance by the unbiased one; outside training batch uses the
 ///           running statistics. Sums are formed in tiles around their means and merged in double.
-/// Gradient  dx assigned; dgamma, dbeta, dslope added; running statistics get (running - batch), which the optimizer follows.
-///           Reads x again, and saved statistics.
-/// Cost      reads x twice (inference of batch: once), writes y; backward reads x and dy twice, writes dx. Keeps x, mean
-///           and 1 / sigma per image and channel (batch: per channel).
-/// Errors    shape_mismatch for other channels, channels that groups does not divide, or one value per statistic in training;
-///           bad_argument for a wrong number of weights.
-/// PyTorch   nn.InstanceNorm3d(C, affine=True), nn.GroupNorm(groups, C), nn.BatchNorm3d(C, momentum=0.1), eps = 1e-5; then act
+/// Gradient  dx, dr assigned; dgamma, dbeta, dslope added; running statistics get (running - batch), which the optimizer
+///           follows. Reads x and r again, and saved statistics.
+/// Cost      reads x twice (inference of batch: once) and r once, writes y; backward reads x, r and dy twice, writes dx and
+///           dr. Keeps x, r, mean and 1 / sigma per image and channel (batch: per channel).
+/// Errors    shape_mismatch for other channels, channels that groups does not divide, an r unlike x, or one value per statistic
+///           in training; bad_argument for a wrong number of weights or inputs.
+/// PyTorch   nn.InstanceNorm3d(C, affine=True), nn.GroupNorm(groups, C), nn.BatchNorm3d(C, momentum=0.1), eps = 1e-5; then
+///           act(y + r)
 /// Source    Ioffe and Szegedy, arXiv:1502.03167; Ulyanov et al., arXiv:1607.08022; Wu and He, arXiv:1803.08494; merging: Chan
 ///           et al., 1979.
 template <AnySpec S> struct NormOp {
@@ -47,6 +48,10 @@ template <AnySpec S> struct NormOp {
     const auto& x = f.x();
     if (kind == NormKind::none)
       throw Error(Code::bad_argument, "norm", "kind is none. Hint: only a Block takes that; leave the Norm out.");
+    if (f.inputs.size() > 2)
+      throw Error(Code::bad_argument, "norm", text(f.inputs.size(), " inputs; must be x, or x and what is added to it."));
+    if (f.inputs.size() == 2 && f.x(1) != x)
+      throw Error(Code::shape_mismatch, "norm", text("cannot add ", f.x(1), " to the norm of ", x, "; both must be the same."));
     const std::size_t wanted = slopes_at() + (activation.kind == ActivationKind::prelu ? 1 : 0);
     if (f.w.size() != wanted)
       throw Error(Code::bad_argument, "norm", text(f.w.size(), " weights given, these options need ", wanted, "."));

@@ -19,7 +19,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
   }
 
   static void forward(const NormOp<S>& op, const Forward<S>& f) {
-    const In<S> x = f.x();
+    const In<S> x = f.x(), residual = f.inputs.size() > 1 ? f.x(1) : In<S>{};
     const Out<S> y = f.y();
     const Index channels = x.shape.c, batches = op.batches(x.shape), rows = x.rows() / batches;
     Bytes saved = f.saved, scratch = f.scratch;
@@ -44,6 +44,8 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
             cpu::for_pieces(channels, [&](Index c, auto count) {
               Acc value[cpu::kPiece];
               for (Index k = 0; k < count; ++k) value[k] = (Acc(x.row(r)[c + k]) - mean[c + k]) * scale[c + k] + shift[c + k];
+              if (residual)
+                for (Index k = 0; k < count; ++k) value[k] += Acc(residual.row(r)[c + k]);
               for (Index k = 0; k < count; ++k) value[k] = act.value(value[k], c + k);
               for (Index k = 0; k < count; ++k) y.row(r)[c + k] = T(value[k]);
             });
@@ -52,59 +54,93 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     }
   }
 
-  /// With u = xhat * gamma + beta and du = act'(u) dy:
+  /// With u = xhat * gamma + beta (+ residual) and du = act'(u) dy, which is the residual's gradient:
   /// dx = (gamma du - mean(gamma du) - xhat * mean(gamma du * xhat)) / sigma, means over all that shares the statistics; both
   /// are 0 where the statistics are the running ones.
   static void backward(const NormOp<S>& op, const Backward<S>& b) {
-    const In<S> x = b.x(), dy = b.dy();
-    const Index channels = x.shape.c, batches = op.batches(x.shape), rows = x.rows() / batches;
+    const Index channels = b.x().shape.c, batches = op.batches(b.x().shape), rows = b.x().rows() / batches;
     Bytes saved = b.saved, scratch = b.scratch;
     const Acc* mean = take<Acc>(saved, 2 * batches * channels);
     const Acc* rstd = mean + batches * channels;
     Acc* sums = take<Acc>(scratch, 5 * channels);   // of du, du * xhat, dslope; then the two of dx
     Acc* gamma = take<Acc>(scratch, 2 * channels);
-    const Acc* beta = gamma + channels;
+    Acc* partials = take<Acc>(scratch, cpu::RowBlocks(rows).count * 3 * channels);
     affine(op, b.w, channels, gamma);
     for (Index g = 0; g < batches; ++g, mean += channels, rstd += channels) {
       std::fill_n(sums, 5 * channels, Acc(0));
-      Bytes rest = scratch;
-      Acc* partials = take<Acc>(rest, cpu::RowBlocks(rows).count * 3 * channels);
-      with_activation<S>(op.activation, slopes(op, b.w), [&](auto act) {
-        cpu::sum_rows(b.ctx, rows, 3 * channels, partials, sums, [&](Index first, Index last, Acc* sum) {
-          for (Index r = g * rows + first; r < g * rows + last; ++r)
-            for (Index c = 0; c < channels; ++c) {
-              const Acc xhat = (Acc(x.row(r)[c]) - mean[c]) * rstd[c], u = xhat * gamma[c] + beta[c];
-              const Acc d = Acc(dy.row(r)[c]), du = d * act.derivative(u, c);
-              sum[c] += du;
-              sum[channels + c] += du * xhat;
-              if (!(u > 0)) sum[2 * channels + c] += d * u;
-            }
-        });
-      });
+      const Pass pass{b, g * rows, rows, mean, rstd, gamma, sums};
+      with_activation<S>(op.activation, slopes(op, b.w), [&](auto act) { pass.sum(act, partials); });
       add_parameter_gradients(op, b, {mean, static_cast<std::size_t>(channels)}, rstd, sums, rows);
-      if (!b.wants()) continue;
-      const Out<S> dx = b.dx();
+      if (!b.wants() && !pass.wants_residual()) continue;
       if (!op.uses_running(b.mode)) average(op.width(channels), rows, {gamma, static_cast<std::size_t>(channels)}, sums);
-      const Acc *du_mean = sums + 3 * channels, *dot_mean = sums + 4 * channels;
-      with_activation<S>(op.activation, slopes(op, b.w), [&](auto act) {
-        cpu::for_rows(b.ctx, rows, [&](Index first, Index last) {
-          for (Index r = g * rows + first; r < g * rows + last; ++r)
-            cpu::for_pieces(channels, [&](Index c0, auto count) {
-              Acc value[cpu::kPiece];
-              for (Index k = 0; k < count; ++k) {
-                const Index c = c0 + k;
-                const Acc xhat = (Acc(x.row(r)[c]) - mean[c]) * rstd[c], u = xhat * gamma[c] + beta[c];
-                const Acc du = Acc(dy.row(r)[c]) * act.derivative(u, c);
-                value[k] = rstd[c] * (gamma[c] * du - du_mean[c] - xhat * dot_mean[c]);
-              }
-              for (Index k = 0; k < count; ++k) dx.row(r)[c0 + k] = T(value[k]);
-            });
-        });
-      });
+      with_activation<S>(op.activation, slopes(op, b.w), [&](auto act) { pass.assign(act); });
     }
   }
 
  private:
+  /// The rows of one set of statistics on their way back: first sums over all of them, then their gradients.
+  struct Pass {
+    const Backward<S>& b;
+    Index first_row, rows;
+    const Acc *mean, *rstd, *gamma;   // [channels]; beta behind gamma
+    Acc* sums;
+    In<S> x = b.x(), dy = b.dy(), residual = b.inputs.size() > 1 ? b.x(1) : In<S>{};
+    Index channels = x.shape.c;
+
+    bool wants_residual() const { return residual && b.wants(1); }
+
+    template <class Act> void sum(Act act, Acc* partials) const {
+      cpu::sum_rows(b.ctx, rows, 3 * channels, partials, sums, [&](Index first, Index last, Acc* sum) {
+        for (Index r = first_row + first; r < first_row + last; ++r)
+          cpu::for_pieces(channels, [&](Index c0, auto count) {
+            Acc xhat[cpu::kPiece], u[cpu::kPiece], du[cpu::kPiece], below[cpu::kPiece];   // below 0: prelu's slope
+            look(r, c0, count, xhat, u);
+            for (Index k = 0; k < count; ++k) {
+              const Acc d = Acc(dy.row(r)[c0 + k]);
+              du[k] = d * act.derivative(u[k], c0 + k);
+              below[k] = u[k] > 0 ? Acc(0) : d * u[k];
+            }
+            for (Index k = 0; k < count; ++k) sum[c0 + k] += du[k];
+            for (Index k = 0; k < count; ++k) sum[channels + c0 + k] += du[k] * xhat[k];
+            for (Index k = 0; k < count; ++k) sum[2 * channels + c0 + k] += below[k];
+          });
+      });
+    }
+    template <class Act> void assign(Act act) const {
+      const Out<S> dx = b.dx(), dresidual = wants_residual() ? b.dx(1) : Out<S>{};
+      const Acc *du_mean = sums + 3 * channels, *dot_mean = sums + 4 * channels;
+      cpu::for_rows(b.ctx, rows, [&](Index first, Index last) {
+        for (Index r = first_row + first; r < first_row + last; ++r)
+          cpu::for_pieces(channels, [&](Index c0, auto count) {
+            Acc xhat[cpu::kPiece], u[cpu::kPiece], du[cpu::kPiece];
+            look(r, c0, count, xhat, u);
+            for (Index k = 0; k < count; ++k) du[k] = Acc(dy.row(r)[c0 + k]) * act.derivative(u[k], c0 + k);
+            if (dresidual)   // before dx, which may lie on dy
+              for (Index k = 0; k < count; ++k) dresidual.row(r)[c0 + k] = T(du[k]);
+            if (!dx) return;
+            for (Index k = 0; k < count; ++k) {
+              const Index c = c0 + k;
+              du[k] = rstd[c] * (gamma[c] * du[k] - du_mean[c] - xhat[k] * dot_mean[c]);
+            }
+            for (Index k = 0; k < count; ++k) dx.row(r)[c0 + k] = T(du[k]);
+          });
+      });
+    }
+
+   private:
+    /// What the activation saw.
+    template <class Count> void look(Index r, Index c0, Count count, Acc* xhat, Acc* u) const {
+      const Acc* beta = gamma + channels;
+      for (Index k = 0; k < count; ++k) {
+        const Index c = c0 + k;
+        xhat[k] = (Acc(x.row(r)[c]) - mean[c]) * rstd[c];
+        u[k] = xhat[k] * gamma[c] + beta[c];
+      }
+      if (residual)
+        for (Index k = 0; k < count; ++k) u[k] += Acc(residual.row(r)[c0 + k]);
+    }
+  };
+
   static Index statistics_bytes(Index rows, Index channels) {
     const Index blocks = cpu::RowBlocks(rows).count;
     return bytes_of<double>((blocks + 1) * 2 * channels) + bytes_of<Acc>(blocks * 2 * channels);

@@ -1,0 +1,71 @@
+// The summary of a network: parameters, multiply-adds and shapes.
+#include <doctest/doctest.h>
+
+#include <ctseg/models/basic_unet.hpp>
+#include <ctseg/models/residual_unet.hpp>
+#include <ctseg/models/unet.hpp>
+#include <ctseg/nn/summary.hpp>
+#include <ctseg/ops/cpu.hpp>
+
+using namespace ctseg;
+using F2 = Spec<float, 2, Cpu>;
+using F3 = Spec<float, 3, Cpu>;
+
+/// Of one pass, and that the parameters are the model's.
+template <class Net> static double giga_multiply_adds(const Net& net, const Shape<Net::Spec::kDim>& x) {
+  const NetworkSummary s = summarize(net, x);
+  CHECK(s.parameters == parameter_count(net));
+  return static_cast<double>(s.multiply_adds) * 1e-9;
+}
+
+TEST_CASE("multiply-adds are those the networks are known for") {
+  const Shape<3> cube{1, 1, {128, 128, 128}};
+  CHECK(giga_multiply_adds(UNet<F3>(liver_unet()), cube) == doctest::Approx(1898.6).epsilon(0.005));
+  CHECK(giga_multiply_adds(UNet<F3>(liver_unet_shallow()), cube) == doctest::Approx(1787.8).epsilon(0.005));
+  CHECK(giga_multiply_adds(UNet<F3>(liver_unet_half()), cube) == doctest::Approx(475.6).epsilon(0.005));
+  CHECK(giga_multiply_adds(UNet<F2>(), {1, 1, {512, 512}}) == doctest::Approx(192.4).epsilon(0.005));
+  CHECK(giga_multiply_adds(UNet<F2>(slice_unet()), {1, 1, {512, 512}}) == doctest::Approx(0.94).epsilon(0.005));
+  CHECK(giga_multiply_adds(ResidualUNet<F3>(nodule_unet()), {1, 1, {64, 256, 256}}) == doctest::Approx(91.8).epsilon(0.005));
+  CHECK(giga_multiply_adds(ResidualUNet<F3>(nodule_unet_small()), {1, 1, {48, 192, 192}}) == doctest::Approx(9.9).epsilon(0.005));
+  CHECK(giga_multiply_adds(BasicUNet<F3>(coronary_unet()), {1, 1, {96, 96, 96}}) == doctest::Approx(227.0).epsilon(0.005));
+}
+
+TEST_CASE("a summary has a row per op, and totals") {
+  const UNet<F2> net({.features = {2, 4}});
+  const NetworkSummary s = summarize(net, {2, 1, {8, 6}});
+  REQUIRE(s.layers.size() == 10);   // 2 + pool and 2, up, concat, 2, head
+  const LayerSummary& first = s.layers[0];
+  CHECK(first.scope == "encoder_0");
+  CHECK(first.op == "Conv+Norm+Act");
+  CHECK(first.shape == "[2,2,8,6]");
+  CHECK(first.parameters == 2 * 9 + 2 + 4);
+  CHECK(first.multiply_adds == 96 * 18);
+  CHECK(first.flop == 2 * 96 * 18 + 8 * 192);
+  CHECK(first.activation_bytes == 4 * 192);
+  const LayerSummary& up = s.layers[5];
+  CHECK(up.op == "ConvTranspose");
+  CHECK(up.multiply_adds == 2 * 12 * 4 * 4 * 2);   // every input voxel meets four taps
+  CHECK(s.parameters == parameter_count(net));
+  const std::string table = text(s);
+  CHECK(table.starts_with("input [2,1,8,6] f32\nscope "));
+  CHECK(std::count(table.begin(), table.end(), '\n') == 14);
+  CHECK(table.find("\nencoder_0            Conv+Norm+Act   [2,2,8,6]                            24       0.000        0.001\n") !=
+        std::string::npos);
+  std::string printed;
+  print_summary(net, {2, 1, {8, 6}}, {[](void* to, std::string_view line) {
+                                        static_cast<std::string*>(to)->append(line).append("\n");
+                                      },
+                                      &printed});
+  CHECK(printed == table);
+  CHECK_THROWS_AS(summarize(net, {2, 1, {7, 6}}), Error);
+}
+
+TEST_CASE("a layer that is called twice has its parameters once") {
+  const Conv<F2> conv({.in_channels = 3, .out_channels = 3});
+  Tape<F2> tape(Mode::train);
+  conv(conv(tape.input(Shape<2>{1, 3, {4, 4}})));
+  const NetworkSummary s = summarize(tape);
+  CHECK(s.layers[0].parameters == 84);
+  CHECK(s.layers[1].parameters == 0);
+  CHECK(s.multiply_adds == 2 * 16 * 81);
+}
