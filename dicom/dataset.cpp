@@ -87,6 +87,12 @@ class Walk {
   }
   Tag tag_at(std::size_t at) const { return number<2>(at) << 16 | number<2>(at + 2); }
 
+  /// Elements, items and fragments all take memory, an empty one several times its bytes.
+  void count() {
+    if (++count_ > kMaxElements)
+      refuse("has more than ", kMaxElements, " elements, items and fragments, the most that are read.");
+  }
+
   template <class... Parts> [[noreturn]] void refuse(const Parts&... parts) const {
     throw Error(Code::bad_input, file_.path.string(), text(parts...));
   }
@@ -123,7 +129,7 @@ class Walk {
     const std::size_t start = at_;
     const Header h = header(end);
     if (h.tag >> 16 == 0xfffe) refuse("delimiter ", text_of(h.tag), " at byte ", start, " stands where an element must be.");
-    if (++count_ > kMaxElements) refuse("has more than ", kMaxElements, " elements, the most that are read.");
+    count();
     out.elements.push_back({h.tag, h.vr, {at_, 0}, {}});
     Element& e = out.elements.back();
     done_ = depth == 0 && h.tag == kPixelData;
@@ -160,6 +166,7 @@ class Walk {
       if (h.length != kUndefined && h.length > end - at_)
         refuse("an item of sequence ", text_of(sequence.tag), " at byte ", start, " has ", Index{h.length}, " bytes, and ",
                end - at_, " are left. Hint: the file is truncated or damaged; copy it again.");
+      count();
       sequence.items.emplace_back();
       item(sequence, h.length == kUndefined ? end : at_ + h.length, h.length == kUndefined, depth);
     }
@@ -195,7 +202,7 @@ class Walk {
       if (h.length > end - at_)
         refuse("a fragment of PixelData (7FE0,0010) at byte ", start, " has ", Index{h.length}, " bytes, and ", end - at_,
                " are left. Hint: the file is truncated; copy it again.");
-      if (++count_ > kMaxElements) refuse("has more than ", kMaxElements, " fragments, the most that are read.");
+      count();
       found.push_back({at_, h.length});
       at_ += h.length;
     }
@@ -256,11 +263,21 @@ Syntax guess_syntax(const File& file, std::size_t at) {
   return kSyntaxes[is_one_of(kShortVrs, {vr, 2}) || is_one_of(kLongVrs, {vr, 2}) ? 1 : 0];
 }
 
+/// Files should have their elements in this order, and some do not. Of a tag that is there twice the first stays the first.
+void sort_by_tag(Dataset& dataset) {
+  const auto before = [](const Element& a, const Element& b) { return a.tag < b.tag; };
+  if (!std::is_sorted(dataset.elements.begin(), dataset.elements.end(), before))
+    std::stable_sort(dataset.elements.begin(), dataset.elements.end(), before);
+  for (Element& e : dataset.elements)
+    for (Dataset& item : e.items) sort_by_tag(item);
+}
+
 void walk(File& file, Index max_bytes) {
   const auto start = start_of(file.bytes);
   if (!start) throw Error(Code::bad_input, file.path.string(), "is not a DICOM file: no \"DICM\" at byte 128.");
   Walk head(file, *start);
   head.meta(file.meta);
+  sort_by_tag(file.meta);
   file.syntax_uid = text_value(file, file.meta, 0x00020010);
   const auto known =
       std::find_if(std::begin(kSyntaxes), std::end(kSyntaxes), [&](const Syntax& s) { return s.uid == file.syntax_uid; });
@@ -290,9 +307,8 @@ std::string text_of(Tag tag) {
 }
 
 const Element* Dataset::find(Tag tag) const {
-  for (const Element& e : elements)
-    if (e.tag == tag) return &e;
-  return nullptr;
+  const auto at = std::lower_bound(elements.begin(), elements.end(), tag, [](const Element& e, Tag t) { return e.tag < t; });
+  return at != elements.end() && at->tag == tag ? &*at : nullptr;
 }
 
 bool has_dicom_start(const std::filesystem::path& path) {
@@ -309,6 +325,7 @@ File load(const std::filesystem::path& path, Index max_bytes) {
   } catch (const Error& error) {
     file.damage = error;
   }
+  sort_by_tag(file.dataset);
   return file;
 }
 

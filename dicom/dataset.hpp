@@ -35,11 +35,11 @@ struct Span {
 
 struct Element;
 
-/// The elements of a file or of one item of a sequence, in the file's order.
+/// The elements of a file or of one item of a sequence, by tag.
 struct Dataset {
   std::vector<Element> elements;
 
-  const Element* find(Tag tag) const;
+  const Element* find(Tag tag) const;   // by bisection: every frame of many looks here
 };
 
 struct Element {
@@ -78,7 +78,8 @@ File load(const std::filesystem::path& path, Index max_bytes);
 /// True if the first bytes of a regular file are those of DICOM.
 bool has_dicom_start(const std::filesystem::path& path);
 
-/// The value as text, without the padding; empty if the element is not there.
+/// The value as text, without the padding; empty if the element is not there. No text that is read here has more than 1024
+/// bytes, and the rest of a longer one is left out: it may be read again for each of many frames.
 std::string text_value(const File& file, const Dataset& dataset, Tag tag);
 /// The parts of a text value between backslashes.
 std::vector<std::string> text_values(const File& file, const Dataset& dataset, Tag tag);

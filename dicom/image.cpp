@@ -45,6 +45,8 @@ class Reading {
     out_.description = value(0x0008103e);
     out_.localizer = says_localizer(file_.dataset, kImageType);
     out_.guessed_syntax = file_.guessed_syntax;
+    out_.compressed = file_.syntax.codec != Codec::none;
+    out_.bytes = static_cast<Index>(file_.bytes.size());
   }
 
   bool is_image() const {

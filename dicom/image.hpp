@@ -16,7 +16,8 @@ struct PixelFormat {
   std::optional<std::pair<int, int>> padding{};   // stored values from first to second are no tissue
 
   int bytes_per_pixel() const { return bits_allocated / 8; }
-  std::size_t frame_bytes() const { return static_cast<std::size_t>(rows * columns * bytes_per_pixel()); }
+  std::size_t pixels() const { return static_cast<std::size_t>(rows * columns); }   // of a frame
+  std::size_t frame_bytes() const { return pixels() * static_cast<std::size_t>(bytes_per_pixel()); }
 };
 
 /// Where an image lies and what its numbers mean.
@@ -41,6 +42,8 @@ struct ImageFile {
   PixelFormat format{};
   std::vector<Plane> planes{};   // one for each frame
   bool guessed_syntax = false;
+  bool compressed = false;
+  Index bytes = 0;                  // of the file
   std::optional<Error> problem{};   // why its images cannot be used
 };
 

@@ -19,6 +19,8 @@ namespace ctseg::io::dicom {
 
 namespace {
 
+constexpr std::ptrdiff_t kMaxScans = 100;
+
 /// DCMTK keeps its codecs in one list for the whole process. They are put there once and stay; the list has its own lock.
 void register_codecs() {
   static std::once_flag once;
@@ -37,19 +39,28 @@ E_TransferSyntax syntax_of(const File& file) {
               text("TransferSyntaxUID (0002,0010) = ", file.syntax_uid, " is not read."));
 }
 
-/// Compares the frame header of a JPEG or JPEG-LS stream with the header of the file.
-void check_size(const File& file, const PixelFormat& f, std::span<const std::byte> s) {
-  const auto refuse = [&](const std::string& message) {
-    throw Error(Code::bad_input, file.path.string(), text("the ", file.syntax.name, " stream ", message));
+/// Each scan of a progressive image goes over all of its pixels; real ones have about ten.
+std::ptrdiff_t count_scans(std::span<const std::byte> s) {
+  std::ptrdiff_t scans = 0;
+  for (std::size_t i = 0; i + 1 < s.size(); ++i) scans += s[i] == std::byte{0xff} && s[i + 1] == std::byte{0xda} ? 1 : 0;
+  return scans;
+}
+
+/// Compares the frame header of a JPEG or JPEG-LS stream with the header of the file; returns the bits of a sample.
+int check_size(const File& file, const PixelFormat& f, std::span<const std::byte> s) {
+  const auto refused = [&](const std::string& message) {
+    return Error(Code::bad_input, file.path.string(), text("the ", file.syntax.name, " stream ", message));
   };
   const auto byte = [&](std::size_t at) { return static_cast<int>(s[at]); };
-  if (s.size() < 4 || byte(0) != 0xff || byte(1) != 0xd8) refuse("does not begin as one. Hint: the file is damaged.");
+  if (s.size() < 4 || byte(0) != 0xff || byte(1) != 0xd8) throw refused("does not begin as one. Hint: the file is damaged.");
   std::size_t end = s.size();
   while (end > 2 && byte(end - 1) == 0) --end;          // padding
   if (byte(end - 2) != 0xff || byte(end - 1) != 0xd9)   // the decoder would fill up with grey
-    refuse("has no end marker. Hint: the image is truncated.");
+    throw refused("has no end marker. Hint: the image is truncated.");
+  if (const auto scans = count_scans(s); scans > kMaxScans)
+    throw refused(text("has ", Index{scans}, " scans; at most ", Index{kMaxScans}, " are read."));
   for (std::size_t at = 2; at + 9 < s.size();) {
-    if (byte(at) != 0xff) refuse(text("has no marker at byte ", at, ". Hint: the file is damaged."));
+    if (byte(at) != 0xff) throw refused(text("has no marker at byte ", at, ". Hint: the file is damaged."));
     const int marker = byte(at + 1);
     if (marker == 0xff) {   // fill byte
       ++at;
@@ -64,11 +75,12 @@ void check_size(const File& file, const PixelFormat& f, std::span<const std::byt
     const int bits = byte(at + 4), rows = byte(at + 5) << 8 | byte(at + 6), columns = byte(at + 7) << 8 | byte(at + 8),
               components = byte(at + 9);
     if (rows != f.rows || columns != f.columns || components != 1 || (bits > 8) != (f.bits_allocated > 8))
-      refuse(text("holds ", columns, " x ", rows, " pixels of ", components, " component(s) with ", bits,
-                  " bits; the header says ", f.columns, " x ", f.rows, " of one with ", f.bits_allocated, "."));
-    return;
+      throw refused(text("holds ", columns, " x ", rows, " pixels of ", components, " component(s) with ", bits,
+                         " bits; the header says ", f.columns, " x ", f.rows, " of one with ", f.bits_allocated, "."));
+    if (bits < 2 || bits > 16) throw refused(text("has samples of ", bits, " bits; must be 2 to 16."));
+    return bits;
   }
-  refuse("has no frame header. Hint: the file is truncated.");
+  throw refused("has no frame header. Hint: the file is truncated.");
 }
 
 /// An element of group 0028.
@@ -83,7 +95,7 @@ void put(DcmItem& item, Uint16 number, Index value) {
 void decode_by_dcmtk(const File& file, const PixelFormat& f, std::span<const std::byte> stream,
                      std::vector<std::uint16_t>& cells) {
   register_codecs();
-  check_size(file, f, stream);
+  const CellOf cell{file, f, check_size(file, f, stream), false};
   const auto refuse = [&](const char* why) {
     throw Error(Code::bad_input, file.path.string(),
                 text("the ", file.syntax.name, " stream is damaged (DCMTK: ", why, "). Hint: copy the file again."));
@@ -120,7 +132,8 @@ void decode_by_dcmtk(const File& file, const PixelFormat& f, std::span<const std
       pixels->getUncompressedFrame(&dataset, 0, first, out.data(), static_cast<Uint32>(out.size() * 2), colour_model);
   if (result.bad()) refuse(result.text());
   const auto* narrow = reinterpret_cast<const Uint8*>(out.data());
-  for (std::size_t i = 0; i < cells.size(); ++i) cells[i] = f.bits_allocated == 16 ? out[i] : narrow[i];
+  cells.resize(f.pixels());
+  for (std::size_t i = 0; i < cells.size(); ++i) cells[i] = cell(f.bits_allocated == 16 ? out[i] : narrow[i], i);
 }
 
 }   // namespace ctseg::io::dicom

@@ -116,7 +116,10 @@ void decode_jpeg2000(const File& file, const PixelFormat& format, std::span<cons
   if (!opj_decode(codec.get(), stream.get(), image.get()) || !image->comps[0].data) refuse("is damaged");
   const opj_image_comp_t& c = image->comps[0];
   if (Index{c.w} != format.columns || Index{c.h} != format.rows) refuse("decodes to another size");
-  for (std::size_t i = 0; i < cells.size(); ++i) cells[i] = static_cast<std::uint16_t>(c.data[i]);
+  if (c.prec < 1 || c.prec > 31) refuse("has samples of no known width");
+  const CellOf cell{file, format, static_cast<int>(c.prec), c.sgnd != 0};
+  cells.resize(format.pixels());
+  for (std::size_t i = 0; i < cells.size(); ++i) cells[i] = cell(c.data[i], i);
 }
 
 }   // namespace ctseg::io::dicom

@@ -8,6 +8,8 @@ namespace ctseg::io::dicom {
 
 namespace {
 
+constexpr std::size_t kMostFromOne = 64;   // two bytes stand for 128 at most
+
 std::size_t little_endian(std::span<const std::byte> bytes, std::size_t at) {
   std::size_t value = 0;
   for (std::size_t i = 0; i < 4; ++i) value |= static_cast<std::size_t>(bytes[at + i]) << (8 * i);
@@ -43,7 +45,9 @@ void decode_rle(const File& file, const PixelFormat& format, std::span<const std
   if (stream.size() < 64) refuse(text("has ", stream.size(), " bytes; its head alone has 64."));
   if (little_endian(stream, 0) != planes)
     refuse(text("has ", little_endian(stream, 0), " planes; pixels of ", format.bits_allocated, " bits have ", planes, "."));
-  std::fill(cells.begin(), cells.end(), std::uint16_t{0});
+  if (format.frame_bytes() > stream.size() * kMostFromOne)
+    refuse(text("has ", stream.size(), " bytes, which cannot fill ", planes, " plane(s) of ", format.pixels(), " bytes."));
+  cells.assign(format.pixels(), 0);
   for (std::size_t p = 0; p < planes; ++p) {
     const std::size_t first = little_endian(stream, 4 + 4 * p),
                       end = p + 1 < planes ? little_endian(stream, 8 + 4 * p) : stream.size();

@@ -85,7 +85,11 @@ Found sort_into_series(std::vector<ImageFile> images, std::vector<std::string> l
     std::vector<const ImageFile*> good;
     for (const ImageFile& image : series.images)
       if (!image.problem) good.push_back(&image);
-    series.stacks = group_by_grid(good);
+    try {
+      series.stacks = group_by_grid(good);
+    } catch (const Error& error) {
+      series.images.front().problem = error;
+    }
     found.series.push_back(std::move(series));
   }
   return found;

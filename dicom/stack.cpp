@@ -8,6 +8,7 @@ namespace ctseg::io::dicom {
 
 namespace {
 
+constexpr std::size_t kMaxStacks = 1000;
 constexpr double kSameMm = 1e-3;        // positions closer than this are one position
 constexpr double kGap = 0.01;           // share of the slice distance by which a distance may differ
 constexpr double kRoundingMm = 0.011;   // and the least that counts: positions are often rounded to 0.01 mm
@@ -119,10 +120,14 @@ std::vector<Stack> group_by_grid(const std::vector<const ImageFile*>& images) {
       const Slice slice{image, static_cast<Index>(frame)};
       const auto stack =
           std::find_if(stacks.begin(), stacks.end(), [&](const Stack& s) { return share_grid(s.front(), slice); });
-      if (stack == stacks.end())
-        stacks.push_back({slice});
-      else
+      if (stack != stacks.end())
         stack->push_back(slice);
+      else if (stacks.size() < kMaxStacks)
+        stacks.push_back({slice});
+      else   // each image is compared with each stack
+        throw Error(Code::unsupported, image->path.string(),
+                    text("the images of one series lie on more than ", kMaxStacks,
+                         " grids; a CT has one or a few. Hint: projections, or views around an axis?"));
     }
   return stacks;
 }

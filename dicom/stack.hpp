@@ -29,6 +29,7 @@ struct Slice {
 
 /// Images that share matrix size, pixel spacing, orientation and frame of reference.
 using Stack = std::vector<Slice>;
+/// Errors    unsupported if they make more than 1000 stacks.
 std::vector<Stack> group_by_grid(const std::vector<const ImageFile*>& images);
 
 /// A stack in order, with the grid it makes. `same_place` are pairs that must hold the same pixels; the second is in no slice.

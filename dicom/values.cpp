@@ -9,6 +9,8 @@ namespace ctseg::io::dicom {
 
 namespace {
 
+constexpr std::size_t kMaxText = 1024;
+
 std::string trimmed(std::string_view s) {
   const auto is_padding = [](char c) { return c == ' ' || c == '\0'; };
   while (!s.empty() && is_padding(s.back())) s.remove_suffix(1);
@@ -22,7 +24,7 @@ std::string text_value(const File& file, const Dataset& dataset, Tag tag) {
   const Element* e = dataset.find(tag);
   if (!e || e->value.length == 0) return {};
   const auto bytes = file.at(e->value);
-  return trimmed({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  return trimmed({reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kMaxText)});
 }
 
 std::vector<std::string> text_values(const File& file, const Dataset& dataset, Tag tag) {

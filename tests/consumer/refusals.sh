@@ -80,6 +80,12 @@ refuses 'ctseg: the voxels of a Volume are numbers' << 'END'
 cs::Volume<std::string> f(const cs::Grid& grid) { return cs::Volume<std::string>(grid); }
 END
 
+refuses 'ctseg: a DICOM series is read as float or std::int16_t' << 'END'
+#include <ctseg/io/dicom.hpp>
+#include <ctseg/io/volume.hpp>
+cs::Volume<std::uint8_t> f() { return cs::io::read_volume<std::uint8_t>("CT", cs::io::dicom::reader()); }
+END
+
 refuses 'ctseg: labels are Volume<std::uint8_t>' << 'END'
 #include <ctseg/metrics/overlap.hpp>
 double f(const cs::Volume<float>& a, const cs::Volume<std::uint8_t>& b) { return cs::overlap(a, b).dice(); }

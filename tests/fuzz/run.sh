@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- nifti metaimage npy safetensors gzip
+[ $# -gt 0 ] || set -- nifti metaimage npy safetensors gzip dicom dicom_pixels
 found=$PWD/build/fuzz/found
 memory=/dev/shm
 [ -w $memory ] || memory=${TMPDIR:-/tmp}

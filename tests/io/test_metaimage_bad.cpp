@@ -64,7 +64,8 @@ TEST_CASE("every damaged field of a MetaImage header is refused in its own words
   bad("ElementSpacing", "Spacing",
       "the header has no ElementSpacing: the size of a voxel is not known. Hint: add it if you know it.");
   for (const char* v : {"0.5 0 2", "0.5 -0.75 2"})
-    bad("0.5 0.75 2", v, text("ElementSpacing = ", v[4] == '-' ? "-0.75" : "0", "; the voxel size must be > 0 and <= 100 mm."));
+    bad("0.5 0.75 2", v,
+        text("ElementSpacing = ", v[4] == '-' ? "-0.75" : "0", "; the voxel size must be > 1e-6 and <= 100 mm."));
   for (const char* v : {"0.5 nan 2", "0.5 inf 2", "0.5 1e30 2", "101 1 1"})
     bad("0.5 0.75 2", v, text("ElementSpacing = ", v, "; must be finite and within 100."));
   for (const char* v : {"0.5 0.75", "1 1 1 1"})

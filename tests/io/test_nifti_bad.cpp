@@ -64,7 +64,7 @@ void check_fields(const std::string& good, bool second, const TempFolder& folder
   expect(dim(1, 5), "trailing bytes after the voxels");
   expect(with(dim(0, 4), at(kDim, 4, sizeof(Extent)), Extent{3}), "dim[4] = 3");
   if (second) expect(with(dim(1, Index{1} << 40), at(kDim, 2, 8), std::int64_t{1} << 40), "more voxels than can be counted");
-  for (const double v : {0.0, -1.0, double(kNan), double(kInf), 1e30}) expect(real(kPixdim, 3, v), "pixdim[3]");
+  for (const double v : {0.0, -1.0, 1e-30, double(kNan), double(kInf), 1e30}) expect(real(kPixdim, 3, v), "pixdim[3]");
   if (!second)
     for (const double v : {double(kNan), double(kInf), 352.5}) expect(real(kOffset, 0, v), "vox_offset");
   for (const double v : {-352.0, 0.0, 348.0, 1e9, 3e15})

@@ -120,7 +120,7 @@ TEST_CASE(".npy arrays are volumes where the caller says") {
 
 TEST_CASE("an affine from a spacing, which must be one") {
   CHECK(io::affine_of_spacing({1, 2, 3.5})(1, 1, 1).z == 3.5);
-  for (const double v : {0.0, -1.0, 101.0, std::numeric_limits<double>::quiet_NaN()})
+  for (const double v : {0.0, -1.0, 101.0, 1e-300, std::numeric_limits<double>::quiet_NaN()})
     CHECK_THROWS_AS(io::affine_of_spacing({1, v, 1}), Error);
 }
 

@@ -7,7 +7,7 @@
 #include <map>
 #include <sstream>
 
-#include "../io/temp_folder.hpp"
+#include "../support/docs_table.hpp"
 
 using namespace ctseg;
 
@@ -126,21 +126,7 @@ TEST_CASE("real: voxels and places are those of SimpleITK and nibabel") {
 }
 
 TEST_CASE("real: docs/formats.md says what becomes of every file") {
-  const auto page = std::filesystem::path(CTSEG_SOURCE_DIR) / "docs/formats.md";
-  const std::string begin = "<!-- files -->\n", end = "<!-- end of files -->\n", old = slurp(page);
-  const std::size_t from = old.find(begin), to = old.find(end);
-  REQUIRE(from < to);
-  REQUIRE(to < old.size());
-  const std::string now = old.substr(0, from + begin.size()) + table() + old.substr(to);
-  if (std::getenv("CTSEG_WRITE_DOCS") != nullptr) return spill(page, now);
-  std::istringstream a(old), b(now);
-  int line = 0;
-  for (std::string is, must; std::getline(b, must);) {
-    ++line;
-    std::getline(a, is);
-    REQUIRE_MESSAGE(is == must, "docs/formats.md:", line, " is old. Hint: run this test with CTSEG_WRITE_DOCS=1");
-  }
-  CHECK(old == now);
+  check_formats_table("files", table());
 }
 
 TEST_CASE("real: 93 raw slices by a pattern, and a CT that goes out and in again as MetaImage") {

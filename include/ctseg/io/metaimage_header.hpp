@@ -244,7 +244,7 @@ template <class = void> Affine<Lps> read_affine(const Fields& fields, std::size_
   if (!spacing)
     complaints.refuse("the header has no ElementSpacing: the size of a voxel is not known. Hint: add it if you know it.");
   for (const double v : *spacing)
-    if (v <= 0) complaints.refuse("ElementSpacing", v, "the voxel size must be > 0 and <= 100 mm");
+    if (v <= 1e-6) complaints.refuse("ElementSpacing", v, "the voxel size must be > 1e-6 and <= 100 mm");
   auto offset = read_numbers(fields, {{"Offset", "Position", "Origin"}, counts, 1e6});
   auto matrix = read_numbers(fields, {{"TransformMatrix", "Rotation", "Orientation"}, {rank * rank}, 1.001});
   if (!offset || !matrix)

@@ -157,8 +157,8 @@ inline void check_numbers(const NiftiPlacement& p, const Complaints& complaints)
     complaints.refuse("xyzt_units", p.xyzt_units, "its spatial part must be 0 (unknown), 1 (m), 2 (mm) or 3 (micrometre)");
   if (mm != 1) complaints.warn(text("xyzt_units = ", p.xyzt_units, ": lengths are converted to millimetres"));
   for (std::size_t i = 1; i <= 3; ++i)
-    if (!(is_finite(p.pixdim[i]) && p.pixdim[i] > 0 && p.pixdim[i] * mm <= 100))
-      complaints.refuse(text("pixdim[", i, "]"), p.pixdim[i], "the voxel size must be > 0 and <= 100 mm");
+    if (!(is_finite(p.pixdim[i]) && p.pixdim[i] * mm > 1e-6 && p.pixdim[i] * mm <= 100))
+      complaints.refuse(text("pixdim[", i, "]"), p.pixdim[i], "the voxel size must be > 1e-6 and <= 100 mm");
   if (p.qform_code < 0 || p.qform_code > 5) complaints.refuse("qform_code", p.qform_code, "must be 0 to 5");
   if (p.sform_code < 0 || p.sform_code > 5) complaints.refuse("sform_code", p.sform_code, "must be 0 to 5");
   if (p.qform_code > 0) {

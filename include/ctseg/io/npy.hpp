@@ -198,13 +198,13 @@ CTSEG_PREBUILT template Volume<std::uint8_t> read_npy_volume(const std::filesyst
 #endif
 
 /// Axes along R, A and S with the first voxel at 0, 0, 0: the place of an array of which nothing but the voxel size is known.
-/// Errors    bad_argument for a spacing that is not in (0, 100] mm.
+/// Errors    bad_argument for a spacing that is not in (1e-6, 100] mm.
 inline Affine<Ras> affine_of_spacing(Xyz<double> spacing_mm) {
   Eigen::Matrix4d m = Eigen::Matrix4d::Identity();
   const double size[3] = {spacing_mm.x, spacing_mm.y, spacing_mm.z};
   for (int i = 0; i < 3; ++i) {
-    if (!is_finite(size[i]) || size[i] <= 0 || size[i] > 100)
-      throw Error(Code::bad_argument, "spacing_mm", text(size[i], "; must be > 0 and <= 100 mm."));
+    if (!is_finite(size[i]) || !(size[i] > 1e-6 && size[i] <= 100))
+      throw Error(Code::bad_argument, "spacing_mm", text(size[i], "; must be > 1e-6 and <= 100 mm."));
     m(i, i) = size[i];
   }
   return Affine<Ras>(m);
