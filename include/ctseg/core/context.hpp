@@ -22,6 +22,7 @@ struct ContextOptions {
   std::uint64_t seed = 0;
   Executor* executor = nullptr;   // the caller's own threads; must outlive the context. Then `threads` is not used
   std::optional<Isa> isa{};       // forces a path; else the one that CTSEG_ISA names, else the processor's best
+  Accuracy accuracy = Accuracy::standard;   // of float convolutions: strict, standard or fast
   std::stop_token cancel{};       // raised: the call under way ends soon with Code::cancelled; see docs/pitfalls.md
   LogSink log{};
   std::pmr::memory_resource* memory = nullptr;   // for arenas, eager values and prepared weights; must outlive all of them
@@ -32,7 +33,7 @@ template <class Device> class Context;
 template <> class Context<Cpu> {
  public:
   explicit Context(ContextOptions options = {}) : options_(std::move(options)) {
-    traits_.isa = choose_isa(options_.isa);
+    traits_ = {.isa = choose_isa(options_.isa), .accuracy = options_.accuracy};
     if (options_.threads < 0 || options_.threads > kMostThreads)
       throw Error(Code::bad_argument, "context",
                   text("threads = ", options_.threads, "; must be 0 (all processors) to ", kMostThreads, "."));

@@ -51,11 +51,22 @@ inline Isa detect_isa() {
   return Isa::scalar;
 }
 
+/// How a convolution of float may round, against the largest result.
+/// strict    direct sums only, 1e-6.
+/// standard  also Winograd's F(2, 3), whose error is no larger: the same digits, sooner.
+/// fast      also F(4, 3) and F(2, 5), 5e-5: for inference, once masks have been compared.
+enum class Accuracy { strict, standard, fast };
+inline std::string text(Accuracy accuracy) {
+  constexpr const char* names[] = {"strict", "standard", "fast"};
+  return names[static_cast<std::size_t>(accuracy)];
+}
+
 /// All that choosing a kernel may depend on: a value, so that plans for a device are built and tested without it,
 /// and so that results depend on shapes, mode and these traits only, never on threads, caches or timing.
 template <class Device> struct DeviceTraits;
 template <> struct DeviceTraits<Cpu> {
   Isa isa = Isa::scalar;
+  Accuracy accuracy = Accuracy::standard;
   bool operator==(const DeviceTraits&) const = default;
 };
 

@@ -14,6 +14,17 @@ template <class T, int Dim> struct Kernel<Pointwise, Spec<T, Dim, Cpu>> {
   }
 
   static void forward(Context<Cpu>& ctx, const Activation& a, In<S> x, const Weights<S>& slopes, Out<S> y) {
+    if constexpr (std::is_same_v<T, float>)
+      if (const auto bend = cpu::bend_of<S>(a, slopes))
+        return cpu::for_rows(ctx, x.rows(), [&](Index first, Index last) {
+          simd::row_passes(ctx.traits().isa)
+              .bend({.x = cpu::rows_of(x, first),
+                     .y = cpu::rows_of(y, first),
+                     .rows = last - first,
+                     .channels = x.shape.c,
+                     .act = *bend},
+                    0);
+        });
     with_activation<S>(a, slopes, [&](auto f) {
       cpu::for_rows(ctx, x.rows(), [&](Index first, Index last) {
         for (Index r = first; r < last; ++r)
@@ -31,6 +42,18 @@ template <class T, int Dim> struct Kernel<Pointwise, Spec<T, Dim, Cpu>> {
     if (!dslopes.empty()) add_slope_gradients(b, dslopes);
     if (!b.wants()) return;
     const Out<S> dx = b.dx();
+    if constexpr (std::is_same_v<T, float>)
+      if (const auto bend = cpu::bend_of<S>(a, slopes))
+        return cpu::for_rows(b.ctx, x.rows(), [&](Index first, Index last) {
+          simd::row_passes(b.ctx.traits().isa)
+              .bend_back({.x = cpu::rows_of(x, first),
+                          .dy = cpu::rows_of(dy, first),
+                          .y = cpu::rows_of(dx, first),
+                          .rows = last - first,
+                          .channels = x.shape.c,
+                          .act = *bend},
+                         0);
+        });
     with_activation<S>(a, slopes, [&](auto f) {
       cpu::for_rows(b.ctx, x.rows(), [&](Index first, Index last) {
         for (Index r = first; r < last; ++r)

@@ -8,71 +8,99 @@ namespace ctseg {
 template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
   using S = Spec<float, Dim, Cpu>;
 
-  /// choice: the instruction set, so that a plan made for one processor repeats its bits on another that has the same.
+  /// choice: the instruction set and the way of either pass, so that a plan made for one processor repeats its bits on another
+  /// that has the same.
   static ConvChoice choose(const ConvProblem& p, Mode mode, const DeviceTraits<Cpu>& device) {
-    const int isa = static_cast<int>(device.isa);
-    const simd::ConvPlan forward = forward_plan(p, isa), back = data_gradient_plan(p, isa);
+    const Way forward(forward_plan(p, device.isa), device.accuracy), back(data_gradient_plan(p, device.isa), device.accuracy);
     const Index rows = p.images * extent(p.y_side == Side::output ? p.window.output : p.window.input);
-    ConvChoice c{.choice = isa};
+    ConvChoice c{.choice = static_cast<int>(device.isa) | forward.code() << 3 | back.code() << 10,
+                 .forward_scratch = bytes_of<std::byte>(forward.scratch_bytes())};
     if (mode == Mode::train)
-      c.backward_scratch = std::max({bytes_of<std::byte>(simd::gather_packed_bytes(back)),
-                                     bytes_of<std::byte>(simd::weight_gradient_scratch_bytes(forward)),
+      c.backward_scratch = std::max({bytes_of<std::byte>(back.packed_bytes()) + bytes_of<std::byte>(back.scratch_bytes()),
+                                     bytes_of<std::byte>(simd::weight_gradient_scratch_bytes(forward.direct)),
                                      cpu::partial_bytes<float>(rows, p.out_channels)});
     return c;
   }
   static Index prepared_bytes(const ConvProblem& p, int choice) {
-    return bytes_of<std::byte>(simd::gather_packed_bytes(forward_plan(p, choice)));
+    return bytes_of<std::byte>(forward_way(p, choice).packed_bytes());
   }
 
   static void prepare(Context<Cpu>& ctx, const ConvProblem& p, int choice, const Weights<S>& w, Bytes prepared) {
-    simd::gather_pack(ctx.executor(), forward_plan(p, choice),
-                      {.w = w.data(), .packed = reinterpret_cast<float*>(prepared.next)});
+    forward_way(p, choice).pack(ctx.executor(), {.w = w.data(), .packed = reinterpret_cast<float*>(prepared.next)});
   }
 
   static void forward(const ConvProblem& p, const Forward<S>& f) {
     const float* bias = f.w.size() > 1 && !f.w[1].empty() ? f.w[1].data() : nullptr;
-    simd::gather(f.ctx.executor(), forward_plan(p, f.choice),
-                 {.x = f.x().data,
-                  .x_pitch = f.x().pitch,
-                  .packed = reinterpret_cast<const float*>(f.prepared.next),
-                  .bias = bias,
-                  .y = f.y().data,
-                  .y_pitch = f.y().pitch});
+    forward_way(p, f.choice)
+        .run(f.ctx.executor(),
+             {.x = f.x().data,
+              .x_pitch = f.x().pitch,
+              .packed = reinterpret_cast<const float*>(f.prepared.next),
+              .bias = bias,
+              .y = f.y().data,
+              .y_pitch = f.y().pitch},
+             reinterpret_cast<float*>(f.scratch.next));
   }
 
   static void backward(const ConvProblem& p, const Backward<S>& b) {
     auto* scratch = reinterpret_cast<float*>(b.scratch.next);   // three passes, one after the other in the same place
     const In<S> x = b.x(), dy = b.dy();
     if (b.wants()) {
-      const simd::ConvPlan plan = data_gradient_plan(p, b.choice);
-      simd::gather_pack(b.ctx.executor(), plan, {.w = b.w[0].data(), .flipped = true, .packed = scratch});
-      simd::gather(b.ctx.executor(), plan,
-                   {.x = dy.data, .x_pitch = dy.pitch, .packed = scratch, .y = b.dx().data, .y_pitch = b.dx().pitch});
+      const Way way(data_gradient_plan(p, isa_of(b.choice)), b.choice >> 10 & 127);
+      Bytes rest = b.scratch;
+      auto* packed = reinterpret_cast<float*>(take<std::byte>(rest, way.packed_bytes()));
+      way.pack(b.ctx.executor(), {.w = b.w[0].data(), .flipped = true, .packed = packed});
+      way.run(b.ctx.executor(),
+              {.x = dy.data, .x_pitch = dy.pitch, .packed = packed, .y = b.dx().data, .y_pitch = b.dx().pitch},
+              reinterpret_cast<float*>(rest.next));
     }
     if (!b.dw[0].empty())
       simd::weight_gradient(
-          b.ctx.executor(), forward_plan(p, b.choice),
+          b.ctx.executor(), forward_plan(p, isa_of(b.choice)),
           {.x = x.data, .x_pitch = x.pitch, .dy = dy.data, .dy_pitch = dy.pitch, .dw = b.dw[0].data(), .scratch = scratch});
     if (b.dw.size() > 1 && !b.dw[1].empty()) cpu::add_channel_sums<S>(b.ctx, dy, b.dw[1], scratch);
   }
 
  private:
+  /// One of the two engines, with its plan. code: 0 for the direct one, else 1 + the tilings of the axes.
+  struct Way {
+    simd::ConvPlan direct;
+    std::optional<simd::WinogradPlan> winograd;
+
+    Way(const simd::ConvPlan& plan, Accuracy accuracy) : direct(plan), winograd(simd::choose_winograd(plan, accuracy)) {}
+    Way(const simd::ConvPlan& plan, int code) : direct(plan) {
+      if (code == 0) return;
+      const auto axis = [&](int d) { return static_cast<simd::Tiling>((code - 1) >> 2 * d & 3); };
+      winograd = simd::WinogradPlan{plan, {axis(0), axis(1), axis(2)}};
+    }
+    int code() const {
+      if (!winograd) return 0;
+      const auto axis = [&](std::size_t d) { return static_cast<int>(winograd->tiling[d]); };
+      return 1 + axis(0) + 4 * axis(1) + 16 * axis(2);
+    }
+    Index packed_bytes() const { return winograd ? simd::winograd_packed_bytes(*winograd) : simd::gather_packed_bytes(direct); }
+    Index scratch_bytes() const { return winograd ? simd::winograd_scratch_bytes(*winograd) : 0; }
+    void pack(Executor& executor, const simd::PackBuffers& b) const {
+      winograd ? simd::winograd_pack(executor, *winograd, b) : simd::gather_pack(executor, direct, b);
+    }
+    void run(Executor& executor, const simd::GatherBuffers& b, float* scratch) const {
+      winograd ? simd::winograd(executor, *winograd, b, scratch) : simd::gather(executor, direct, b);
+    }
+  };
+  static Isa isa_of(int choice) { return static_cast<Isa>(choice & 7); }
+  static Way forward_way(const ConvProblem& p, int choice) { return Way(forward_plan(p, isa_of(choice)), choice >> 3 & 127); }
+
   static Index extent(const std::array<Index, 3>& e) { return e[0] * e[1] * e[2]; }
-  static simd::ConvPlan forward_plan(const ConvProblem& p, int isa) {
-    return {.window = p.window,
-            .side = p.y_side,
-            .images = p.images,
-            .from = p.in_channels,
-            .to = p.out_channels,
-            .isa = static_cast<Isa>(isa)};
+  static simd::ConvPlan forward_plan(const ConvProblem& p, Isa isa) {
+    return {.window = p.window, .side = p.y_side, .images = p.images, .from = p.in_channels, .to = p.out_channels, .isa = isa};
   }
-  static simd::ConvPlan data_gradient_plan(const ConvProblem& p, int isa) {
+  static simd::ConvPlan data_gradient_plan(const ConvProblem& p, Isa isa) {
     return {.window = p.window,
             .side = other(p.y_side),
             .images = p.images,
             .from = p.out_channels,
             .to = p.in_channels,
-            .isa = static_cast<Isa>(isa)};
+            .isa = isa};
   }
 };
 

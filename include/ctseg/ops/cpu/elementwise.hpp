@@ -26,6 +26,9 @@ template <class Spec_T, int Dim> struct Kernel<Elementwise, Spec<Spec_T, Dim, Cp
   }
   template <class T> static void add(Context<Cpu>& ctx, View<const T, Dim> from, View<T, Dim> to, Acc scale = 1) {
     cpu::for_rows(ctx, to.rows(), [&](Index first, Index last) {
+      if constexpr (std::is_same_v<T, float> && std::is_same_v<Acc, float>)
+        return simd::row_passes(ctx.traits().isa)
+            .add({cpu::rows_of(from, first), cpu::rows_of(to, first), last - first, to.shape.c, scale}, 0);
       for (Index r = first; r < last; ++r)
         for (Index c = 0; c < to.shape.c; ++c) to.row(r)[c] = T(Acc(to.row(r)[c]) + scale * Acc(from.row(r)[c]));
     });

@@ -38,6 +38,23 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
       }
       affine(op, f.w, channels, scale);
       for (Index c = 0; c < channels; ++c) scale[c] *= rstd[c];
+      if constexpr (std::is_same_v<T, float>)
+        if (const auto bend = cpu::bend_of<S>(op.activation, slopes(op, f.w))) {
+          cpu::for_rows(f.ctx, rows, [&](Index first, Index last) {
+            simd::row_passes(f.ctx.traits().isa)
+                .norm({.x = cpu::rows_of(x, g * rows + first),
+                       .residual = cpu::rows_of(residual, g * rows + first),
+                       .y = cpu::rows_of(y, g * rows + first),
+                       .rows = last - first,
+                       .channels = channels,
+                       .mean = mean,
+                       .scale = scale,
+                       .shift = shift,
+                       .act = *bend},
+                      0);
+          });
+          continue;
+        }
       with_activation<S>(op.activation, slopes(op, f.w), [&](auto act) {
         cpu::for_rows(f.ctx, rows, [&](Index first, Index last) {
           for (Index r = g * rows + first; r < g * rows + last; ++r)
@@ -68,12 +85,12 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     affine(op, b.w, channels, gamma);
     for (Index g = 0; g < batches; ++g, mean += channels, rstd += channels) {
       std::fill_n(sums, 5 * channels, Acc(0));
-      const Pass pass{b, g * rows, rows, mean, rstd, gamma, sums};
-      with_activation<S>(op.activation, slopes(op, b.w), [&](auto act) { pass.sum(act, partials); });
+      const Pass pass{b, g * rows, rows, mean, rstd, gamma, sums, op.activation, slopes(op, b.w)};
+      pass.sum(partials);
       add_parameter_gradients(op, b, {mean, static_cast<std::size_t>(channels)}, rstd, sums, rows);
       if (!b.wants() && !pass.wants_residual()) continue;
       if (!op.uses_running(b.mode)) average(op.width(channels), rows, {gamma, static_cast<std::size_t>(channels)}, sums);
-      with_activation<S>(op.activation, slopes(op, b.w), [&](auto act) { pass.assign(act); });
+      pass.assign();
     }
   }
 
@@ -84,11 +101,36 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     Index first_row, rows;
     const Acc *mean, *rstd, *gamma;   // [channels]; beta behind gamma
     Acc* sums;
+    const Activation& activation;
+    Weights<S> slopes;
     In<S> x = b.x(), dy = b.dy(), residual = b.inputs.size() > 1 ? b.x(1) : In<S>{};
     Index channels = x.shape.c;
 
     bool wants_residual() const { return residual && b.wants(1); }
 
+    void sum(Acc* partials) const {
+      if constexpr (std::is_same_v<T, float>)
+        if (const auto bend = cpu::bend_of<S>(activation, slopes))
+          return cpu::sum_rows(b.ctx, rows, 3 * channels, partials, sums, [&](Index first, Index last, Acc* sum) {
+            simd::NormPass pass = vector_pass(first_row + first, last - first, *bend);
+            pass.sums = sum;
+            simd::row_passes(b.ctx.traits().isa).norm_sums(pass, 0);
+          });
+      with_activation<S>(activation, slopes, [&](auto act) { sum(act, partials); });
+    }
+    void assign() const {
+      if constexpr (std::is_same_v<T, float>)
+        if (const auto bend = cpu::bend_of<S>(activation, slopes))
+          return cpu::for_rows(b.ctx, rows, [&](Index first, Index last) {
+            simd::NormPass pass = vector_pass(first_row + first, last - first, *bend);
+            pass.y = cpu::rows_of(b.dx(), first_row + first);
+            if (wants_residual()) pass.dresidual = cpu::rows_of(b.dx(1), first_row + first);
+            simd::row_passes(b.ctx.traits().isa).norm_assign(pass, 0);
+          });
+      with_activation<S>(activation, slopes, [&](auto act) { assign(act); });
+    }
+
+   private:
     template <class Act> void sum(Act act, Acc* partials) const {
       cpu::sum_rows(b.ctx, rows, 3 * channels, partials, sums, [&](Index first, Index last, Acc* sum) {
         for (Index r = first_row + first; r < first_row + last; ++r)
@@ -127,7 +169,20 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
       });
     }
 
-   private:
+    simd::NormPass vector_pass(Index first, Index count, const simd::Bend& bend) const {
+      return {.x = cpu::rows_of(x, first),
+              .residual = cpu::rows_of(residual, first),
+              .dy = cpu::rows_of(dy, first),
+              .rows = count,
+              .channels = channels,
+              .mean = mean,
+              .shift = gamma + channels,
+              .rstd = rstd,
+              .gamma = gamma,
+              .du_mean = sums + 3 * channels,
+              .dot_mean = sums + 4 * channels,
+              .act = bend};
+    }
     /// What the activation saw.
     template <class Count> void look(Index r, Index c0, Count count, Acc* xhat, Acc* u) const {
       const Acc* beta = gamma + channels;
@@ -183,12 +238,17 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
       for (Index begin = blocks.first(b); begin < blocks.last(b); begin += tile) {
         const Index end = std::min(blocks.last(b), begin + tile);
         const Acc n = static_cast<Acc>(end - begin);
-        std::fill_n(sum, 2 * channels, Acc(0));
-        for (Index r = first_row + begin; r < first_row + end; ++r)
-          for (Index c = 0; c < channels; ++c) sum[c] += Acc(x.row(r)[c]);
-        for (Index c = 0; c < channels; ++c) sum[c] /= n;
-        for (Index r = first_row + begin; r < first_row + end; ++r)
-          for (Index c = 0; c < channels; ++c) square[c] += (Acc(x.row(r)[c]) - sum[c]) * (Acc(x.row(r)[c]) - sum[c]);
+        if constexpr (std::is_same_v<T, float>) {
+          simd::row_passes(ctx.traits().isa)
+              .moments({cpu::rows_of(x, first_row + begin), end - begin, channels, sum, square}, 0);
+        } else {
+          std::fill_n(sum, 2 * channels, Acc(0));
+          for (Index r = first_row + begin; r < first_row + end; ++r)
+            for (Index c = 0; c < channels; ++c) sum[c] += Acc(x.row(r)[c]);
+          for (Index c = 0; c < channels; ++c) sum[c] /= n;
+          for (Index r = first_row + begin; r < first_row + end; ++r)
+            for (Index c = 0; c < channels; ++c) square[c] += (Acc(x.row(r)[c]) - sum[c]) * (Acc(x.row(r)[c]) - sum[c]);
+        }
         for (Index c = 0; c < channels; ++c) block.merge(c, double(n), double(sum[c]), double(square[c]));
         block.count += double(n);
       }

@@ -2,8 +2,11 @@
 // threads.
 #pragma once
 #include <cstring>
+#include <optional>
 
 #include "../../core/context.hpp"
+#include "../activation.hpp"
+#include "simd/row_isa.hpp"
 
 namespace ctseg::cpu {
 
@@ -46,6 +49,31 @@ template <class F> void for_pieces(Index channels, F f) {
   Index c = 0;
   for (; c + kPiece <= channels; c += kPiece) f(c, std::integral_constant<Index, kPiece>{});
   if (c < channels) f(c, channels - c);
+}
+
+/// Rows [first, last) of a value, as the vector passes of float take them.
+template <int Dim> simd::Rows rows_of(const View<const float, Dim>& x, Index first) {
+  return {x ? x.data + first * x.pitch : nullptr, x.pitch};
+}
+template <int Dim> simd::RowsOut rows_of(const View<float, Dim>& y, Index first) {
+  return {y ? y.data + first * y.pitch : nullptr, y.pitch};
+}
+
+/// The activations that the vector passes know; none for those with an exponential. `a` must outlive the answer.
+template <AnySpec S> std::optional<simd::Bend> bend_of(const Activation& a, const Weights<S>& slopes) {
+  static constexpr float kNone = 0, kWhole = 1;
+  switch (a.kind) {
+    case ActivationKind::identity:
+      return simd::Bend{&kWhole};
+    case ActivationKind::relu:
+      return simd::Bend{&kNone, 0, true};
+    case ActivationKind::leaky_relu:
+      return simd::Bend{&a.parameter};
+    case ActivationKind::prelu:
+      return simd::Bend{slopes.data(), slopes.size() > 1 ? 1 : 0};
+    default:
+      return std::nullopt;
+  }
 }
 
 }   // namespace ctseg::cpu

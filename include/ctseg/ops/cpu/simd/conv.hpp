@@ -1,4 +1,6 @@
-// The CPU float convolution engine: gather (convolution, data gradient, transposed convolution) and weight gradient.
+// The CPU float convolution engine: gather (convolution, data gradient, transposed convolution), Winograd's way of the same
+// where the stride is 1, and the weight gradient.
 #pragma once
 #include "gather.hpp"
 #include "weight_gradient.hpp"
+#include "winograd.hpp"

@@ -7,6 +7,18 @@
 
 // Tiles fill the vector registers. One-vector tiles need more rows to hide the latency.
 
+// Whatever the compiler makes of vectors of four.
+#define CTSEG_SIMD_ROWS_OF_ONE 8, 1
+#define CTSEG_SIMD_ROWS_OF_TWO 6, 1
+#define CTSEG_SIMD_NAME scalar
+#define CTSEG_SIMD_TARGET
+#define CTSEG_SIMD_LANES 4
+#include "transforms_body.hpp"
+// which says what a vector is
+#include "tiles_body.hpp"
+#undef CTSEG_SIMD_ROWS_OF_ONE
+#undef CTSEG_SIMD_ROWS_OF_TWO
+
 // 32 registers. scalar16 has avx512's tiles in plain loops: tests of what surrounds them run on every processor.
 #define CTSEG_SIMD_ROWS_OF_ONE 14, 8, 4, 1
 #define CTSEG_SIMD_ROWS_OF_TWO 14, 12, 8, 6, 4, 1
@@ -14,12 +26,15 @@
 #define CTSEG_SIMD_NAME avx512
 #define CTSEG_SIMD_TARGET __attribute__((target("avx512f,avx512dq,avx512vl,fma")))
 #define CTSEG_SIMD_LANES 16
+#include "transforms_body.hpp"
+// which says what a vector is
 #include "tiles_body.hpp"
 #endif
 namespace ctseg::simd::scalar16 {
 inline constexpr auto& kOne = plain::kShapes<CTSEG_SIMD_ROWS_OF_ONE>;
 inline constexpr auto& kTwo = plain::kShapes<CTSEG_SIMD_ROWS_OF_TWO>;
-inline constexpr TileTable kTable = {16, {{kOne, std::size(kOne)}, {kTwo, std::size(kTwo)}}, &plain::add};
+inline constexpr TileTable kTable = {
+    16, {{kOne, std::size(kOne)}, {kTwo, std::size(kTwo)}}, &plain::add, &plain::kTransforms<16, scalar::kTransforms>};
 }   // namespace ctseg::simd::scalar16
 #undef CTSEG_SIMD_ROWS_OF_ONE
 #undef CTSEG_SIMD_ROWS_OF_TWO
@@ -31,12 +46,15 @@ inline constexpr TileTable kTable = {16, {{kOne, std::size(kOne)}, {kTwo, std::s
 #define CTSEG_SIMD_NAME avx2
 #define CTSEG_SIMD_TARGET __attribute__((target("avx2,fma")))
 #define CTSEG_SIMD_LANES 8
+#include "transforms_body.hpp"
+// which says what a vector is
 #include "tiles_body.hpp"
 #endif
 namespace ctseg::simd::scalar8 {
 inline constexpr auto& kOne = plain::kShapes<CTSEG_SIMD_ROWS_OF_ONE>;
 inline constexpr auto& kTwo = plain::kShapes<CTSEG_SIMD_ROWS_OF_TWO>;
-inline constexpr TileTable kTable = {8, {{kOne, std::size(kOne)}, {kTwo, std::size(kTwo)}}, &plain::add};
+inline constexpr TileTable kTable = {
+    8, {{kOne, std::size(kOne)}, {kTwo, std::size(kTwo)}}, &plain::add, &plain::kTransforms<8, scalar::kTransforms>};
 }   // namespace ctseg::simd::scalar8
 #undef CTSEG_SIMD_ROWS_OF_ONE
 #undef CTSEG_SIMD_ROWS_OF_TWO
@@ -48,20 +66,12 @@ inline constexpr TileTable kTable = {8, {{kOne, std::size(kOne)}, {kTwo, std::si
 #define CTSEG_SIMD_NAME neon
 #define CTSEG_SIMD_TARGET
 #define CTSEG_SIMD_LANES 4
+#include "transforms_body.hpp"
+// which says what a vector is
 #include "tiles_body.hpp"
 #undef CTSEG_SIMD_ROWS_OF_ONE
 #undef CTSEG_SIMD_ROWS_OF_TWO
 #endif
-
-// Whatever the compiler makes of vectors of four.
-#define CTSEG_SIMD_ROWS_OF_ONE 8, 1
-#define CTSEG_SIMD_ROWS_OF_TWO 6, 1
-#define CTSEG_SIMD_NAME scalar
-#define CTSEG_SIMD_TARGET
-#define CTSEG_SIMD_LANES 4
-#include "tiles_body.hpp"
-#undef CTSEG_SIMD_ROWS_OF_ONE
-#undef CTSEG_SIMD_ROWS_OF_TWO
 
 namespace ctseg::simd {
 

@@ -2,7 +2,7 @@
 // all that decides on tiles (blocks, edges, partial vectors) is tested on processors that lack the set. Slow, and small:
 // every user compiles it. Sixteen lanes of tiles_body.hpp in plain instructions, tried first, took two seconds of each.
 #pragma once
-#include "tiles.hpp"
+#include "transforms.hpp"
 
 namespace ctseg::simd::plain {
 
@@ -47,6 +47,19 @@ inline const Four* four(const float* p) { return reinterpret_cast<const Four*>(p
 [[gnu::cold]] inline void add(const float* from, float* to, Index count) {
   for (Index i = 0; i < count; ++i) to[i] += from[i];
 }
+
+/// Winograd's transforms for `kLanes` channels by those for four.
+template <Index kLanes, Transform kFour> [[gnu::cold]] void transform(const TransformPass& pass) {
+  TransformPass four = pass;
+  for (Index c = 0; c < kLanes; c += 4, four.from += 4, four.to += 4, four.bias += four.bias ? 4 : 0) kFour(four);
+}
+template <Index kLanes, const TransformTable& kFour>
+inline constexpr TransformTable kTransforms = {{transform<kLanes, kFour.input[0]>, transform<kLanes, kFour.input[1]>,
+                                                transform<kLanes, kFour.input[2]>, transform<kLanes, kFour.input[3]>},
+                                               {transform<kLanes, kFour.weights[0]>, transform<kLanes, kFour.weights[1]>,
+                                                transform<kLanes, kFour.weights[2]>, transform<kLanes, kFour.weights[3]>},
+                                               {transform<kLanes, kFour.output[0]>, transform<kLanes, kFour.output[1]>,
+                                                transform<kLanes, kFour.output[2]>, transform<kLanes, kFour.output[3]>}};
 
 template <Index... Rows> inline constexpr TileShape kShapes[] = {{Rows, &gather, &gradient}...};
 

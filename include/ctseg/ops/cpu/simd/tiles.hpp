@@ -74,11 +74,14 @@ struct TileSet {
   }
 };
 
+struct TransformTable;   // of Winograd's transforms, see transforms.hpp
+
 /// What one instruction set offers: vectors of `lanes` floats, tiles one and two vectors wide.
 struct TileTable {
   Index lanes;
   TileSet sets[2];
   void (*add)(const float* from, float* to, Index count);   // to += from
+  const TransformTable* transforms;
 
   Index block() const { return 2 * lanes; }
   const TileSet& wide(Index vectors) const { return sets[vectors - 1]; }

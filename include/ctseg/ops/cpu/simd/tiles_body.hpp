@@ -2,13 +2,10 @@
 // Vector extensions instead of intrinsics: the compiler fuses a * b + c, and <immintrin.h> would cost every user 0.9 s.
 // Rules that keep this fast everywhere: the target attribute stands on every function (lambdas would lose it), no vector is
 // passed or returned, and accumulators are indexed by a parameter pack, so that they are registers at every -O level.
+// transforms_body.hpp comes first and says what a Vec is.
 // No #pragma once: this file is meant to be included several times.
 
 namespace ctseg::simd::CTSEG_SIMD_NAME {
-
-inline constexpr Index kLanes = CTSEG_SIMD_LANES;
-typedef float Vec __attribute__((vector_size(4 * CTSEG_SIMD_LANES)));
-typedef float Loose __attribute__((vector_size(4 * CTSEG_SIMD_LANES), aligned(4), may_alias));   // a Vec anywhere in memory
 
 template <int Vectors, class Rows> struct Tile;
 template <int Vectors, Index... I> struct Tile<Vectors, std::integer_sequence<Index, I...>> {
@@ -80,7 +77,7 @@ CTSEG_SIMD_TARGET inline void add(const float* from, float* to, Index count) {
 
 inline constexpr auto& kOne = kShapes<1, CTSEG_SIMD_ROWS_OF_ONE>;
 inline constexpr auto& kTwo = kShapes<2, CTSEG_SIMD_ROWS_OF_TWO>;
-inline constexpr TileTable kTable = {kLanes, {{kOne, std::size(kOne)}, {kTwo, std::size(kTwo)}}, &add};
+inline constexpr TileTable kTable = {kLanes, {{kOne, std::size(kOne)}, {kTwo, std::size(kTwo)}}, &add, &kTransforms};
 
 }   // namespace ctseg::simd::CTSEG_SIMD_NAME
 

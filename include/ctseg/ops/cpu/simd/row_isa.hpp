@@ -1,0 +1,45 @@
+// The passes over rows of every instruction set, and the choice between them at run time.
+#pragma once
+#include "../../../core/device.hpp"
+#include "row_passes.hpp"
+
+// One channel: where a row ends.
+#define CTSEG_SIMD_NAME single
+#define CTSEG_SIMD_TARGET
+#define CTSEG_SIMD_LANES 1
+#define CTSEG_SIMD_REST single
+#include "rows_body.hpp"
+
+#define CTSEG_SIMD_NAME scalar
+#define CTSEG_SIMD_TARGET
+#define CTSEG_SIMD_LANES 4
+#define CTSEG_SIMD_REST single
+#include "rows_body.hpp"
+
+#if defined(__x86_64__)
+#define CTSEG_SIMD_NAME avx2
+#define CTSEG_SIMD_TARGET __attribute__((target("avx2,fma")))
+#define CTSEG_SIMD_LANES 8
+#define CTSEG_SIMD_REST scalar
+#include "rows_body.hpp"
+
+#define CTSEG_SIMD_NAME avx512
+#define CTSEG_SIMD_TARGET __attribute__((target("avx512f,avx512dq,avx512vl,fma")))
+#define CTSEG_SIMD_LANES 16
+#define CTSEG_SIMD_REST avx2
+#include "rows_body.hpp"
+#endif
+
+namespace ctseg::simd {
+
+/// Neon's vectors are those of scalar; scalar16 has no tiles here that would need a test.
+inline const RowTable& row_passes(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::avx512) return avx512::kRows;
+  if (isa == Isa::avx2) return avx2::kRows;
+#endif
+  (void)isa;
+  return scalar::kRows;
+}
+
+}   // namespace ctseg::simd

@@ -1,0 +1,75 @@
+// Passes over rows of channels that wait for memory and should not wait for anything else: norms and activations of float.
+// What a pass is told, and every pass in plain loops: for the channels that fill no vector.
+#pragma once
+#include <cstddef>
+
+#include "../../../core/view.hpp"
+
+namespace ctseg::simd {
+
+/// u > 0 ? u : slope * u, one slope for all channels (step 0) or one each (step 1): identity, leaky_relu and prelu.
+/// zero: relu, where minus infinity times nothing is nothing.
+struct Bend {
+  const float* slope = nullptr;
+  Index step = 0;
+  bool zero = false;
+};
+
+/// A block of rows; a row is at data + row * pitch.
+struct Rows {
+  const float* data = nullptr;
+  Index pitch = 0;
+};
+struct RowsOut {
+  float* data = nullptr;
+  Index pitch = 0;
+};
+
+/// forward: y = act(u) with u = (x - mean) * scale + shift (+ residual).
+/// sums:    with du = dy * act'(u): sums += du, du * xhat and, where u <= 0, dy * u, each [channels]; xhat = (x - mean) * rstd.
+/// assign:  dresidual = du; dx = rstd * (gamma * du - du_mean - xhat * dot_mean). Both may lie on dy; what has no data is left out.
+struct NormPass {
+  Rows x{}, residual{}, dy{};
+  RowsOut y{}, dresidual{};   // y: of forward, dx of assign
+  Index rows = 0, channels = 0;
+  const float *mean = nullptr, *scale = nullptr, *shift = nullptr;   // [channels]; scale is gamma * rstd
+  const float *rstd = nullptr, *gamma = nullptr, *du_mean = nullptr, *dot_mean = nullptr;
+  float* sums = nullptr;   // [3 * channels]
+  Bend act{};
+};
+
+/// forward: y = act(x); backward: y = dy * act'(x).
+struct BendPass {
+  Rows x{}, dy{};
+  RowsOut y{};
+  Index rows = 0, channels = 0;
+  Bend act{};
+};
+
+/// mean = sum of rows / rows; deviation = sum of (row - mean)^2, each [channels].
+struct MomentsPass {
+  Rows x{};
+  Index rows = 0, channels = 0;
+  float *mean = nullptr, *deviation = nullptr;
+};
+
+/// y += scale * x.
+struct AddPass {
+  Rows x{};
+  RowsOut y{};
+  Index rows = 0, channels = 0;
+  float scale = 1;
+};
+
+/// The passes of one instruction set; each does the channels from `first` on.
+struct RowTable {
+  void (*norm)(const NormPass&, Index first);
+  void (*norm_sums)(const NormPass&, Index first);
+  void (*norm_assign)(const NormPass&, Index first);
+  void (*bend)(const BendPass&, Index first);
+  void (*bend_back)(const BendPass&, Index first);
+  void (*moments)(const MomentsPass&, Index first);
+  void (*add)(const AddPass&, Index first);
+};
+
+}   // namespace ctseg::simd

@@ -1,0 +1,157 @@
+// The passes of row_passes.hpp for vectors of CTSEG_SIMD_LANES channels, included once per instruction set (see row_isa.hpp).
+// Channels that fill no vector go to CTSEG_SIMD_REST, the set with the next shorter vectors. Rows are taken in pieces that stay
+// in the first-level cache while one vector of channels after the other goes over them.
+// No #pragma once: this file is meant to be included several times.
+
+namespace ctseg::simd::CTSEG_SIMD_NAME {
+
+inline constexpr Index kRowLanes = CTSEG_SIMD_LANES;
+typedef float RowVec __attribute__((vector_size(4 * CTSEG_SIMD_LANES)));
+typedef float RowLoose __attribute__((vector_size(4 * CTSEG_SIMD_LANES), aligned(4), may_alias));
+
+#define LOAD(p) (*reinterpret_cast<const RowLoose*>(p))
+#define STORE(p) *reinterpret_cast<RowLoose*>(p)
+#define AT(rows, r) ((rows).data + (r) * (rows).pitch + c)
+#define SLOPE(act) ((act).step ? LOAD((act).slope + c) : RowVec{} + *(act).slope)
+// FOR_VECTORS(p) { what belongs to the vector of channels at c; FOR_ROWS { what is done to row r } } REST(f, p);
+#define FOR_VECTORS(p)                                                    \
+  const Index piece = p.channels < 2048 ? 4096 / p.channels : 2;          \
+  const Index end = first + (p.channels - first) / kRowLanes * kRowLanes; \
+  for (Index r0 = 0, r1 = 0; r1 < p.rows; r0 = r1)                        \
+    for (Index c = (r1 = r0 + piece < p.rows ? r0 + piece : p.rows, first); c < end; c += kRowLanes)
+#define FOR_ROWS for (Index r = r0; r < r1; ++r)
+#define REST(f, p) \
+  if (end < p.channels) CTSEG_SIMD_REST::f(p, end)
+
+CTSEG_SIMD_TARGET inline void norm(const NormPass& p, Index first);
+template <bool kZero, bool kResidual> CTSEG_SIMD_TARGET void norm_as(const NormPass& p, Index first) {
+  FOR_VECTORS(p) {
+    const RowVec mean = LOAD(p.mean + c), scale = LOAD(p.scale + c), shift = LOAD(p.shift + c), slope = SLOPE(p.act);
+    FOR_ROWS {
+      RowVec u = (LOAD(AT(p.x, r)) - mean) * scale + shift;
+      if constexpr (kResidual) u += LOAD(AT(p.residual, r));
+      if constexpr (kZero)
+        u = u < 0 ? RowVec{} : u;
+      else
+        u = u > 0 ? u : slope * u;
+      STORE(AT(p.y, r)) = u;
+    }
+  }
+  REST(norm, p);
+}
+CTSEG_SIMD_TARGET inline void norm(const NormPass& p, Index first) {
+  if (p.residual.data)
+    p.act.zero ? norm_as<true, true>(p, first) : norm_as<false, true>(p, first);
+  else
+    p.act.zero ? norm_as<true, false>(p, first) : norm_as<false, false>(p, first);
+}
+
+#define LOOK                                            \
+  const RowVec xhat = (LOAD(AT(p.x, r)) - mean) * rstd; \
+  RowVec u = xhat * gamma + shift;                      \
+  if (p.residual.data) u += LOAD(AT(p.residual, r));    \
+  const RowVec d = LOAD(AT(p.dy, r)), du = u > 0 ? d : slope * d
+#define OF_CHANNELS                                                                         \
+  const RowVec mean = LOAD(p.mean + c), rstd = LOAD(p.rstd + c), gamma = LOAD(p.gamma + c); \
+  const RowVec shift = LOAD(p.shift + c), slope = SLOPE(p.act)
+
+CTSEG_SIMD_TARGET inline void norm_sums(const NormPass& p, Index first) {
+  FOR_VECTORS(p) {
+    OF_CHANNELS;
+    float *of_du = p.sums + c, *of_dot = of_du + p.channels, *of_below = of_dot + p.channels;
+    RowVec sum_du = LOAD(of_du), sum_dot = LOAD(of_dot), sum_below = LOAD(of_below);
+    FOR_ROWS {
+      LOOK;
+      sum_du += du;
+      sum_dot += du * xhat;
+      sum_below += u > 0 ? RowVec{} : d * u;
+    }
+    STORE(of_du) = sum_du;
+    STORE(of_dot) = sum_dot;
+    STORE(of_below) = sum_below;
+  }
+  REST(norm_sums, p);
+}
+
+CTSEG_SIMD_TARGET inline void norm_assign(const NormPass& p, Index first) {
+  FOR_VECTORS(p) {
+    OF_CHANNELS;
+    const RowVec du_mean = LOAD(p.du_mean + c), dot_mean = LOAD(p.dot_mean + c);
+    FOR_ROWS {
+      LOOK;
+      if (p.dresidual.data) STORE(AT(p.dresidual, r)) = du;
+      if (p.y.data) STORE(AT(p.y, r)) = rstd * (gamma * du - du_mean - xhat * dot_mean);
+    }
+  }
+  REST(norm_assign, p);
+}
+
+CTSEG_SIMD_TARGET inline void bend(const BendPass& p, Index first) {
+  FOR_VECTORS(p) {
+    const RowVec slope = SLOPE(p.act);
+    FOR_ROWS {
+      const RowVec x = LOAD(AT(p.x, r));
+      STORE(AT(p.y, r)) = p.act.zero ? (x < 0 ? RowVec{} : x) : (x > 0 ? x : slope * x);
+    }
+  }
+  REST(bend, p);
+}
+CTSEG_SIMD_TARGET inline void bend_back(const BendPass& p, Index first) {
+  FOR_VECTORS(p) {
+    const RowVec slope = SLOPE(p.act);
+    FOR_ROWS {
+      const RowVec d = LOAD(AT(p.dy, r));
+      STORE(AT(p.y, r)) = LOAD(AT(p.x, r)) > 0 ? d : slope * d;
+    }
+  }
+  REST(bend_back, p);
+}
+
+CTSEG_SIMD_TARGET inline void moments(const MomentsPass& p, Index first) {
+  const Index end = first + (p.channels - first) / kRowLanes * kRowLanes;
+  for (Index c = first; c < end; c += kRowLanes) {
+    RowVec sum[4] = {}, square[4] = {};   // four chains hide the latency of an addition
+    Index r = 0;
+    for (; r + 4 <= p.rows; r += 4)
+      for (int k = 0; k < 4; ++k) sum[k] += LOAD(AT(p.x, r + k));
+    for (; r < p.rows; ++r) sum[0] += LOAD(AT(p.x, r));
+    const RowVec mean = (sum[0] + sum[1] + (sum[2] + sum[3])) / static_cast<float>(p.rows);
+    for (r = 0; r + 4 <= p.rows; r += 4)
+      for (int k = 0; k < 4; ++k) {
+        const RowVec apart = LOAD(AT(p.x, r + k)) - mean;
+        square[k] += apart * apart;
+      }
+    for (; r < p.rows; ++r) {
+      const RowVec apart = LOAD(AT(p.x, r)) - mean;
+      square[0] += apart * apart;
+    }
+    STORE(p.mean + c) = mean;
+    STORE(p.deviation + c) = square[0] + square[1] + (square[2] + square[3]);
+  }
+  REST(moments, p);
+}
+
+CTSEG_SIMD_TARGET inline void add(const AddPass& p, Index first) {
+  FOR_VECTORS(p)
+  FOR_ROWS STORE(AT(p.y, r)) += p.scale * LOAD(AT(p.x, r));
+  REST(add, p);
+}
+
+#undef LOAD
+#undef STORE
+#undef AT
+#undef SLOPE
+#undef FOR_VECTORS
+#undef FOR_ROWS
+#undef REST
+#undef LOOK
+#undef OF_CHANNELS
+
+inline constexpr RowTable kRows = {&norm, &norm_sums, &norm_assign, &bend, &bend_back, &moments, &add};
+
+}   // namespace ctseg::simd::CTSEG_SIMD_NAME
+
+#undef CTSEG_SIMD_NAME
+#undef CTSEG_SIMD_TARGET
+#undef CTSEG_SIMD_LANES
+#undef CTSEG_SIMD_REST

@@ -1,0 +1,45 @@
+// Winograd's minimal filtering in one dimension: what the passes of winograd.hpp are made of.
+//
+// Worked by hand for two results of a kernel of three, F(2, 3). Four inputs d0..d3 and the taps g0, g1, g2 give
+//   y0 = d0 g0 + d1 g1 + d2 g2
+//   y1 = d1 g0 + d2 g1 + d3 g2        six multiplications. The same two numbers from four:
+//   m0 = (d0 - d2) g0      m1 = (d1 + d2)(g0 + g1 + g2) / 2      m2 = (d2 - d1)(g0 - g1 + g2) / 2      m3 = (d1 - d3) g2
+//   y0 = m0 + m1 + m2      y1 = m1 - m2 - m3
+// The bracket with d is the input transform, the one with g is made once per weight change, the last line is the output
+// transform. Behind it is a product of polynomials, taken at the points 0, 1, -1 and infinity and put together again.
+// In three dimensions the transforms are nested, one axis after the other: F(2, 3) needs 4^3 = 64 multiplications for 8 results
+// instead of 8 * 27 = 216, F(4, 3) with the points 0, 1, -1, 2, -2 and infinity 216 for 64 results instead of 1728: 8 times less.
+// The price is rounding: the larger points of F(4, 3) cost one to two digits, F(2, 3) is as exact as the direct sum.
+#pragma once
+#include "tiles.hpp"
+
+namespace ctseg::simd {
+
+/// How one axis is cut: into tiles of m results, each from n = m + kernel - 1 inputs. `whole` is an axis with one tap.
+enum class Tiling : unsigned char { whole, f2k3, f4k3, f2k5 };
+constexpr Index results_of(Tiling t) { return t == Tiling::whole ? 1 : t == Tiling::f4k3 ? 4 : 2; }
+constexpr Index inputs_of(Tiling t) { return t == Tiling::whole ? 1 : t == Tiling::f2k3 ? 4 : 6; }
+constexpr Index taps_of(Tiling t) { return t == Tiling::whole ? 1 : t == Tiling::f2k5 ? 5 : 3; }
+inline constexpr Index kMostInputs = 6;   // along one axis
+
+/// Lines of vectors transformed along one axis. Steps count floats; a value of a line is one vector of channels.
+struct TransformPass {
+  struct Walk {   // between the values of a line, between lines, between planes of lines
+    Index value, line, plane;
+  };
+  const float* from;
+  Walk step;
+  float* to;
+  Walk to_step;
+  Index lines, planes;
+  Index results = 0;             // output transforms store that many of a line
+  const float* bias = nullptr;   // output transforms: a vector to add, or none
+};
+using Transform = void (*)(const TransformPass&);
+
+/// The passes of one instruction set, by Tiling.
+struct TransformTable {
+  Transform input[4], weights[4], output[4];
+};
+
+}   // namespace ctseg::simd

@@ -1,0 +1,113 @@
+// Winograd's transforms along one axis for vectors of CTSEG_SIMD_LANES channels, included once per instruction set like
+// tiles_body.hpp, which comes after it. A line is loaded, transformed in registers and stored, so passes may work in place.
+// Source: Lavin and Gray, arXiv:1509.09308; points and matrices after Winograd, 1980.
+// No #pragma once: this file is meant to be included several times.
+
+namespace ctseg::simd::CTSEG_SIMD_NAME {
+
+inline constexpr Index kLanes = CTSEG_SIMD_LANES;
+typedef float Vec __attribute__((vector_size(4 * CTSEG_SIMD_LANES)));
+typedef float Loose __attribute__((vector_size(4 * CTSEG_SIMD_LANES), aligned(4), may_alias));   // a Vec anywhere in memory
+
+#define LINES(p)                                                                                            \
+  const Index value = p.step.value, to_value = p.to_step.value;                                             \
+  const float* from_plane = p.from;                                                                         \
+  float* to_plane = p.to;                                                                                   \
+  for (Index plane = p.planes; plane > 0; --plane, from_plane += p.step.plane, to_plane += p.to_step.plane) \
+    for (Index line = 0, n = p.lines; line < n; ++line)                                                     \
+      if (const float* from = from_plane + line * p.step.line; float* to = to_plane + line * p.to_step.line)
+#define LOAD(i) (*reinterpret_cast<const Loose*>(from + (i)*value))
+#define STORE(i) *reinterpret_cast<Loose*>(to + (i)*to_value)
+
+template <Tiling kTiling> CTSEG_SIMD_TARGET void input_transform(const TransformPass& p) {
+  LINES(p) {
+    const Vec a = LOAD(0);
+    if constexpr (kTiling == Tiling::whole) {
+      STORE(0) = a;
+    } else if constexpr (kTiling == Tiling::f2k3) {
+      const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3);
+      STORE(0) = a - c;
+      STORE(1) = b + c;
+      STORE(2) = c - b;
+      STORE(3) = b - d;
+    } else {   // the points of F(4, 3) and F(2, 5) are the same, and so is this
+      const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3), e = LOAD(4), f = LOAD(5);
+      const Vec even = e - 4.0f * c, odd = d - 4.0f * b, even2 = e - c, odd2 = 2.0f * (d - b);
+      STORE(0) = 4.0f * a - 5.0f * c + e;
+      STORE(1) = even + odd;
+      STORE(2) = even - odd;
+      STORE(3) = even2 + odd2;
+      STORE(4) = even2 - odd2;
+      STORE(5) = 4.0f * b - 5.0f * d + f;
+    }
+  }
+}
+
+template <Tiling kTiling> CTSEG_SIMD_TARGET void weight_transform(const TransformPass& p) {
+  LINES(p) {
+    const Vec a = LOAD(0);
+    if constexpr (kTiling == Tiling::whole) {
+      STORE(0) = a;
+    } else {
+      const Vec b = LOAD(1), c = LOAD(2);
+      if constexpr (kTiling == Tiling::f2k3) {
+        const Vec even = 0.5f * (a + c), odd = 0.5f * b;
+        STORE(0) = a;
+        STORE(1) = even + odd;
+        STORE(2) = even - odd;
+        STORE(3) = c;
+      } else {
+        Vec even = a + c, odd = b, even2 = a + 4.0f * c, odd2 = 2.0f * b, last = c;
+        if constexpr (kTiling == Tiling::f2k5) {
+          const Vec d = LOAD(3), e = LOAD(4);
+          even += e, odd += d, even2 += 16.0f * e, odd2 += 8.0f * d, last = e;
+        }
+        STORE(0) = 0.25f * a;
+        STORE(1) = (even + odd) * (-1 / 6.0f);
+        STORE(2) = (even - odd) * (-1 / 6.0f);
+        STORE(3) = (even2 + odd2) * (1 / 24.0f);
+        STORE(4) = (even2 - odd2) * (1 / 24.0f);
+        STORE(5) = last;
+      }
+    }
+  }
+}
+
+template <Tiling kTiling> CTSEG_SIMD_TARGET void output_transform(const TransformPass& p) {
+  Vec bias = {};
+  if (p.bias) bias = *reinterpret_cast<const Loose*>(p.bias);
+  LINES(p) {
+    const Vec a = LOAD(0) + bias;
+    if constexpr (kTiling == Tiling::whole) {
+      STORE(0) = a;
+    } else {
+      const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3), even = b + c, odd = b - c + bias;
+      if constexpr (kTiling == Tiling::f2k3) {
+        STORE(0) = a + even;
+        if (p.results > 1) STORE(1) = odd - d;
+      } else {
+        const Vec e = LOAD(4), f = LOAD(5), even2 = d + e, odd2 = d - e;
+        STORE(0) = a + even + even2;
+        if constexpr (kTiling == Tiling::f2k5) {
+          if (p.results > 1) STORE(1) = odd + 2.0f * odd2 + f;
+        } else {
+          if (p.results > 1) STORE(1) = odd + 2.0f * odd2;
+          if (p.results > 2) STORE(2) = even + bias + 4.0f * even2;
+          if (p.results > 3) STORE(3) = odd + 8.0f * odd2 + f;
+        }
+      }
+    }
+  }
+}
+
+#undef LINES
+#undef LOAD
+#undef STORE
+
+#define CTSEG_OF_ALL(f) \
+  { &f<Tiling::whole>, &f<Tiling::f2k3>, &f<Tiling::f4k3>, &f<Tiling::f2k5> }
+inline constexpr TransformTable kTransforms = {CTSEG_OF_ALL(input_transform), CTSEG_OF_ALL(weight_transform),
+                                               CTSEG_OF_ALL(output_transform)};
+#undef CTSEG_OF_ALL
+
+}   // namespace ctseg::simd::CTSEG_SIMD_NAME
