@@ -1,4 +1,4 @@
-// A network held against a file that make_fixtures.py wrote: values, gradients, running statistics.
+// A layer held against a file that make_fixtures.py wrote: values, gradients, running statistics.
 #pragma once
 #include <doctest/doctest.h>
 

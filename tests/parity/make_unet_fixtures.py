@@ -68,6 +68,7 @@ def main():
                                       num_res_units=0), (2, 1, 8, 16, 12))
     record("residual_unet_2d", UNet(2, 1, 4, (4, 6, 8), (2, 2), num_res_units=1, act="relu", norm=("instance", {"affine": True})),
            (2, 1, 24, 32), classes=4)
+    record("basic_unet_2d", BasicUNet(2, 1, 2, (4, 4, 4, 6, 8, 4)), (1, 1, 37, 33))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,14 @@
 using namespace ctseg;
 using namespace ctseg::test;
 
+using D2 = Spec<double, 2, Cpu>;
 using F2 = Spec<float, 2, Cpu>;
 using F3 = Spec<float, 3, Cpu>;
 
 TEST_CASE("BasicUNet equals MONAI's") {
   check_network<F3>("basic_unet_3d", BasicUNet<F3>({.features = {2, 2, 3, 4, 6, 2}}));
+  check_network<D2>("basic_unet_2d", BasicUNet<D2>({.features = {4, 4, 4, 6, 8, 4}}),   // the file and the slope are floats
+                    {.values = 1e-6, .gradients = 1e-6, .curve = 1e-6});
   check_network<F3>(
       "basic_unet_nontrainable",
       BasicUNet<F3>(
