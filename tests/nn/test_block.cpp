@@ -59,6 +59,28 @@ TEST_CASE("A block without a norm is its convolution and activation") {
   CHECK_THROWS_WITH_AS((void)b.norm(v.x), doctest::Contains("only a Block takes that"), Error);
 }
 
+TEST_CASE("nnU-Net's dropout takes whole channels away in front of the norm") {
+  Values v;
+  const auto b = block({.activation = {}, .dropout = 0.5f, .dropout_first = true, .dropout_channels = true}),
+             plain = block({.activation = {}});
+  const Var<S> exact = plain(v.x);
+  int dropped = 0, kept = 0;
+  for (int draw = 0; draw < 8; ++draw) {
+    const Var<S> y = b(v.x);
+    for (Index c = 0; c < 3; ++c) {
+      double beta = 0, same = 0;   // apart from what the norm makes of zeros, and of everything doubled
+      for (Index r = 0; r < y.value().rows(); ++r) {
+        beta = std::max(beta, std::abs(y.value().row(r)[c]));
+        same = std::max(same, std::abs(y.value().row(r)[c] - exact.value().row(r)[c]));
+      }
+      dropped += beta < 1e-12 ? 1 : 0, kept += same < 1e-3 ? 1 : 0;
+    }
+  }
+  CHECK(dropped + kept == 24);
+  CHECK(std::min(dropped, kept) > 4);
+  CHECK(block({.eps = 0.5f}).norm.op().eps == 0.5f);
+}
+
 TEST_CASE("Names of a block's parameters are MONAI's, or those that the model gives") {
   const auto b = block({.norm = NormKind::batch, .activation = prelu()});
   CHECK((names(b) == std::vector<std::string>{"conv.weight", "conv.bias", "adn.N.weight", "adn.N.bias", "adn.N.running_mean",

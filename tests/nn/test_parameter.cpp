@@ -120,3 +120,24 @@ TEST_CASE("initial weights: repeatable, within PyTorch's bounds, norms untouched
   CHECK(a.norm.slope.values()[0] == 0.25f);
   CHECK(parameter_count(a) == 4 * 16 * 27 + 16 + 32 + 1);
 }
+
+TEST_CASE("He's first weights: normal with variance 2 / ((1 + a^2) fan_in), biases 0, norms untouched") {
+  for (const bool transposed : {false, true}) {
+    Block<S> a({.conv = {.in_channels = 16, .out_channels = 8, .transposed = transposed}, .activation = prelu()}), b = a;
+    for (float& v : a.conv.bias.edit()) v = 1;
+    initialize_he(a, 5, 0.5), initialize_he(b, 5, 0.5);
+    const double variance = 2 / (1.25 * 27 * (transposed ? 8 : 16));   // PyTorch's fan-in: extent 1 times the kernel
+    double square = 0, fourth = 0;
+    for (std::size_t i = 0; i < a.conv.weight.values().size(); ++i) {
+      const double v = a.conv.weight.values()[i];
+      CHECK(a.conv.weight.values()[i] == b.conv.weight.values()[i]);
+      square += v * v, fourth += v * v * v * v;
+    }
+    const auto count = static_cast<double>(a.conv.weight.size());
+    CHECK(square / count == doctest::Approx(variance).epsilon(0.1));
+    CHECK(fourth / count == doctest::Approx(3 * variance * variance).epsilon(0.2));   // a normal's, not a uniform's
+    for (float v : a.conv.bias.values()) CHECK(v == 0);
+    for (float v : a.norm.gamma.values()) CHECK(v == 1);
+    CHECK(a.norm.slope.values()[0] == 0.25f);
+  }
+}

@@ -133,10 +133,12 @@ template <int Dim> struct BlockOptions {
   ConvOptions<Dim> conv{};
   NormKind norm = NormKind::instance;
   bool affine = true;
+  float eps = 1e-5f;
   Activation activation = leaky_relu();
   float dropout = 0;
-  Index groups = 1;    // of group norm
-  bool fused = true;   // false: separate ops, for lessons and for checking the fused one
+  bool dropout_first = false, dropout_channels = false;   // nnU-Net drops whole channels, in front of the norm
+  Index groups = 1;                                       // of group norm
+  bool fused = true;                                      // false: separate ops, for lessons and for checking the fused one
 };
 
 /// Convolution, norm, dropout, activation: MONAI's order "NDA". Without dropout it is one op, see ConvNormActOp.
@@ -149,9 +151,12 @@ template <AnySpec S> class Block {
         norm({.channels = o.conv.out_channels,
               .kind = o.norm,
               .affine = o.affine,
+              .eps = o.eps,
               .activation = o.activation,
               .groups = o.groups}),
         dropout_(o.dropout),
+        dropout_first_(o.dropout_first),
+        dropout_channels_(o.dropout_channels),
         fused_(o.fused) {}
 
   Var<S> operator()(Var<S> x) const { return is_one_op() ? one_op({x}) : act(raw(x)); }
@@ -189,21 +194,23 @@ template <AnySpec S> class Block {
   /// Op by op, up to the activation.
   Var<S> raw(Var<S> x) const {
     x = conv(x);
+    if (dropout_first_) x = drop(x);
     if (norm.op().kind != NormKind::none) {
       NormOp<S> plain = norm.op();
       plain.activation = {};
       const auto all = norm.weights();
       x = x.tape->append(plain, std::span<const Var<S>>(&x, 1), {all.begin(), all.end() - (norm.slope.present() ? 1 : 0)});
     }
-    return dropout_ > 0 ? dropout(x, dropout_) : x;
+    return dropout_first_ ? x : drop(x);
   }
+  Var<S> drop(Var<S> x) const { return dropout_ > 0 ? x.tape->append(DropoutOp<S>{dropout_, dropout_channels_}, {x}) : x; }
   Var<S> act(Var<S> x) const {
     if (norm.slope.present()) return prelu(x, norm.slope);
     return norm.op().activation.kind == ActivationKind::identity ? x : activate(x, norm.op().activation);
   }
 
   float dropout_;
-  bool fused_;
+  bool dropout_first_, dropout_channels_, fused_;
 };
 
 template <AnySpec S> Conv<S>::Conv(const ConvOptions<S::kDim>& o) : op_(make_op(o)) {
