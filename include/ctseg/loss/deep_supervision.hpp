@@ -37,6 +37,7 @@ inline std::vector<double> supervision_weights(const DeepSupervisionOptions& o, 
 }
 
 template <class L> struct DeepSupervision {
+  static constexpr bool kTakesHeads = true;   // fit gives it net.forward_deep(x), where a network has that
   L loss;
   DeepSupervisionOptions options;
 
@@ -56,6 +57,10 @@ template <class L> struct DeepSupervision {
   }
   /// One head: the loss itself.
   template <AnySpec S> Var<S> operator()(Var<S> logits, Var<S> labels) const { return loss(logits, labels); }
+  Index largest_label(Index channels) const {
+    if constexpr (requires { loss.largest_label(channels); }) return loss.largest_label(channels);
+    return std::max<Index>(channels, 2) - 1;
+  }
 };
 /// A loss for a list of logits, finest first; labels are taken to each size by the nearest voxel (nearest-exact).
 /// PyTorch   monai.losses.DeepSupervisionLoss(loss, weight_mode); nnunetv2's DeepSupervisionWrapper

@@ -54,6 +54,14 @@ inline double schedule_factor(Schedule schedule, Index step, Index steps, Index 
   return rise;
 }
 
+/// What a network gives to a loss: the logits of all heads, finest first, if the loss takes them and the network has
+/// forward_deep; else those of forward.
+template <class Net, AnySpec S> std::vector<Var<S>> outputs_for(const Loss<S>& loss, const Net& net, Var<S> x) {
+  if constexpr (requires { net.forward_deep(x); })
+    if (loss.takes_heads()) return net.forward_deep(x);
+  return {net.forward(x)};
+}
+
 /// Trains net on patches: steps number first_step .. steps - 1.
 /// Numerics  the same bits for any number of threads, given one seed.
 /// Errors    before any work: bad_argument if the optimizer holds nothing of this network, bad_input for labels beyond its classes,
@@ -65,9 +73,9 @@ FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& opt
   using S = typename Net::Spec;
   using Clock = std::chrono::steady_clock;
   Tape<S> tape(Mode::train, ctx.traits());
-  const auto x = tape.input(sampler.shape(o.batch)), labels = tape.input(sampler.shape(o.batch), Dtype::u8),
-             logits = net.forward(x);
-  const auto loss = o.loss(logits, labels);
+  const auto x = tape.input(sampler.shape(o.batch)), labels = tape.input(sampler.shape(o.batch), Dtype::u8);
+  const auto outputs = outputs_for(o.loss, net, x);
+  const auto logits = outputs.front(), loss = o.loss(outputs, labels);
   if (loss.shape().elements() != 1)
     throw Error(Code::shape_mismatch, "fit", text("the loss is ", loss.shape(), "; it must be one number."));
   const Index largest = o.loss.largest_label(logits.shape().c);
