@@ -8,6 +8,9 @@
 #include <ctseg/io/weights.hpp>
 #include <ctseg/models/attention_unet.hpp>
 #include <ctseg/models/basic_unet.hpp>
+#include <ctseg/models/dynunet.hpp>
+#include <ctseg/models/plain_conv_unet.hpp>
+#include <ctseg/models/residual_encoder_unet.hpp>
 #include <ctseg/models/residual_unet.hpp>
 #include <ctseg/models/segresnet.hpp>
 #include <ctseg/models/unet.hpp>
@@ -90,6 +93,10 @@ static bool check(const std::string& folder, const std::string& name) {
   if (name == "attention_unet") return run(path, AttentionUnet<F3>());
   if (name == "segresnet_brats") return run(path, SegResNet<F3>({.in_channels = 4, .out_channels = 3, .init_filters = 16}));
   if (name == "segresnet_whole_body") return run(path, SegResNet<F3>({.out_channels = 105, .init_filters = 32}));
+  if (name == "plain_conv_unet") return run(path, PlainConvUNet<F3>());
+  if (name == "plain_conv_unet_2d") return run(path, PlainConvUNet<F2>());
+  if (name == "residual_encoder_unet") return run(path, ResidualEncoderUNet<F3>());
+  if (name == "dynunet") return run(path, DynUNet<F3>());
   throw Error(Code::bad_argument, "full", text("no network ", name, "."));
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Full-size networks of other libraries, for full.cpp: full.py FOLDER SIZE [NAME...]. Run by full.sh; needs torch, monai.
+"""Full-size networks of other libraries, for full.cpp: full.py FOLDER SIZE [NAME...]. Run by full.sh; needs torch, monai,
+dynamic-network-architectures.
 
 FOLDER/NAME.weights.safetensors   the module's parameters and running statistics, in single precision
 FOLDER/NAME.values.safetensors    an input x and the output y in inference; volumes have SIZE voxels along each axis
@@ -8,14 +9,21 @@ Another network is a line here and a line in full.cpp.
 import sys
 
 import torch
-from monai.networks.nets import AttentionUnet, BasicUNet, SegResNet, UNet, VNet
+from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
+from monai.networks.nets import AttentionUnet, BasicUNet, DynUNet, SegResNet, UNet, VNet
 from safetensors.torch import save_file
 
+from make_nnunet_fixtures import nnunet
 from make_unet_fixtures import ClassicUNet
 from make_vnet_fixtures import OriginalVNet
 from network_fixtures import MADE_WITH, randomize
 
 RESIDUAL = dict(strides=(2, 2, 2, 2), num_res_units=2, norm="batch")
+HALVING = dict(features_per_stage=(32, 64, 128, 256, 320, 320), kernel_sizes=3, strides=(1, 2, 2, 2, 2, 2), conv_bias=True)
+SLICES = dict(features_per_stage=(32, 64, 128, 256, 512, 512, 512, 512), kernel_sizes=3, strides=(1, 2, 2, 2, 2, 2, 2, 2),
+              conv_bias=True)
+TWICE = dict(n_conv_per_stage=2, n_conv_per_stage_decoder=2)
+RESENC = dict(n_blocks_per_stage=(1, 3, 4, 6, 6, 6), n_conv_per_stage_decoder=1)
 NETWORKS = {   # name: (maker, rank); the first five are those of the five systems
     "liver_unet": (lambda: ClassicUNet(3, (64, 128, 256, 512, 1024), 1), 3),
     "nodule_unet": (lambda: UNet(3, 1, 1, (32, 64, 128, 256, 512), **RESIDUAL), 3),
@@ -26,6 +34,10 @@ NETWORKS = {   # name: (maker, rank); the first five are those of the five syste
     "attention_unet": (lambda: AttentionUnet(3, 1, 2, (16, 32, 64, 128, 256), (2, 2, 2, 2)), 3),
     "segresnet_brats": (lambda: SegResNet(3, 16, 4, 3, dropout_prob=0.2), 3),
     "segresnet_whole_body": (lambda: SegResNet(3, 32, 1, 105, dropout_prob=0.2), 3),
+    "plain_conv_unet": (lambda: nnunet(PlainConvUNet, 3, 1, 2, **HALVING, **TWICE), 3),
+    "plain_conv_unet_2d": (lambda: nnunet(PlainConvUNet, 2, 1, 2, **SLICES, **TWICE), 2),
+    "residual_encoder_unet": (lambda: nnunet(ResidualEncoderUNet, 3, 1, 2, **HALVING, **RESENC), 3),
+    "dynunet": (lambda: DynUNet(3, 1, 2, [3] * 6, [1, 2, 2, 2, 2, 2], [2] * 5), 3),
 }
 
 
@@ -38,7 +50,8 @@ def write(folder, name, size):
     x = torch.randn(1, first.shape[1], *[size if rank == 3 else 8 * size] * rank)
     with torch.no_grad():
         y = module(x)
-    weights = {k: v.contiguous().clone() for k, v in module.state_dict().items() if "num_batches" not in k}
+    named = list(module.named_parameters()) + list(module.named_buffers())   # each once; state_dict() may hold it twice
+    weights = {k: v.detach().contiguous().clone() for k, v in named if "num_batches" not in k}
     save_file(weights, f"{folder}/{name}.weights.safetensors", metadata={"made_with": MADE_WITH})
     save_file({"x": x, "y": y.contiguous()}, f"{folder}/{name}.values.safetensors", metadata={"made_with": MADE_WITH})
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Full-size networks against the libraries they come from: output in inference, with all weights. On demand, not part of the tests:
-#   tests/parity/full.sh [NAME...]            PYTHON: one that has torch and monai; SIZE: voxels along each axis (64)
+#   tests/parity/full.sh [NAME...]   SIZE: voxels along each axis (64); PYTHON: with torch, monai, dynamic-network-architectures
 # Needs up to 2 GB of memory and 400 MB of disk at a time; prints a line per network and fails if one is too far off.
 set -eu
 cd "$(dirname "$0")/../.."
