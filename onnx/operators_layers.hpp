@@ -78,68 +78,95 @@ template <AnySpec S> void Recorder<S>::conv() {
     op.padding = low;
   else
     in = padded(in, 0);
-  set(append(op, {in}, {weight(1), weight(2)}));
+  if (step_->behind.empty())
+    set(append(op, {in}, {weight(1), weight(2)}));
+  else
+    norm_and_behind(&op, in, {weight(1), weight(2)});
 }
 
-template <AnySpec S> void Recorder<S>::batch_norm() {
-  refuse_attribute("training_mode", 0);
-  const NormOp<S> op{.kind = NormKind::batch, .eps = number(node(), "epsilon", 1e-5f)};
-  set(append(op, {x()}, {weight(1), weight(2), weight(3), weight(4)}));
+template <AnySpec S> NormOp<S> Recorder<S>::norm_of_step(std::vector<Weights<S>>& weights) const {
+  NormOp<S> op{.kind = NormKind::instance, .affine = !weight(1).empty(), .eps = number(node(), "epsilon", 1e-5f)};
+  if (node().op == "BatchNormalization") op.kind = NormKind::batch;
+  if (node().op == "GroupNormalization") op.kind = NormKind::group, op.groups = integer(node(), "num_groups", 0);
+  if (op.kind == NormKind::batch) refuse_attribute("training_mode", 0);
+  for (std::size_t k = 1; k < step_->weights.size(); ++k)
+    if (step_->weights[k] >= 0) weights.push_back(weight(k));
+  return op;
 }
 
-/// Of an activation; or of one whose channels a Reshape put together in groups: then it is group norm.
-template <AnySpec S> void Recorder<S>::instance_norm() {
-  const Value<S>& v = value(0);
-  const bool affine = !weight(1).empty();
-  if (v.var.tape && v.dims != dims_of(v.var.shape())) {
-    if (affine) throw refused("scale or bias on groups of channels; only 1 and 0 are run there.");
-    const Shape<S::kDim>& s = v.var.shape();
-    if (v.dims.size() < 2 || v.dims[0] != s.n || v.dims[1] < 1 || s.c % v.dims[1] != 0)
-      throw refused(text("input of shape ", s, " was reshaped to ", list(v.dims), "; expected groups of channels."));
-    return norm_groups(v.var, v.dims, v.dims[1]);
+template <AnySpec S> Activation Recorder<S>::activation_of_step(std::vector<Weights<S>>& weights) const {
+  const std::string& op = node().op;
+  if (op == "Relu") return relu();
+  if (op == "LeakyRelu") return leaky_relu(number(node(), "alpha", 0.01f));
+  if (op == "Elu") return elu(number(node(), "alpha", 1));
+  if (op == "Sigmoid") return sigmoid();
+  if (op == "Gelu") {
+    const std::string approximate = word(node(), "approximate", "none");
+    if (approximate != "none") throw refused(text("approximate = ", approximate, "; only none is run."));
+    return gelu();
   }
-  const NormOp<S> op{.kind = NormKind::instance, .affine = affine, .eps = number(node(), "epsilon", 1e-5f)};
-  set(affine ? append(op, {x()}, {weight(1), weight(2)}) : append(op, {x()}));
-}
-
-template <AnySpec S> void Recorder<S>::norm_groups(Var<S> in, std::vector<Index> dims, Index groups) {
-  const NormOp<S> op{.kind = NormKind::group, .affine = false, .eps = number(node(), "epsilon", 1e-5f), .groups = groups};
-  set(Value<S>{append(op, {in}), std::move(dims), nullptr});
-}
-
-/// Opset 18 has a scale and a bias per group, opset 21 per channel.
-template <AnySpec S> void Recorder<S>::group_normalization() {
-  const Var<S> in = x();
-  const Index groups = integer(node(), "num_groups", 0), channels = in.shape().c;
-  if (groups < 1 || channels % groups != 0)
-    throw bad(text("num_groups = ", groups, " does not divide the ", channels, " channels of ", in.shape(), "."));
-  const Index wanted = program_.opset < 21 ? groups : channels;
-  std::array<std::shared_ptr<std::vector<typename S::Acc>>, 2> numbers;
-  for (std::size_t k = 0; k < 2; ++k) {
-    const Numbers& given = constant(k + 1);
-    if (given.count() != wanted) throw bad(text(given.count(), " numbers in input ", k + 1, "; must be ", wanted, "."));
-    numbers[k] = std::make_shared<std::vector<typename S::Acc>>();
-    for (Index c = 0; c < channels; ++c)
-      numbers[k]->push_back(static_cast<typename S::Acc>(given.values[at(static_cast<int>(c * wanted / channels))]));
-  }
-  const NormOp<S> op{.kind = NormKind::group, .affine = false, .eps = number(node(), "epsilon", 1e-5f), .groups = groups};
-  set(append(AffineOp<S>{numbers[0], numbers[1]}, {append(op, {in})}));
-}
-
-template <AnySpec S> template <ActivationKind kind> void Recorder<S>::activation() {
-  constexpr float kDefault = kind == ActivationKind::leaky_relu ? 0.01f : kind == ActivationKind::elu ? 1.f : 0.f;
-  if (kind == ActivationKind::gelu && word(node(), "approximate", "none") != "none")
-    throw refused(text("approximate = ", word(node(), "approximate", "none"), "; only none is run."));
-  set(append(ActivationOp<S>{{kind, number(node(), "alpha", kDefault)}}, {x()}));
-}
-
-template <AnySpec S> void Recorder<S>::prelu_slopes() {
-  const auto& shape = weight_shape(1);   // broadcast from the right: channels lie kDim axes before the end
+  const auto& shape = weight_shape(1);   // PRelu, broadcast from the right: channels lie kDim axes before the end
   for (std::size_t d = 0; d < shape.size(); ++d)
     if (shape[d] != 1 && d + kDim + 1 != shape.size())
       throw refused(text("slopes of extents ", list(shape), "; must be one, or one per channel as [C",
                          kDim == 3 ? ",1,1,1]." : ",1,1]."));
-  set(append(ActivationOp<S>{prelu()}, {x()}, {weight(1)}));
+  weights.push_back(weight(1));
+  return prelu();
+}
+
+template <AnySpec S> void Recorder<S>::norm_and_behind(const ConvOp<S>* conv, Var<S> in, std::vector<Weights<S>> weights) {
+  const ProgramStep& all = *step_;   // errors and outputs belong to the step at hand
+  auto next = all.behind.begin();
+  if (conv) step_ = &*next++;
+  NormOp<S> norm = norm_of_step(weights);
+  if (next != all.behind.end()) {
+    step_ = &*next;
+    norm.activation = activation_of_step(weights);
+  }
+  set(conv ? append(ConvNormActOp<S>{*conv, norm}, {in}, std::move(weights)) : append(norm, {in}, std::move(weights)));
+}
+
+template <AnySpec S> void Recorder<S>::batch_norm() { norm_and_behind(nullptr, x(), {}); }
+
+/// Of an activation; or of one whose channels a Reshape put together in groups: then it is group norm.
+template <AnySpec S> void Recorder<S>::instance_norm() {
+  const Value<S>& v = value(0);
+  if (v.var.tape && v.dims != dims_of(v.var.shape()) && step_->behind.empty()) return groups_of_channels(v);
+  norm_and_behind(nullptr, x(), {});
+}
+
+template <AnySpec S> void Recorder<S>::groups_of_channels(const Value<S>& v) {
+  if (!weight(1).empty()) throw refused("scale or bias on groups of channels; only 1 and 0 are run there.");
+  const Shape<S::kDim>& s = v.var.shape();
+  if (v.dims.size() < 2 || v.dims[0] != s.n || v.dims[1] < 1 || s.c % v.dims[1] != 0)
+    throw refused(text("input of shape ", s, " was reshaped to ", list(v.dims), "; expected groups of channels."));
+  const NormOp<S> op{.kind = NormKind::group, .affine = false, .eps = number(node(), "epsilon", 1e-5f), .groups = v.dims[1]};
+  set(Value<S>{append(op, {v.var}), v.dims, nullptr});
+}
+
+/// Opset 21 has a scale and a bias per channel, opset 18 per group.
+template <AnySpec S> void Recorder<S>::group_normalization() {
+  if (!weight(1).empty()) return norm_and_behind(nullptr, x(), {});
+  const Var<S> in = x();
+  std::vector<Weights<S>> none;
+  const NormOp<S> op = norm_of_step(none);
+  const Index groups = op.groups, channels = in.shape().c;
+  std::array<std::shared_ptr<std::vector<typename S::Acc>>, 2> numbers;
+  for (std::size_t k = 0; k < 2; ++k) {
+    const Numbers& given = constant(k + 1);
+    if (given.count() != groups || groups < 1)
+      throw bad(text(given.count(), " numbers in input ", k + 1, "; must be num_groups = ", groups, "."));
+    numbers[k] = std::make_shared<std::vector<typename S::Acc>>();
+    for (Index c = 0; c < channels; ++c)
+      numbers[k]->push_back(static_cast<typename S::Acc>(given.values[at(static_cast<int>(c * groups / channels))]));
+  }
+  set(append(AffineOp<S>{numbers[0], numbers[1]}, {append(op, {in})}));
+}
+
+template <AnySpec S> void Recorder<S>::activation() {
+  std::vector<Weights<S>> weights;
+  const Activation a = activation_of_step(weights);
+  set(append(ActivationOp<S>{a}, {x()}, std::move(weights)));
 }
 
 template <AnySpec S> void Recorder<S>::max_pool_windows() {

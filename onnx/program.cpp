@@ -1,9 +1,10 @@
 #include "program.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 #include <utility>
+
+#include "patterns.hpp"
 
 namespace ctseg::onnx {
 namespace {
@@ -21,12 +22,13 @@ class Loader {
     name_everything();
     sort();
     fold_constants();
-    join_gelu();
+    Patterns(graph_.nodes, [this](const std::string& name) { return constant(name); }).replace();
     keep_what_outputs_need();
     refuse_unknown();
     Program program{.path = path_, .opset = graph_.opset, .input_extents = input.dims, .metadata = graph_.metadata};
     program.input = value(input.name);
     for (GraphNode& n : graph_.nodes) program.steps.push_back(step(n, weights));
+    join_blocks(program.steps);
     for (const GraphValue& y : graph_.outputs) {
       program.output_names.push_back(y.name);
       program.outputs.push_back(value(resolved(y.name)));
@@ -167,40 +169,6 @@ class Loader {
     return false;
   }
 
-  /// x (1 + erf(x / sqrt 2)) / 2, as opsets before 20 write it, is Gelu.
-  void join_gelu() {
-    std::map<std::string, std::size_t> maker, reader;
-    std::map<std::string, int> readers;
-    for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
-      for (const std::string& y : graph_.nodes[i].outputs) maker[y] = i;
-      for (const std::string& x : graph_.nodes[i].inputs) reader[x] = i, ++readers[x];
-    }
-    const auto next = [&](const GraphNode& n, const char* op) -> GraphNode* {
-      const auto it = reader.find(n.outputs.empty() ? "" : n.outputs[0]);
-      if (it == reader.end() || readers[n.outputs[0]] != 1) return nullptr;
-      GraphNode& r = graph_.nodes[it->second];
-      return r.op == op && r.inputs.size() == 2 && r.outputs.size() == 1 ? &r : nullptr;
-    };
-    const auto other = [](const GraphNode& n, const std::string& x) { return n.inputs[n.inputs[0] == x ? 1 : 0]; };
-    const auto is = [&](const std::string& name, double v) {
-      const Constant c = constant(name);
-      return c && c->count() == 1 && std::abs(c->values[0] - v) < 1e-6;
-    };
-    for (GraphNode& erf : graph_.nodes) {
-      if (erf.op != "Erf" || erf.inputs.size() != 1 || erf.outputs.size() != 1 || !maker.contains(erf.inputs[0])) continue;
-      const GraphNode& scaled = graph_.nodes[maker[erf.inputs[0]]];
-      if (scaled.op != "Div" || scaled.inputs.size() != 2 || !is(scaled.inputs[1], 1.4142135623730951)) continue;
-      const std::string x = scaled.inputs[0];
-      const GraphNode* twice = next(erf, "Add");
-      if (!twice || !is(other(*twice, erf.outputs[0]), 1)) continue;
-      const GraphNode* product = next(*twice, "Mul");
-      if (!product || other(*product, twice->outputs[0]) != x) continue;
-      GraphNode* half = next(*product, "Mul");
-      if (!half || !is(other(*half, product->outputs[0]), 0.5)) continue;
-      *half = {.op = "Gelu", .name = half->name, .inputs = {x}, .outputs = half->outputs};
-    }
-  }
-
   void keep_what_outputs_need() {
     std::set<std::string> needed;
     for (const GraphValue& y : graph_.outputs) needed.insert(resolved(y.name));
@@ -262,9 +230,41 @@ class Loader {
       for (const std::size_t k : {3u, 4u}) use(k, WeightLayout::plain, Role::averaged);
     } else if (n.op == "InstanceNormalization" && n.inputs.size() == 3 && !trivial(n)) {
       for (const std::size_t k : {1u, 2u}) use(k, WeightLayout::plain);
+    } else if (n.op == "GroupNormalization" && per_channel(n)) {
+      for (const std::size_t k : {1u, 2u}) use(k, WeightLayout::plain);
     } else if (n.op == "PRelu") {
       use(1, WeightLayout::plain);
     }
+  }
+  bool per_channel(const GraphNode& n) const { return graph_.opset >= 21 || integer(n, "per_channel", 0) != 0; }
+
+  /// A norm behind a convolution, and an activation behind a norm, go with it, where nobody else reads what is between.
+  void join_blocks(std::vector<ProgramStep>& steps) {
+    std::map<int, int> readers, maker;
+    for (const GraphValue& y : graph_.outputs) ++readers[value(resolved(y.name))];
+    for (const ProgramStep& s : steps)
+      for (const int x : s.inputs) ++readers[x];
+    std::vector<ProgramStep> joined;
+    for (ProgramStep& s : steps) {
+      const auto made = s.inputs.empty() ? maker.end() : maker.find(s.inputs[0]);
+      ProgramStep* before = made == maker.end() || readers[s.inputs[0]] != 1 ? nullptr : &joined[at(made->second)];
+      if (before && follows(s.node, before->behind.empty() ? before->node : before->behind.back().node)) {
+        for (const int y : s.outputs) maker[y] = made->second;
+        before->behind.push_back(std::move(s));
+        continue;
+      }
+      for (const int y : s.outputs) maker[y] = static_cast<int>(joined.size());
+      joined.push_back(std::move(s));
+    }
+    steps = std::move(joined);
+  }
+  static bool follows(const GraphNode& n, const GraphNode& before) {
+    const auto among = [](const std::string& op, std::initializer_list<const char*> all) {
+      return std::find(all.begin(), all.end(), op) != all.end();
+    };
+    if (among(n.op, {"BatchNormalization", "InstanceNormalization"})) return among(before.op, {"Conv", "ConvTranspose"});
+    const bool norm = among(before.op, {"BatchNormalization", "InstanceNormalization"});
+    return norm && among(n.op, {"Relu", "LeakyRelu", "Elu", "Sigmoid", "Gelu", "PRelu"});
   }
 
   /// A scale of ones and a bias of zeros are what exporters write for a norm without weights.

@@ -11,6 +11,7 @@ struct ProgramStep {
   GraphNode node{};
   std::vector<int> inputs{}, outputs{};   // -1: left out, or a weight
   std::vector<int> weights{};             // by input: number of the parameter, or -1
+  std::vector<ProgramStep> behind{};      // a norm and an activation that are run with it, as one op
 };
 
 /// What becomes a parameter.

@@ -99,9 +99,12 @@ template <AnySpec S> class Recorder {
   void batch_norm();
   void instance_norm();
   void group_normalization();
-  void norm_groups(Var<S> in, std::vector<Index> dims, Index groups);
-  void prelu_slopes();
-  template <ActivationKind kind> void activation();
+  void groups_of_channels(const Value<S>& v);
+  NormOp<S> norm_of_step(std::vector<Weights<S>>& weights) const;
+  Activation activation_of_step(std::vector<Weights<S>>& weights) const;
+  /// Appends a norm and what is joined to it; `weights` are those of a convolution in front of it.
+  void norm_and_behind(const ConvOp<S>* conv, Var<S> in, std::vector<Weights<S>> weights);
+  void activation();
   void max_pool_windows();
   void average_pool_windows();
   void global_average();
@@ -154,7 +157,7 @@ template <AnySpec S> std::vector<Var<S>> Recorder<S>::run(Var<S> in) {
     try {
       run_step();
     } catch (const Error& e) {
-      throw Error(e.code(), "onnx", text(name_of(s.node), ": ", e.what()));
+      throw Error(e.code(), "onnx", text(name_of(step_->node), ": ", e.what()));
     }
   }
   std::vector<Var<S>> outputs;
@@ -202,22 +205,22 @@ template <AnySpec S> std::span<const typename Recorder<S>::Operator> Recorder<S>
                                       {"ConvTranspose", &R::conv},
                                       {"DepthToSpace", &R::depth_to_space},
                                       {"Div", &R::multiply_or_divide},
-                                      {"Elu", &R::template activation<ActivationKind::elu>},
+                                      {"Elu", &R::activation},
                                       {"Expand", &R::expand},
-                                      {"Gelu", &R::template activation<ActivationKind::gelu>},
+                                      {"Gelu", &R::activation},
                                       {"GlobalAveragePool", &R::global_average},
                                       {"GroupNormalization", &R::group_normalization},
                                       {"InstanceNormalization", &R::instance_norm},
-                                      {"LeakyRelu", &R::template activation<ActivationKind::leaky_relu>},
+                                      {"LeakyRelu", &R::activation},
                                       {"MaxPool", &R::max_pool_windows},
                                       {"Mul", &R::multiply_or_divide},
-                                      {"PRelu", &R::prelu_slopes},
+                                      {"PRelu", &R::activation},
                                       {"Pad", &R::pad_value},
-                                      {"Relu", &R::template activation<ActivationKind::relu>},
+                                      {"Relu", &R::activation},
                                       {"Reshape", &R::reshape},
                                       {"Resize", &R::resize},
                                       {"Shape", &R::shape},
-                                      {"Sigmoid", &R::template activation<ActivationKind::sigmoid>},
+                                      {"Sigmoid", &R::activation},
                                       {"Size", &R::size},
                                       {"Slice", &R::slice},
                                       {"Softmax", &R::softmax_channels},
