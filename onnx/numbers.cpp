@@ -195,34 +195,6 @@ Numbers with_dims(Numbers x, std::vector<Index> dims) {
   return x;
 }
 
-std::vector<Index> axes_of(const GraphNode& n, std::span<const Constant> in) {
-  if (const Numbers* given = maybe(in, 1)) return integers(*given);
-  return integers(n, "axes").value_or(std::vector<Index>{});
-}
-
-Numbers squeeze(const GraphNode& n, std::span<const Constant> in) {
-  const Numbers& x = need(in, 0);
-  const auto axes = axes_of(n, in);
-  std::vector<bool> gone(x.dims.size(), false);
-  for (const Index a : axes) gone[axis_of(a, x.dims.size())] = true;
-  std::vector<Index> dims;
-  for (std::size_t d = 0; d < x.dims.size(); ++d)
-    if (axes.empty() ? x.dims[d] != 1 : !gone[d]) dims.push_back(x.dims[d]);
-  return with_dims(x, dims);
-}
-
-Numbers unsqueeze(const GraphNode& n, std::span<const Constant> in) {
-  const Numbers& x = need(in, 0);
-  const auto axes = axes_of(n, in);
-  const std::size_t rank = x.dims.size() + axes.size();
-  std::vector<Index> dims(rank, 0);
-  for (const Index a : axes) dims[axis_of(a, rank)] = 1;
-  auto next = x.dims.begin();
-  for (Index& e : dims)
-    if (e == 0) e = next == x.dims.end() ? 1 : *next++;
-  return with_dims(x, dims);
-}
-
 Numbers transpose(const GraphNode& n, std::span<const Constant> in) {
   const Numbers& x = need(in, 0);
   std::vector<Index> order = integers(n, "perm").value_or(std::vector<Index>{});
@@ -302,16 +274,6 @@ constexpr std::string_view kFoldable[] = {"Add",        "Cast",    "Ceil",      
 
 }   // namespace
 
-Index counted(const std::vector<Index>& dims) {
-  Index count = 1;
-  for (const Index e : dims) {
-    if (e < 0 || (e > 0 && count > kMostNumbers / e))
-      throw bad(text("extents ", list(dims), "; must be 0 or more, and at most ", kMostNumbers, " values together."));
-    count *= e;
-  }
-  return count;
-}
-
 double value_at(const TensorData& t, std::size_t i) {
   switch (t.element) {
     case Element::f32:
@@ -345,72 +307,6 @@ std::vector<Index> integers(const Numbers& n) {
   return out;
 }
 
-namespace {
-template <class T> const T* attribute(const GraphNode& n, const std::string& name) {
-  const auto it = n.attributes.find(name);
-  if (it == n.attributes.end()) return nullptr;
-  if (const T* value = std::get_if<T>(&it->second)) return value;
-  throw Error(Code::bad_input, "attribute", text(name, " is of the wrong kind."));
-}
-}   // namespace
-
-Index integer(const GraphNode& n, const std::string& name, Index otherwise) {
-  const auto* v = attribute<Index>(n, name);
-  return v ? *v : otherwise;
-}
-float number(const GraphNode& n, const std::string& name, float otherwise) {
-  const auto* v = attribute<float>(n, name);
-  return v ? *v : otherwise;
-}
-std::string word(const GraphNode& n, const std::string& name, const std::string& otherwise) {
-  const auto* v = attribute<std::string>(n, name);
-  return v ? *v : otherwise;
-}
-std::optional<std::vector<Index>> integers(const GraphNode& n, const std::string& name) {
-  const auto* v = attribute<std::vector<Index>>(n, name);
-  return v ? std::optional(*v) : std::nullopt;
-}
-
-std::size_t axis_of(Index axis, std::size_t rank) {
-  const Index n = static_cast<Index>(rank), at = axis < 0 ? axis + n : axis;
-  if (at < 0 || at >= n) throw bad(text("axis ", axis, " of ", rank, "."));
-  return static_cast<std::size_t>(at);
-}
-
-std::vector<Index> reshaped(const std::vector<Index>& from, std::vector<Index> to, bool zero_copies) {
-  Index total = 1, known = 1, open = -1;
-  for (const Index e : from) total *= e;
-  for (std::size_t d = 0; d < to.size(); ++d) {
-    if (to[d] == 0 && zero_copies) {
-      if (d >= from.size()) throw bad(text("extents ", list(from), " cannot become ", list(to), "."));
-      to[d] = from[d];
-    }
-    if (to[d] < -1 || (to[d] == -1 && open >= 0)) throw bad(text("extents ", list(from), " cannot become ", list(to), "."));
-    if (to[d] == -1)
-      open = static_cast<Index>(d);
-    else if (to[d] > 0 && known > total / to[d])
-      throw bad(text("extents ", list(from), " cannot become ", list(to), "."));
-    else
-      known *= to[d];
-  }
-  if (open >= 0) to[static_cast<std::size_t>(open)] = known > 0 ? total / known : 0;
-  if (open >= 0 ? known <= 0 || total % known != 0 : known != total)
-    throw bad(text("extents ", list(from), " cannot become ", list(to), "."));
-  return to;
-}
-
-Cut cut(Index extent, Index start, Index end, Index step) {
-  if (step == 0) throw bad("a slice has a step of 0.");
-  const auto bound = [&](Index i, Index low, Index high) { return std::clamp<Index>(i < 0 ? i + extent : i, low, high); };
-  if (step > 0) {
-    const Index first = bound(start, 0, extent), last = bound(end, 0, extent);
-    return {first, step, std::max<Index>(0, (last - first) / step + ((last - first) % step != 0))};
-  }
-  const Index first = bound(start, -1, extent - 1), last = bound(end, -1, extent - 1);
-  const Index back = step < -extent ? -extent - 1 : step;
-  return {first, back, first > last ? (last - first) / back + ((last - first) % back != 0) : 0};
-}
-
 std::span<const std::string_view> foldable() { return kFoldable; }
 
 std::optional<Numbers> fold(const GraphNode& n, std::span<const Constant> in) {
@@ -423,8 +319,7 @@ std::optional<Numbers> fold(const GraphNode& n, std::span<const Constant> in) {
   if (op == "Concat") return concat(n, in);
   if (op == "Slice") return slice(n, in);
   if (op == "Gather") return gather(n, in);
-  if (op == "Squeeze") return squeeze(n, in);
-  if (op == "Unsqueeze") return unsqueeze(n, in);
+  if (op == "Squeeze" || op == "Unsqueeze") return with_dims(need(in, 0), squeezed(n, need(in, 0).dims, maybe(in, 1)));
   if (op == "Transpose") return transpose(n, in);
   if (op == "Tile") return tile(in);
   if (op == "Range") return range(in);

@@ -39,6 +39,8 @@ std::optional<std::vector<Index>> integers(const GraphNode& n, const std::string
 
 /// Extents with -1 and 0 filled in, as Reshape does.
 std::vector<Index> reshaped(const std::vector<Index>& from, std::vector<Index> to, bool zero_copies);
+/// Extents without, or with more, axes of 1, as Squeeze and Unsqueeze leave them; `axes` as input or as attribute.
+std::vector<Index> squeezed(const GraphNode& n, const std::vector<Index>& dims, const Numbers* axes);
 /// A negative axis counted from the end; bad_input outside of rank.
 std::size_t axis_of(Index axis, std::size_t rank);
 

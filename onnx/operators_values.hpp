@@ -117,11 +117,19 @@ template <AnySpec S> void Recorder<S>::size() {
   set(Value<S>{.constant = std::make_shared<const Numbers>(Numbers{.values = std::vector<double>(1, product)})});
 }
 
-/// Changes what the graph sees, not the value: group norm and pixel shuffle are made of it. It may not follow a Transpose.
+/// Changes what the graph sees, not the value: group norm and pixel shuffle are made of it.
 template <AnySpec S> void Recorder<S>::reshape() {
   Value<S> v = value(0);
   if (!v.var.tape) throw refused("reshapes a constant to a shape of the activations.");
   v.dims = reshaped(v.dims, integers(constant(1)), integer(node(), "allowzero", 0) == 0);
+  set(std::move(v));
+}
+
+/// Adds or removes axes of 1: MONAI's VNet drops channels of images so.
+template <AnySpec S> void Recorder<S>::squeeze() {
+  Value<S> v = value(0);
+  if (!v.var.tape) throw refused("its axes depend on the activations.");
+  v.dims = squeezed(node(), v.dims, given(1) ? &constant(1) : nullptr);
   set(std::move(v));
 }
 

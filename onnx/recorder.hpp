@@ -123,6 +123,7 @@ template <AnySpec S> class Recorder {
   void shape();
   void size();
   void reshape();
+  void squeeze();
   void transpose();
   void depth_to_space();
   void tile();
@@ -225,9 +226,11 @@ template <AnySpec S> std::span<const typename Recorder<S>::Operator> Recorder<S>
                                       {"Slice", &R::slice},
                                       {"Softmax", &R::softmax_channels},
                                       {"Split", &R::split},
+                                      {"Squeeze", &R::squeeze},
                                       {"Sub", &R::add_or_subtract},
                                       {"Tile", &R::tile},
-                                      {"Transpose", &R::transpose}};
+                                      {"Transpose", &R::transpose},
+                                      {"Unsqueeze", &R::squeeze}};
   return kAll;
 }
 

@@ -106,9 +106,33 @@ def forget_sources(path):
     onnx.save(model, path)
 
 
+def make_refused():
+    """Files that are well formed and are not run: each must be refused by name."""
+    h = onnx.helper
+    value = lambda name: h.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1, 4, 4])
+
+    def save(name, nodes, tensors=(), sparse=()):
+        graph = h.make_graph(nodes, "g", [value("x")], [value("y")], list(tensors), sparse_initializer=list(sparse))
+        model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17), h.make_opsetid("com.example", 1)])
+        model.ir_version = 8
+        onnx.save(model, FOLDER / f"refused_{name}.onnx")
+
+    external = onnx.TensorProto(name="w", data_type=1, dims=[1, 1, 1, 1], data_location=onnx.TensorProto.EXTERNAL)
+    external.external_data.add(key="location", value="weights.bin")
+    save("external", [h.make_node("Conv", ["x", "w"], ["y"], "conv")], [external])
+    save("strings", [h.make_node("Conv", ["x", "w"], ["y"], "conv")], [h.make_tensor("w", 8, [1], [b"a"])])
+    branch = h.make_graph([h.make_node("Relu", ["x"], ["z"])], "b", [], [value("z")])
+    save("branch", [h.make_node("If", ["c"], ["y"], "choose", then_branch=branch, else_branch=branch)],
+         [h.make_tensor("c", 9, [], [True])])
+    save("domain", [h.make_node("Relu", ["x"], ["y"], "mine", domain="com.example")])
+    some = h.make_sparse_tensor(h.make_tensor("w", 1, [1], [1.0]), h.make_tensor("i", 7, [1], [0]), [4])
+    save("sparse", [h.make_node("Relu", ["x"], ["y"])], sparse=[some])
+
+
 def main():
     warnings.filterwarnings("ignore")
     FOLDER.mkdir(exist_ok=True)
+    make_refused()
     versions = {name: version(name) for name in ("torch", "monai", "dynamic-network-architectures", "onnx", "onnxscript")}
     for name, net, exporter, dynamic, sizes in cases():
         torch.manual_seed(1)
