@@ -1,6 +1,8 @@
 // ONNX files, by the messages of Debian's libonnx_proto: the one file that sees protobuf.
+#include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/wire_format_lite.h>
 #include <onnx/onnx_pb.h>
 
 #include <bit>
@@ -128,12 +130,45 @@ GraphValue read_value(const pb::ValueInfoProto& v) {
   return out;
 }
 
+using Input = google::protobuf::io::CodedInputStream;
+using Wire = google::protobuf::internal::WireFormatLite;
+
+/// Walks over a message as protobuf will, and counts its strings and messages before protobuf makes them: an empty one has two
+/// bytes in the file and a few hundred in memory. False where the bytes are no such message.
+bool count_parts(Input& in, const google::protobuf::Descriptor& type, Index& left, int depth) {
+  while (const std::uint32_t tag = in.ReadTag()) {
+    if (Wire::GetTagWireType(tag) == Wire::WIRETYPE_START_GROUP) return false;   // ONNX has none
+    if (Wire::GetTagWireType(tag) != Wire::WIRETYPE_LENGTH_DELIMITED) {
+      if (!Wire::SkipField(&in, tag)) return false;
+      continue;
+    }
+    std::uint32_t size = 0;
+    if (!in.ReadVarint32(&size) || size > static_cast<std::uint32_t>(kMostBytes) || --left < 0) return false;
+    const auto* field = type.FindFieldByNumber(Wire::GetTagFieldNumber(tag));
+    if (field && field->message_type()) {
+      const auto outer = in.PushLimit(static_cast<int>(size));
+      if (depth == 0 || !count_parts(in, *field->message_type(), left, depth - 1) || !in.ConsumedEntireMessage()) return false;
+      in.PopLimit(outer);
+    } else if (!in.Skip(static_cast<int>(size))) {
+      return false;
+    }
+  }
+  return true;
+}
+
 pb::ModelProto parse(const std::filesystem::path& path, Index max_bytes) {
+  constexpr Index kMostParts = Index{1} << 20;   // about 500 MB
+  constexpr int kDepth = 32;
   const auto bytes = io::read_file(path, {.max_bytes = std::min(max_bytes, kMostBytes)});
+  const auto stream = [&] {
+    return Input(reinterpret_cast<const std::uint8_t*>(bytes.data()), static_cast<int>(bytes.size()));
+  };
+  Input first = stream(), second = stream();
+  Index left = kMostParts;
+  const bool sane = count_parts(first, *pb::ModelProto::descriptor(), left, kDepth);
+  if (left < 0) throw bad(path.string(), text("has more than ", kMostParts, " strings and messages; networks have far fewer."));
   pb::ModelProto model;
-  google::protobuf::io::CodedInputStream stream(reinterpret_cast<const std::uint8_t*>(bytes.data()),
-                                                static_cast<int>(bytes.size()));
-  if (!model.ParsePartialFromCodedStream(&stream) || !stream.ConsumedEntireMessage() || !model.has_graph())
+  if (!sane || !model.ParsePartialFromCodedStream(&second) || !second.ConsumedEntireMessage() || !model.has_graph())
     throw bad(path.string(), text("holds no ONNX model in its ", bytes.size(),
                                   " bytes. Hint: it is truncated, damaged or another kind of file."));
   return model;
