@@ -282,9 +282,9 @@ class Loader {
     if (const auto t = tensors_.find(name); t != tensors_.end()) {
       w.tensor = t->second;
     } else if (const Constant c = constant(name)) {
-      TensorData t{.element = Element::f64, .dims = c->dims};
-      t.bytes.assign(reinterpret_cast<const char*>(c->values.data()), c->values.size() * sizeof(double));
-      w.tensor = std::make_shared<const TensorData>(std::move(t));
+      TensorData made{.element = Element::f64, .dims = c->dims};
+      made.bytes.assign(reinterpret_cast<const char*>(c->values.data()), c->values.size() * sizeof(double));
+      w.tensor = std::make_shared<const TensorData>(std::move(made));
     } else {
       throw refused(text(name_of(n), " has weights \"", name, "\" that are computed from the input."));
     }

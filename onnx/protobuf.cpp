@@ -194,7 +194,7 @@ void write_attribute(const std::string& name, AttributeValue& value, pb::Attribu
     out.set_s(*s);
   } else if (const auto* all = std::get_if<std::vector<Index>>(&value)) {
     out.set_type(pb::AttributeProto::INTS);
-    for (const Index i : *all) out.add_ints(i);
+    for (const Index v : *all) out.add_ints(v);
   }
 }
 
