@@ -5,6 +5,7 @@
 #include <ctseg/nn/functional.hpp>
 #include <map>
 
+#include "affine.hpp"
 #include "emit.hpp"
 
 namespace ctseg::onnx {
@@ -41,6 +42,7 @@ template <AnySpec S> class Exporter {
   std::string adaptive_pool(const AdaptiveAveragePoolOp<S>& op);
   std::string pixel_shuffle(Index factor);
   std::string slice(const SliceOp<S>& op);
+  std::string affine(const AffineOp<S>& op);
 
   /// The value that this node's output will be joined with, and whose size it therefore has; -1: none.
   int partner() const;
@@ -119,6 +121,7 @@ template <AnySpec S> std::string Exporter<S>::norm(const NormOp<S>& op, const st
       for (std::size_t k = 0; k < 2; ++k) inputs.push_back(weight(w.at(op.running_at() + k), {channels}));
     y = out_.node(op.kind == NormKind::batch ? "BatchNormalization" : "InstanceNormalization", inputs, {{"epsilon", op.eps}});
   }
+  if (node_->inputs.size() > 1) y = out_.node("Add", {y, x(1)});   // a residual
   return activation(op.activation, y, w.size() > op.slopes_at() ? w[op.slopes_at()] : Weights<S>{});
 }
 
@@ -257,6 +260,17 @@ template <AnySpec S> std::string Exporter<S>::slice(const SliceOp<S>& op) {
   return out_.node("Slice", {x(), out_.integers({op.first}), out_.integers({op.first + op.count}), out_.integers({1})});
 }
 
+/// The constants of an imported graph.
+template <AnySpec S> std::string Exporter<S>::affine(const AffineOp<S>& op) {
+  const auto constant = [&](const char* name, const std::vector<float>& values) {
+    return out_.tensor({.name = text("node_", node_->origin, name),
+                        .dims = per_channel(std::ssize(values)),
+                        .bytes = Emitter::bytes_of(values)});
+  };
+  const std::string product = out_.node("Mul", {x(), constant(".scale", *op.scale)});
+  return out_.node("Add", {product, constant(".shift", *op.shift)});
+}
+
 template <AnySpec S> std::string Exporter<S>::emit() {
   const Node<S>& n = *node_;
   const auto& w = n.weights;
@@ -280,6 +294,7 @@ template <AnySpec S> std::string Exporter<S>::emit_any() {
   if (const auto* op = n.op.template get<PixelShuffleOp<S>>()) return pixel_shuffle(op->factor);
   if (const auto* op = n.op.template get<PadOp<S>>()) return pad(*op);
   if (const auto* op = n.op.template get<SliceOp<S>>()) return slice(*op);
+  if (const auto* op = n.op.template get<AffineOp<S>>()) return affine(*op);
   if (n.op.template get<DropoutOp<S>>()) return x();
   if (n.op.template get<SoftmaxOp<S>>()) return out_.node("Softmax", {x()}, {{"axis", Index{1}}});
   if (n.op.template get<MultiplyOp<S>>()) return out_.node("Mul", {x(0), x(1)});

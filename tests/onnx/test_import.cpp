@@ -84,3 +84,12 @@ TEST_CASE("onnx import: forward says which sizes a graph takes, and does not tra
   CHECK_THROWS_WITH_AS(open.forward(tape.input({1, 1, {9, 8, 8}})), doctest::Contains("onnx: Concat node \""), Error);
   CHECK(open.input_extents() == std::vector<Index>{0, 1, 0, 0, 0});
 }
+
+TEST_CASE("onnx import: an imported graph is exported again, its constants included") {
+  const TempFolder folder;
+  const onnx::Model<F2> model(file_of("computed_sizes_legacy_2d"));
+  onnx::export_model(model, {.shape = {1, 1, {17, 19}}}, folder / "again.onnx");
+  const onnx::Model<F2> again(folder / "again.onnx");
+  const auto x = random_input(Shape<2>{2, 1, {17, 19}});
+  CHECK(difference(output_of(model, x), output_of(again, x)) <= 1e-6);
+}

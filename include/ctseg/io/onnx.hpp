@@ -9,6 +9,11 @@
 
 namespace ctseg::onnx {
 
+/// What the compiled part holds.
+template <class S> inline constexpr bool kCompiled = false;
+template <> inline constexpr bool kCompiled<Spec<float, 2, Cpu>> = true;
+template <> inline constexpr bool kCompiled<Spec<float, 3, Cpu>> = true;
+
 template <int Dim> struct ExportOptions {
   Shape<Dim> shape{};          // an input that the network accepts; {.n = 1, .c = 1, .space = {96, 96, 96}}
   bool dynamic_batch = true;   // the file takes any number of images; false: shape.n
@@ -34,6 +39,7 @@ void export_net(const ExportedNet<S>& net, const ExportOptions<S::kDim>& options
 template <class Net>
 void export_model(const Net& net, const ExportOptions<Net::Spec::kDim>& options, const std::filesystem::path& path) {
   using S = typename Net::Spec;
+  static_assert(kCompiled<S>, "ctseg: ONNX export is for networks of Spec<float, 2, Cpu> and Spec<float, 3, Cpu>");
   ExportedNet<S> view{.net = &net,
                       .forward = [](const void* any, Var<S> x) -> std::vector<Var<S>> {
                         auto y = static_cast<const Net*>(any)->forward(x);
@@ -65,6 +71,7 @@ struct Program;   // the graph of a file, checked and simplified
 /// Source    github.com/onnx/onnx, docs/Operators.md, opsets 13 to 23.
 template <AnySpec S> class Model {
  public:
+  static_assert(kCompiled<S>, "ctseg: ONNX import is for Spec<float, 2, Cpu> and Spec<float, 3, Cpu>");
   using Spec = S;
   explicit Model(const std::filesystem::path& path, const ImportOptions& options = {});
 
