@@ -166,7 +166,10 @@ template <AnySpec S> std::vector<Var<S>> Recorder<S>::run(Var<S> in) {
     const Value<S>& v = values_[at(program_.outputs[k])];
     if (!v.var.tape || v.dims != dims_of(v.var.shape()))
       throw Error(Code::unsupported, "onnx",
-                  text("output \"", program_.output_names[k], "\" is ", v.var.tape ? "a reshaped value" : "a constant", "."));
+                  text("output \"", program_.output_names[k], "\" is ",
+                       v.var.tape   ? "a reshaped value."
+                       : v.constant ? "a constant."
+                                    : "not computed here, as a mask or an index."));
     outputs.push_back(v.var);
   }
   return outputs;
