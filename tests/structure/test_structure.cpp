@@ -218,6 +218,31 @@ TEST_CASE("DCMTK and OpenJPEG stay inside dicom/") {
                     header.lexically_relative(kSource).string(), ": ", line);
 }
 
+// onnx/ too; it is made of networks, so it also sees nn and ops.
+TEST_CASE("protobuf stays inside onnx/protobuf.cpp") {
+  int sources = 0;
+  for (const auto& entry : fs::directory_iterator(kSource / "onnx")) {
+    const auto name = entry.path().filename().string();
+    if (!name.ends_with(".cpp") && !name.ends_with(".hpp")) continue;
+    ++sources;
+    CHECK_MESSAGE(static_cast<int>(lines_of(entry.path()).size()) <= kMaxHeaderLines, "onnx/", name, " is too long");
+    for (const auto& line : lines_of(entry.path())) {
+      const bool foreign = line.starts_with("#include <google/") || line.starts_with("#include <onnx/");
+      CHECK_MESSAGE((!foreign || name == "protobuf.cpp"), "onnx/", name, ": ", line);
+      CHECK_MESSAGE(forbidden_word(line).empty(), "onnx/", name, ": ", line);
+      if (!line.starts_with("#include <ctseg/")) continue;
+      const auto folder = line.substr(16, line.find('/', 16) - 16);
+      const std::set<std::string> seen = {"core", "ops", "nn", "io", "version.hpp>"};
+      CHECK_MESSAGE(seen.contains(folder), "onnx/", name, ": ", line);
+    }
+  }
+  CHECK(sources > 10);
+  for (const auto& header : headers())
+    for (const auto& line : lines_of(header))
+      CHECK_MESSAGE((line.find("#include <google/") == std::string::npos && line.find("#include <onnx/") == std::string::npos),
+                    header.lexically_relative(kSource).string(), ": ", line);
+}
+
 TEST_CASE("headers are short, guarded and without tabs") {
   for (const auto& header : headers()) {
     const auto lines = lines_of(header);
