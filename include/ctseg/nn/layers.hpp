@@ -141,8 +141,9 @@ template <int Dim> struct BlockOptions {
   bool fused = true;                                      // false: separate ops, for lessons and for checking the fused one
 };
 
-/// Convolution, norm, dropout, activation: MONAI's order "NDA". Without dropout it is one op, see ConvNormActOp.
-/// NormKind::none leaves the norm out. Called with a second value it adds it before the activation, as residual networks do: one op, too.
+/// Convolution, norm, dropout, activation: MONAI's order "NDA". Where nothing is dropped it is one op, see ConvNormActOp.
+/// NormKind::none leaves the norm out. Called with a second value it adds it before the activation, as residual networks do:
+/// one op, too.
 /// PyTorch   monai.networks.blocks.Convolution(3, in, out, adn_ordering="NDA", norm=("instance", {"affine": True}), ...)
 template <AnySpec S> class Block {
  public:
@@ -159,10 +160,10 @@ template <AnySpec S> class Block {
         dropout_channels_(o.dropout_channels),
         fused_(o.fused) {}
 
-  Var<S> operator()(Var<S> x) const { return is_one_op() ? one_op({x}) : act(raw(x)); }
+  Var<S> operator()(Var<S> x) const { return is_one_op(x) ? one_op({x}) : act(raw(x)); }
   /// act(norm(conv(x)) + residual).
   Var<S> operator()(Var<S> x, Var<S> residual) const {
-    return is_one_op() ? one_op({x, residual}) : act(add(raw(x), residual));
+    return is_one_op(x) ? one_op({x, residual}) : act(add(raw(x), residual));
   }
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
@@ -183,7 +184,8 @@ template <AnySpec S> class Block {
   Norm<S> norm;
 
  private:
-  bool is_one_op() const { return norm.op().kind != NormKind::none && dropout_ == 0 && fused_; }
+  bool is_one_op(const Var<S>& x) const { return norm.op().kind != NormKind::none && !drops(x) && fused_; }
+  bool drops(const Var<S>& x) const { return dropout_ > 0 && x.tape->mode() == Mode::train; }
   Var<S> one_op(std::vector<Var<S>> inputs) const {
     std::vector<Weights<S>> weights = {conv.weight, conv.bias};
     const auto all = norm.weights();
@@ -203,7 +205,7 @@ template <AnySpec S> class Block {
     }
     return dropout_first_ ? x : drop(x);
   }
-  Var<S> drop(Var<S> x) const { return dropout_ > 0 ? x.tape->append(DropoutOp<S>{dropout_, dropout_channels_}, {x}) : x; }
+  Var<S> drop(Var<S> x) const { return drops(x) ? x.tape->append(DropoutOp<S>{dropout_, dropout_channels_}, {x}) : x; }
   Var<S> act(Var<S> x) const {
     if (norm.slope.present()) return prelu(x, norm.slope);
     return norm.op().activation.kind == ActivationKind::identity ? x : activate(x, norm.op().activation);
