@@ -19,6 +19,10 @@ const std::string kFixtures = std::string(CTSEG_SOURCE_DIR) + "/tests/parity/wei
 std::string refusal(const std::string& pickled, const io::pickle::MachineOptions& options = {}) {
   return error_of([&] { io::pickle::Machine(pickled, "data.pkl", options).run(); });
 }
+std::string refused_file(const std::string& pickled) {
+  const std::string bytes = checkpoint(pickled);
+  return error_of([&] { io::index_torch_file<>(io::ByteSource(std::as_bytes(std::span(bytes)), "file")); });
+}
 void has(const std::string& message, std::string_view part) {
   INFO(message);
   CHECK(message.find(part) != std::string::npos);
@@ -93,6 +97,15 @@ TEST_CASE("bombs end early") {
   has(refusal(pickle(stacked)), "stacks more than 2000000 values");
   has(refusal(pickle("Nr\xff\xff\xff\xff")), "keeps value 4294967295 in its memo");
   has(refusal(pickle("(" + tensor() + tensor() + tensor() + "t"), {.max_tensors = 2}), "builds more than 2 tensors");
+  const auto at = [](int place) { return "q" + std::string(1, char(place)); };
+  std::string again = "}(" + words(std::string(1'000'000, 'n')) + at(0) + tensor() + at(1);
+  for (int i = 0; i < 20'000; ++i) again += std::string("h\0h\1", 4);   // 20 GB of names
+  has(refused_file(pickle(again + "u")), "two tensors named nnn");
+  std::string long_one = "}(" + words("k") + at(0) + "}" + at(1) + "(";
+  for (int i = 0; i < 100'000; ++i) long_one += std::string("h\0h\0", 4);
+  long_one += "u";
+  for (int i = 0; i < 100'000; ++i) long_one += std::string("h\0h\1", 4);   // named 100,000 times, looked at once
+  has(refused_file(pickle(long_one + "u")), "has 0 dictionaries");
   std::string self = "]q" + std::string(1, '\0') + "h" + std::string(1, '\0') + "a";
   CHECK(refusal(pickle(self)).empty());   // a list that holds itself
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));

@@ -96,6 +96,9 @@ TEST_CASE("each kind of damage has its error") {
   has(refusal(R"({"\q":{}})", 0), "escape");
   has(refusal(R"({"x":)" + std::string(100'000, '{'), 0), "must come here");   // depth is not followed
   has(error_of([] { parse("1234567"); }), "has 7 bytes");
+  const std::string loud = refusal(R"({"\u001b[2J":{"dtype":"\u001b[31m","shape":[4],"data_offsets":[0,4]}})", 4);
+  has(loud, R"(gives "?[2J" the dtype "?[31m"; known are)");   // a terminal does nothing
+  CHECK(refusal("{\"" + std::string(100'000, 'a') + "\":{}}", 0).size() < 300);
   has(error_of([] { parse(std::string(8, '\xff')); }), "header length");
   has(error_of([&] { parse(file_with("{}", 0).substr(0, 9)); }), "only 1 bytes follow");
   has(error_of([&] { parse(file_with("{" + x + "}", 4), {.max_header_bytes = 10}); }), "limit is 10");

@@ -115,6 +115,7 @@ TEST_CASE("a tensor must lie inside its storage, and its storage in the file") {
   const auto view = [](const View& v) { return refusal(checkpoint(one(tensor(v)))); };
   CHECK(view({}).empty());
   CHECK(view({.offset = 3, .shape = {1}, .strides = {9}}).empty());
+  CHECK(view({.shape = {0, 1L << 40, 1L << 40}, .strides = {1, 1L << 40, 1}}).empty());   // no value, and no overflow
   has(view({.offset = 1}), "tensor w [4] with strides [1] from value 1 of 4 reaches out of its storage");
   has(view({.offset = -1, .shape = {1}}), "reaches out of its storage");
   has(view({.shape = {2, 2}, .strides = {3, 1}}), "reaches out of its storage");
@@ -129,6 +130,13 @@ TEST_CASE("a tensor must lie inside its storage, and its storage in the file") {
   has(refusal(zip({{"a/data.pkl", one(tensor())}})), "has no entry data/0");
 }
 
+TEST_CASE("a source never gives fewer bytes than were asked for") {
+  const io::ByteSource source(std::as_bytes(std::span("abc", 3)), "file");
+  CHECK(source.read(1, 2) == "bc");
+  for (const auto& [at, count] : std::vector<std::pair<Index, Index>>{{0, 4}, {2, 2}, {-1, 1}, {0, -1}, {1, Index{1} << 62}})
+    has(error_of([&, at = at, count = count] { source.read(at, count); }), "file: has 3 bytes; ");
+}
+
 TEST_CASE("an archive that two readers could read in two ways is refused") {
   const std::string good = one(tensor()), data(16, '\1');
   const auto archive = [&](std::vector<Entry> more) {
@@ -138,6 +146,8 @@ TEST_CASE("an archive that two readers could read in two ways is refused") {
   CHECK(archive({}).empty());
   CHECK(archive({{.name = "a/wide", .content = "x", .wide = true}}).empty());
   has(archive({{"a/data/0", data}}), "has the entry a/data/0 twice");
+  has(archive({{.name = std::string(60'000, 'x'), .content = "y", .offset = std::numeric_limits<long>::max()}}),
+      "reaches into the next one");   // where 64 bits end
   has(archive({{.name = "a/x", .content = "y", .offset = 0}}), "reaches into the next one");
   has(refusal(zip({{"a/data.pkl", good}, {.name = "a/data/0", .content = data, .method = 8}})), "entry a/data/0 is compressed");
   has(refusal(zip({{"a/data.pkl", good}, {.name = "a/data/0", .content = data, .crc_change = 1}})), "checksum");
@@ -146,6 +156,9 @@ TEST_CASE("an archive that two readers could read in two ways is refused") {
   std::string other = checkpoint(good);
   other.replace(other.find("a/data/0"), 8, "a/data/1");   // the local header's name
   has(refusal(other), "does not agree with the directory");
+  has(refusal(zip({{"a/data.pkl", good}, {"a/data/0", data}, {"b/data.pkl", good}, {"b/data/0", data}})),
+      "has 2 checkpoints in one archive, a/data.pkl and b/data.pkl; must be 1");
+  has(refusal(checkpoint(pickle("}" + words("w") + tensor() + "s" + words("w") + tensor() + "s"))), "two tensors named w.");
   has(refusal(checkpoint(good) + "x"), "has no end in its last 22 bytes");
   has(refusal(checkpoint(good), {.max_pickle_bytes = 10}), "the most is 10");
 }

@@ -51,11 +51,12 @@ class HeaderParser {
         if (std::exchange(metadata_seen, true)) fail("has two __metadata__ objects");
         object([&](std::string name) {
           std::string value = string();
-          if (!metadata.emplace(name, std::move(value)).second) fail(text("has the key \"", name, "\" twice in __metadata__"));
+          if (!metadata.emplace(name, std::move(value)).second)
+            fail(text("has the key \"", printable(name), "\" twice in __metadata__"));
         });
       } else {
         Entry entry = tensor(key);
-        if (!entries.emplace(key, std::move(entry)).second) fail(text("has the tensor \"", key, "\" twice"));
+        if (!entries.emplace(key, std::move(entry)).second) fail(text("has the tensor \"", printable(key), "\" twice"));
       }
     });
     space();
@@ -180,20 +181,23 @@ class HeaderParser {
         bool known = false;
         for (const auto& [label, value] : kNames)
           if (type == label) entry.dtype = value, known = true;
-        if (!known) fail(text("gives \"", name, "\" the dtype \"", type, "\"; known are F64 F32 F16 BF16 I64 I32 I16 U16 U8"));
+        if (!known)
+          fail(text("gives \"", printable(name), "\" the dtype \"", printable(type),
+                    "\"; known are F64 F32 F16 BF16 I64 I32 I16 U16 U8"));
       } else if (key == "shape" && !std::exchange(shape, true)) {
         entry.shape = numbers();
       } else if (key == "data_offsets" && !std::exchange(offsets, true)) {
         const std::vector<Index> pair = numbers();
         if (pair.size() != 2 || pair[0] > pair[1])
-          fail(text("gives \"", name, "\" wrong data_offsets; must be [begin, end], begin <= end"));
+          fail(text("gives \"", printable(name), "\" wrong data_offsets; must be [begin, end], begin <= end"));
         entry.begin = pair[0];
         entry.end = pair[1];
       } else {
-        fail(text("gives \"", name, "\" an unknown or repeated key \"", key, "\""));
+        fail(text("gives \"", printable(name), "\" an unknown or repeated key \"", printable(key), "\""));
       }
     });
-    if (!(dtype && shape && offsets)) fail(text("gives \"", name, "\" no dtype, shape or data_offsets; it needs all three"));
+    if (!(dtype && shape && offsets))
+      fail(text("gives \"", printable(name), "\" no dtype, shape or data_offsets; it needs all three"));
     return entry;
   }
 
@@ -210,12 +214,12 @@ inline void check_layout(std::vector<Entry>& entries, Index data_bytes, std::str
     const Index need = byte_count(e.shape, e.dtype);
     if (need != e.end - e.begin)
       throw Error(Code::bad_input, file,
-                  text("tensor \"", e.name, "\": data_offsets = [", e.begin, ", ", e.end, "] hold ", e.end - e.begin,
+                  text("tensor \"", printable(e.name), "\": data_offsets = [", e.begin, ", ", e.end, "] hold ", e.end - e.begin,
                        " bytes; shape and dtype ", name_of(e.dtype),
                        need < 0 ? std::string(" are too large to count.") : text(" need ", need, ".")));
     if (e.begin != at)
       throw Error(Code::bad_input, file,
-                  text("tensor \"", e.name, "\": data_offsets begin at ", e.begin,
+                  text("tensor \"", printable(e.name), "\": data_offsets begin at ", e.begin,
                        e.begin < at ? ", inside the tensor before it" : ", which leaves a hole", "; must be ", at, "."));
     at = e.end;
   }
@@ -241,10 +245,12 @@ inline void append_string(std::string& out, std::string_view words) {
 }
 
 inline void check_utf8(std::string_view words, std::string_view file) {
-  while (!words.empty()) {
-    const std::size_t length = utf8_length(words);
-    if (length == 0) throw Error(Code::bad_argument, file, "a tensor name or a metadata string is not UTF-8.");
-    words.remove_prefix(length);
+  for (std::string_view rest = words; !rest.empty();) {
+    const std::size_t length = utf8_length(rest);
+    if (length == 0)
+      throw Error(Code::bad_argument, file,
+                  text("\"", printable(words), "\" is not UTF-8, which names of tensors and metadata must be."));
+    rest.remove_prefix(length);
   }
 }
 inline void check_record(const TensorRecord& t, std::string_view file) {
@@ -252,8 +258,9 @@ inline void check_record(const TensorRecord& t, std::string_view file) {
   if (t.name == "__metadata__") throw Error(Code::bad_argument, file, "a tensor cannot be named __metadata__.");
   const Index need = byte_count(t.shape, t.dtype);
   if (need != static_cast<Index>(t.bytes.size()))
-    throw Error(Code::bad_argument, file,
-                text("tensor \"", t.name, "\" has ", t.bytes.size(), " bytes; its shape and dtype need ", need, "."));
+    throw Error(
+        Code::bad_argument, file,
+        text("tensor \"", printable(t.name), "\" has ", t.bytes.size(), " bytes; its shape and dtype need ", need, "."));
 }
 
 /// The header for tensors in this order, padded so that the data begin at a multiple of 8.
@@ -334,7 +341,8 @@ inline void write_safetensors(const std::filesystem::path& path, const TensorFil
   std::map<std::string_view, int> names;
   for (const TensorRecord& t : file.tensors) {
     safetensors::check_record(t, path.string());
-    if (names[t.name]++ > 0) throw Error(Code::bad_argument, path.string(), text("two tensors are named \"", t.name, "\"."));
+    if (names[t.name]++ > 0)
+      throw Error(Code::bad_argument, path.string(), text("two tensors are named \"", printable(t.name), "\"."));
     order.push_back(&t);
   }
   std::sort(order.begin(), order.end(), [](const TensorRecord* a, const TensorRecord* b) {

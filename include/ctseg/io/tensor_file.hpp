@@ -39,19 +39,24 @@ class ByteSource {
   Index size() const { return size_; }
   void read(Index at, std::span<std::byte> out) const {
     const Index count = std::ssize(out);
-    if (at < 0 || count > size_ || at > size_ - count)
-      throw Error(Code::bad_input, name_,
-                  text("has ", size_, " bytes; ", count, " are needed at byte ", at, ". Hint: the file is truncated."));
+    check(at, count);
     if (file_) return file_->read_at(at, out);
     if (count > 0) std::memcpy(out.data(), memory_.data() + at, static_cast<std::size_t>(count));
   }
   std::string read(Index at, Index count) const {
-    std::string out(static_cast<std::size_t>(std::clamp<Index>(count, 0, size_)), '\0');
+    check(at, count);
+    std::string out(static_cast<std::size_t>(count), '\0');
     read(at, std::as_writable_bytes(std::span(out)));
     return out;
   }
 
  private:
+  void check(Index at, Index count) const {
+    if (at < 0 || count < 0 || count > size_ || at > size_ - count)
+      throw Error(Code::bad_input, name_,
+                  text("has ", size_, " bytes; ", count, " are needed at byte ", at, ". Hint: the file is truncated."));
+  }
+
   std::string name_;
   std::shared_ptr<InputFile> file_{};
   std::span<const std::byte> memory_{};

@@ -1,6 +1,8 @@
 // PyTorch's zip checkpoints (.pth, .pt), read without executing anything: a directory of stored bytes, and a pickle that says
 // which of them are which tensor.
 #pragma once
+#include <set>
+
 #include "pickle_machine.hpp"
 #include "weight_names.hpp"
 #include "zip.hpp"
@@ -39,7 +41,10 @@ inline void refuse_others(const ByteSource& source) {
 /// `dictionary` as a state dictionary has it: names and tensors, in the file's order. Other values are left out.
 class Selection {
  public:
-  Selection(const pickle::Document& document, const ByteSource& source) : document_(document), where_(source.name()) {}
+  Selection(const pickle::Document& document, const ByteSource& source)
+      : document_(document), where_(source.name()), holds_(document.values.size()) {
+    for (std::size_t i = 0; i < holds_.size(); ++i) holds_[i] = any_tensor(document.values[i]);
+  }
 
   /// The value behind "a.b", or, without a name, the top level or one of its dictionaries.
   const pickle::Value& find(std::string_view dictionary) const {
@@ -47,12 +52,14 @@ class Selection {
     if (top.kind != pickle::Kind::dictionary)
       throw Error(Code::bad_input, where_,
                   "holds no dictionary. Hint: save the weights by torch.save(net.state_dict(), path).");
-    return dictionary.empty() ? guess(top) : walk(top, dictionary);
+    return dictionary.empty() ? guess(top) : walk(dictionary);
   }
 
  private:
   const pickle::Value& value(pickle::Id id) const { return document_.values[id]; }
-  bool holds_tensors(const pickle::Value& v) const {
+  /// Asked once of each: a file may name one long dictionary a million times.
+  bool holds_tensors(pickle::Id id) const { return holds_[id]; }
+  bool any_tensor(const pickle::Value& v) const {
     if (v.kind != pickle::Kind::dictionary) return false;
     for (std::size_t i = 1; i < v.items.size(); i += 2)
       if (value(v.items[i]).kind == pickle::Kind::tensor) return true;
@@ -61,39 +68,39 @@ class Selection {
   std::string keys_of(const pickle::Value& v, bool with_tensors) const {
     std::string out;
     for (std::size_t i = 0; i + 1 < v.items.size() && out.size() < 300; i += 2)
-      if (value(v.items[i]).kind == pickle::Kind::words && (!with_tensors || holds_tensors(value(v.items[i + 1]))))
+      if (value(v.items[i]).kind == pickle::Kind::words && (!with_tensors || holds_tensors(v.items[i + 1])))
         out += (out.empty() ? "" : ", ") + printable(value(v.items[i]).words);
     return out.empty() ? "none" : out;
   }
 
-  const pickle::Value& walk(const pickle::Value& top, std::string_view path) const {
-    const pickle::Value* at = &top;
+  const pickle::Value& walk(std::string_view path) const {
+    pickle::Id at = document_.top;
     for (std::string_view rest = path; !rest.empty();) {
       const std::string_view key = rest.substr(0, rest.find('.'));
       rest.remove_prefix(std::min(key.size() + 1, rest.size()));
-      const pickle::Value* next = nullptr;
-      if (at->kind == pickle::Kind::dictionary)
-        for (std::size_t i = 0; i + 1 < at->items.size(); i += 2)
-          if (value(at->items[i]).kind == pickle::Kind::words && value(at->items[i]).words == key)
-            next = &value(at->items[i + 1]);
-      if (next == nullptr)
-        throw Error(
-            Code::bad_argument, where_,
-            text("has no dictionary ", std::string(path), "; at ", std::string(key), " there are: ", keys_of(*at, false), "."));
-      at = next;
+      const pickle::Value& from = value(at);
+      bool found = false;
+      if (from.kind == pickle::Kind::dictionary)
+        for (std::size_t i = 0; i + 1 < from.items.size(); i += 2)
+          if (value(from.items[i]).kind == pickle::Kind::words && value(from.items[i]).words == key)
+            at = from.items[i + 1], found = true;
+      if (!found)
+        throw Error(Code::bad_argument, where_,
+                    text("has no dictionary ", std::string(path), "; at ", std::string(key),
+                         " there are: ", keys_of(from, false), "."));
     }
-    if (holds_tensors(*at)) return *at;
+    if (holds_tensors(at)) return value(at);
     throw Error(Code::bad_argument, where_,
-                text("has no tensors in ", std::string(path), "; there are: ", keys_of(*at, false), "."));
+                text("has no tensors in ", std::string(path), "; there are: ", keys_of(value(at), false), "."));
   }
 
   const pickle::Value& guess(const pickle::Value& top) const {
-    if (holds_tensors(top)) return top;
+    if (holds_tensors(document_.top)) return top;
     const pickle::Value *known = nullptr, *any = nullptr;
     int known_count = 0, any_count = 0;
     for (std::size_t i = 0; i + 1 < top.items.size(); i += 2) {
       const pickle::Value &key = value(top.items[i]), &v = value(top.items[i + 1]);
-      if (key.kind != pickle::Kind::words || !holds_tensors(v)) continue;
+      if (key.kind != pickle::Kind::words || !holds_tensors(top.items[i + 1])) continue;
       any = &v;
       ++any_count;
       if (std::find(std::begin(kDictionaries), std::end(kDictionaries), key.words) == std::end(kDictionaries)) continue;
@@ -109,6 +116,7 @@ class Selection {
 
   const pickle::Document& document_;
   const std::string& where_;
+  std::vector<bool> holds_;   // of every value: is it a dictionary with a tensor
 };
 
 /// The archive around the pickle.
@@ -116,7 +124,13 @@ class Archive {
  public:
   Archive(const ByteSource& source, const TorchFileOptions& options) : source_(source), zip_(source), options_(options) {
     for (const ZipEntry& e : zip_.entries())
-      if (e.name.ends_with("/data.pkl") && e.name.find('/') == e.name.size() - 9) root_ = e.name.substr(0, e.name.size() - 8);
+      if (e.name.ends_with("/data.pkl") && e.name.find('/') == e.name.size() - 9) {
+        if (!root_.empty())
+          throw Error(Code::bad_input, source.name(),
+                      text("has 2 checkpoints in one archive, ", printable(root_), "data.pkl and ", printable(e.name),
+                           "; must be 1. Hint: save them one by one."));
+        root_ = e.name.substr(0, e.name.size() - 8);
+      }
     if (root_.empty())
       throw Error(Code::unsupported, source.name(), "is a zip archive without data.pkl, so not one of torch.save.");
     for (const ZipEntry& e : zip_.entries())
@@ -169,6 +183,8 @@ class Filler {
       : archive_(archive), check_crc_(check_crc), index_(index) {}
 
   void add(std::string_view name, const pickle::Tensor& t) {
+    if (!names_.insert(name).second)   // and so names are not longer than the pickle, however often it repeats one
+      throw Error(Code::bad_input, index_.bytes.name(), text("has two tensors named ", printable(name), "."));
     const Index size = size_of(t.dtype);
     if (t.stored > std::numeric_limits<Index>::max() / size) refuse(name, t, "cannot be counted");
     const auto found = places_.emplace(t.storage, Place{}).first;
@@ -180,7 +196,7 @@ class Filler {
       refuse(name, t, "reaches out of its storage");
     e.begin = found->second.begin + t.offset * size;
     e.block = found->second.block;
-    if (span == bytes && is_packed(e)) e.strides.clear();
+    if (bytes == 0 || (span == bytes && is_packed(e))) e.strides.clear();
     const Index most = kRepeats * index_.bytes.size() + kMoreBytes;
     if (std::max(span, bytes) > most - total_)
       refuse(name, t, text("makes the tensors larger than ", most, " bytes, far more than the file"));
@@ -214,6 +230,7 @@ class Filler {
   bool check_crc_;
   TensorIndex& index_;
   std::map<std::string_view, Place> places_;
+  std::set<std::string_view> names_;
   Index total_ = 0;
 };
 

@@ -136,7 +136,7 @@ class ZipDirectory {
     for (std::size_t k = 0; k < order.size(); ++k) {
       ZipEntry& e = *order[k];
       e.limit = k + 1 < order.size() ? order[k + 1]->header : directory;
-      if (e.limit - e.header - kLocal - std::ssize(e.name) < (e.method == 0 ? e.bytes : 0))
+      if (e.header > e.limit || e.limit - e.header - kLocal - std::ssize(e.name) < (e.method == 0 ? e.bytes : 0))
         refuse(text("has an entry ", printable(e.name), " that reaches into the next one"));
     }
     std::sort(entries_.begin(), entries_.end(), [](const ZipEntry& a, const ZipEntry& b) { return a.name < b.name; });
