@@ -18,7 +18,7 @@ inline std::string number(std::uint64_t value, int bytes) {
 struct Entry {
   std::string name, content;
   unsigned method = 0;
-  long offset = -1;    // where the directory says that it begins, in 64 bits if need be; -1: where it does
+  long offset = -1;    // where the directory says that it begins; beyond 32 bits there is no such place; -1: where it does
   bool wide = false;   // sizes in the 64-bit extra field
   int crc_change = 0;
 };
@@ -35,8 +35,9 @@ inline std::string zip(const std::vector<Entry>& entries) {
         (e.wide ? number(e.content.size(), 8) + number(e.content.size(), 8) : "") + (far ? number(begin, 8) : "");
     const std::string extra = numbers.empty() ? "" : number(1, 2) + number(numbers.size(), 2) + numbers;
     const std::string checked = number(crc + static_cast<unsigned>(e.crc_change), 4);
-    out += "PK\3\4" + number(20, 2) + number(0, 2) + number(e.method, 2) + number(0, 4) + checked + sizes +
-           number(e.name.size(), 2) + number(0, 2) + e.name + e.content;
+    if (!far)
+      out += "PK\3\4" + number(20, 2) + number(0, 2) + number(e.method, 2) + number(0, 4) + checked + sizes +
+             number(e.name.size(), 2) + number(0, 2) + e.name + e.content;
     directory += "PK\1\2" + number(20, 2) + number(20, 2) + number(0, 2) + number(e.method, 2) + number(0, 4) + checked +
                  sizes + number(e.name.size(), 2) + number(extra.size(), 2) + number(0, 2) + number(0, 2) + number(0, 2) +
                  number(0, 4) + number(far ? 0xffffffff : begin, 4) + e.name + extra;
