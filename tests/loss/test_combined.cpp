@@ -4,6 +4,7 @@
 #include <ctseg/loss/distance.hpp>
 #include <ctseg/loss/focal.hpp>
 #include <ctseg/loss/top_k.hpp>
+#include <ctseg/loss/tversky.hpp>
 #include <ctseg/models/basic_unet.hpp>
 
 #include "loss/values.hpp"
@@ -38,6 +39,9 @@ TEST_CASE("weights of deep supervision") {
   CHECK(error_of(Code::bad_argument, [] { supervision_weights({.weights = {3}}, 2); }) ==
         "deep_supervision: 2 heads and 1 weights; must be a head at least, and a weight for each.");
   CHECK(error_of(Code::bad_argument, [] { supervision_weights({}, 0); }) != "no error");
+  CHECK(error_of(Code::bad_argument, [] {
+          supervision_weights({.weights = {1, -1}}, 2);
+        }) == "deep_supervision: a weight is -1; must be 0 or more.");
 }
 
 TEST_CASE("labels at other sizes are those of the nearest voxel") {
@@ -65,6 +69,19 @@ TEST_CASE("regions: channels of 0 and 1 that may overlap") {
   CHECK(value_of<D>(ignoring, {1, 2, {2, 2}}, x, {0, 1, 2, 9}) ==
         doctest::Approx(value_of<D>(loss, {1, 2, {1, 3}}, {1, -1, 0.5, 2, -0.25, 0}, {0, 1, 2})).epsilon(1e-14));
   CHECK(Loss<D>(loss).largest_label(2) == 65535);
+  const auto refused = [&](const Loss<D>& other) {
+    return error_of(Code::bad_argument, [&] { value_of<D>(other, {1, 2, {2, 2}}, x, {0, 1, 2, 9}); });
+  };
+  const auto inner = dice_bce({.dice = {.ignore_label = 9}});
+  CHECK(refused(region_loss(inner, {.regions = regions})) ==
+        "region_loss: the loss ignores label 9, the regions none: it would count as background. Hint: give both the same "
+        "ignore_label.");
+  CHECK(refused(region_loss(sum_of(boundary_loss({.sigmoid = true}), inner), {.regions = regions, .ignore_label = 8}))
+            .starts_with("region_loss: the loss ignores label 9, the regions label 8"));
+  CHECK(refused(region_loss(dice_bce(), {.regions = {{1}, {}}})) == "regions: region 1 has no labels; name one or more.");
+  CHECK(refused(region_loss(dice_bce(), {.regions = {{1}, {-3}}})) == "regions: region 1 has label -3; labels are 0 .. 65535.");
+  CHECK(refused(region_loss(dice_bce(), {.regions = regions, .ignore_label = 1})) ==
+        "regions: ignore_label = 1; must be 2 .. 65535, because channels hold 0 and 1.");
   CHECK(error_of(Code::bad_argument, [&] {
           value_of<D>(region_loss(dice_bce(), {}), {1, 2, {2, 2}}, x, {0, 1, 2, 3});
         }) == "regions: no regions; name the labels of one or more.");
@@ -78,6 +95,11 @@ TEST_CASE("a sum of losses is the sum of their values") {
         doctest::Approx(value(dice_loss()) + 0.01 * value(boundary_loss())).epsilon(1e-14));
   CHECK(value(sum_of(sum_of(dice_loss(), top_k_loss()), focal_loss(), {.first = 0.25})) ==
         doctest::Approx(0.25 * (value(dice_loss()) + value(top_k_loss())) + value(focal_loss())).epsilon(1e-14));
+  const auto own = [](auto logits, auto labels) { return dice_loss()(logits, labels); };   // says nothing of labels
+  CHECK(value(sum_of(own, dice_loss())) == doctest::Approx(2 * value(dice_loss())).epsilon(1e-14));
+  CHECK(Loss<D>(sum_of(own, dice_loss())).largest_label(3) == 2);
+  CHECK(Loss<D>(deep_supervision(dice_ce({.ignore_label = 255}))).largest_label(3) == 65535);
+  CHECK(Loss<D>(cldice_loss()).largest_label(1) == 1);
   CHECK(value(dice_cldice({.alpha = 0})) ==
         doctest::Approx(value(dice_loss({.smooth_numerator = 1, .smooth_denominator = 1}))).epsilon(1e-14));
 }
@@ -99,6 +121,15 @@ TEST_CASE("what losses refuse") {
   CHECK(refused(Code::bad_input, cldice_loss(), two).starts_with("one_hot: label 2 at voxel 2"));
   CHECK(refused(Code::bad_input, hausdorff_loss(), two).starts_with("hausdorff_loss: label 2 at voxel 2"));
   CHECK(refused(Code::shape_mismatch, dice_focal(), wide).starts_with("dice_focal: labels [1,2,2,2] have a channel per class"));
+  CHECK(refused(Code::shape_mismatch, cldice_loss(), {0, 1, 1, 0, 1, 1, 0, 0})
+            .starts_with("one_hot: labels [1,2,2,2] have a channel per class, softmax asks for class indices"));
+  CHECK(refused(Code::bad_argument, hausdorff_loss({.alpha = 400}), good) ==
+        "hausdorff_loss: alpha = 400 of distances up to 2.82843; their power must stay below 1e30.");
+  CHECK(refused(Code::bad_argument, tversky_loss({.alpha = 1e308, .beta = 1e308}), good) ==
+        "tversky_loss: a factor of the overlap is -inf; must be a number.");
+  for (const double alpha : {-0.5, 1.5, std::nan("")})
+    CHECK(error_of(Code::bad_argument, [&] { dice_cldice({.alpha = alpha}); }) ==
+          text("dice_cldice: alpha = ", alpha, "; must be 0 to 1."));
   CHECK(refused(Code::bad_argument, focal_loss({.alpha = {1, 2, 3}}), good) ==
         "focal_loss: 3 weights for 2 channels; must be none, 1 or one per channel.");
   CHECK(refused(Code::bad_argument, focal_loss({.gamma = -1}), good) ==

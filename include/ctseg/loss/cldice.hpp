@@ -90,13 +90,12 @@ struct ClDiceLoss {
     if (options.iterations < 0 || options.iterations > 100)
       throw Error(Code::bad_argument, "cldice_loss", text("iterations = ", options.iterations, "; must be 0 to 100."));
     Var<S> p = options.sigmoid || channels == 1 ? sigmoid(logits) : softmax(logits);
-    Var<S> q = labels.tape->append(OneHotOp<S>{channels}, {labels});
+    Var<S> q = labels.tape->append(OneHotOp<S>{channels, options.sigmoid}, {labels});
     if (channels > 1 && !options.include_background)
       p = slice_channels(p, 1, channels - 1), q = slice_channels(q, 1, channels - 1);
     const Var<S> a = soft_skeleton(p, options.iterations), b = soft_skeleton(q, options.iterations);
     return labels.tape->append(CenterlineDiceOp<S>{options}, {a, p, b, q});
   }
-  Index largest_label(Index channels) const { return std::max<Index>(channels, 2) - 1; }
 };
 /// Soft clDice: 1 minus the harmonic mean of how much of the found centre line lies in the true mask, and of the true one in
 /// the found mask. It knows connections, not surfaces: use it beside Dice (dice_cldice).
@@ -112,9 +111,12 @@ struct DiceClDiceOptions {
   ClDiceOptions cldice{};
 };
 /// (1 - alpha) * Dice + alpha * clDice, Dice with the smoothing of clDice.
+/// Errors    bad_argument unless 0 <= alpha <= 1.
 /// PyTorch   monai.losses.SoftDiceclDiceLoss(softmax=True, to_onehot_y=True)
 inline SumOfLosses<SegmentationLoss<DiceOptions>, ClDiceLoss> dice_cldice(const DiceClDiceOptions& o = {}) {
   const ClDiceOptions& c = o.cldice;
+  if (!(o.alpha >= 0 && o.alpha <= 1))
+    throw Error(Code::bad_argument, "dice_cldice", text("alpha = ", o.alpha, "; must be 0 to 1."));
   return sum_of(dice_loss({.include_background = c.include_background,
                            .sigmoid = c.sigmoid,
                            .smooth_numerator = c.smooth_numerator,

@@ -14,11 +14,14 @@ struct DeepSupervisionOptions {
   std::vector<double> weights{};   // in place of a mode's; one per head at least
 };
 
-/// Errors    bad_argument for no heads, or fewer weights than heads.
+/// Errors    bad_argument for no heads, fewer weights than heads, or a weight below 0 or not a number.
 inline std::vector<double> supervision_weights(const DeepSupervisionOptions& o, std::size_t heads) {
   if (heads == 0 || (!o.weights.empty() && o.weights.size() < heads))
     throw Error(Code::bad_argument, "deep_supervision",
                 text(heads, " heads and ", o.weights.size(), " weights; must be a head at least, and a weight for each."));
+  for (const double& w : o.weights)
+    if (!is_finite(w) || w < 0)
+      throw Error(Code::bad_argument, "deep_supervision", text("a weight is ", w, "; must be 0 or more."));
   if (!o.weights.empty()) return {o.weights.begin(), o.weights.begin() + static_cast<std::ptrdiff_t>(heads)};
   std::vector<double> out;
   double sum = 0;
@@ -57,10 +60,7 @@ template <class L> struct DeepSupervision {
   }
   /// One head: the loss itself.
   template <AnySpec S> Var<S> operator()(Var<S> logits, Var<S> labels) const { return loss(logits, labels); }
-  Index largest_label(Index channels) const {
-    if constexpr (requires { loss.largest_label(channels); }) return loss.largest_label(channels);
-    return std::max<Index>(channels, 2) - 1;
-  }
+  Index largest_label(Index channels) const { return largest_label_of(loss, channels); }
 };
 /// A loss for a list of logits, finest first; labels are taken to each size by the nearest voxel (nearest-exact).
 /// PyTorch   monai.losses.DeepSupervisionLoss(loss, weight_mode); nnunetv2's DeepSupervisionWrapper

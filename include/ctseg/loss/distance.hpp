@@ -35,7 +35,7 @@ struct DistanceLossOptions {
 /// Gradient  dlogits assigned; reads logits and labels again.
 /// Cost      exact distance transforms per image and class: boundary's one, hausdorff's two; each allocates a float per voxel.
 ///           Keeps one number per voxel and class.
-/// Errors    bad_argument for alpha below 0 or a spacing that is not above 0; those of SegmentationLossOp.
+/// Errors    bad_argument for alpha below 0, too large for float, or a spacing that is not above 0; those of SegmentationLossOp.
 template <AnySpec S> struct DistanceLossOp {
   DistanceLossOptions options;
 
@@ -48,6 +48,9 @@ template <AnySpec S> struct DistanceLossOp {
     for (const double& mm : {o.spacing_mm.x, o.spacing_mm.y, o.spacing_mm.z})
       if (!(mm >= 1e-6 && mm <= 1e6))
         throw Error(Code::bad_argument, options.name, text("spacing_mm = ", o.spacing_mm, "; must be 0.000001 to 1000000 mm."));
+    if (const double far = farthest(f.x()); !options.boundary && !(std::pow(far, o.alpha) < 1e30))
+      throw Error(Code::bad_argument, options.name,
+                  text("alpha = ", o.alpha, " of distances up to ", far, "; their power must stay below 1e30."));
     const auto bytes = Kernel<DistanceLosses, S>::memory(f.x());
     Inferred<S> out{
         .dtype = dtype_of<typename S::Acc>(), .saved = bytes.saved, .forward_scratch = bytes.scratch, .reads_inputs = true};
@@ -60,6 +63,16 @@ template <AnySpec S> struct DistanceLossOp {
   }
 
  private:
+  /// No distance is longer than the diagonal.
+  double farthest(const Shape<S::kDim>& x) const {
+    const Xyz<double>& mm = options.common.spacing_mm;
+    double square = 0;
+    for (std::size_t d = 0; d < S::kDim; ++d) {
+      const double edge = static_cast<double>(x.space[S::kDim - 1 - d]) * (d == 0 ? mm.x : d == 1 ? mm.y : mm.z);
+      square += edge * edge;
+    }
+    return std::sqrt(square);
+  }
   SegmentationLossOptions terms() const {
     return {.name = options.name, .overlap = {.weight = 1, .sigmoid = options.common.sigmoid}};
   }
@@ -70,7 +83,6 @@ struct DistanceLoss {
   template <AnySpec S> Var<S> operator()(Var<S> logits, Var<S> labels) const {
     return logits.tape->append(DistanceLossOp<S>{options}, {logits, labels});
   }
-  Index largest_label(Index channels) const { return std::max<Index>(channels, 2) - 1; }
 };
 /// Errors weighted by how far they lie from both boundaries.
 /// PyTorch   monai.losses.HausdorffDTLoss(softmax=True, to_onehot_y=True), or LogHausdorffDTLoss

@@ -7,7 +7,8 @@ namespace ctseg {
 
 struct FocalOptions {
   double gamma = 2;                 // 0: cross entropy; more: easy voxels count less
-  std::vector<double> alpha{};      // none; one: of label 1, else 1 - alpha (softmax: 1 - alpha for channel 0); or per channel
+  std::vector<double> alpha{};      // none; one: of label 1, else 1 - alpha (softmax: 1 - alpha for channel 0, so it is not
+                                    // used where that does not count); or per channel
   bool use_softmax = false;         // MONAI's default is the sigmoid, for classes too
   bool include_background = true;   // else channel 0 does not count; one channel always does
   std::vector<double> class_weights{};   // of every channel's loss, one for all or one per channel

@@ -32,10 +32,7 @@ template <AnySpec S> class Loss {
         if (heads.size() > 1) return f(heads, labels);
       return f(heads.front(), labels);
     }
-    Index largest_label(Index channels) const override {
-      if constexpr (requires { f.largest_label(channels); }) return f.largest_label(channels);
-      return std::max<Index>(channels, 2) - 1;
-    }
+    Index largest_label(Index channels) const override { return largest_label_of(f, channels); }
     F f;
   };
   template <class F> static constexpr bool kFits = std::is_invocable_r_v<Var<S>, const F&, Var<S>, Var<S>>;

@@ -4,6 +4,14 @@
 
 namespace ctseg {
 
+/// What a label may be at most, for logits with so many channels: what the loss says, if it has a function of that name.
+template <class L> Index largest_label_of(const L& loss, Index channels) {
+  if constexpr (requires { loss.largest_label(channels); })
+    return loss.largest_label(channels);
+  else
+    return std::max<Index>(channels, 2) - 1;
+}
+
 /// Beside Options stands segmentation_loss(options, channels), which says what the op sums.
 template <class Options> struct SegmentationLoss {
   Options options;
@@ -15,6 +23,7 @@ template <class Options> struct SegmentationLoss {
   Index largest_label(Index channels) const {
     return segmentation_loss(options, channels).ignore_label ? 65535 : std::max<Index>(channels, 2) - 1;
   }
+  std::optional<Index> ignore_label() const { return segmentation_loss(options, 1).ignore_label; }
 };
 
 }   // namespace ctseg

@@ -1,6 +1,6 @@
 // Sums of losses: one loss made of two, each with its weight.
 #pragma once
-#include "../nn/functional.hpp"
+#include "segmentation_loss.hpp"
 
 namespace ctseg {
 
@@ -63,7 +63,7 @@ template <class A, class B> struct SumOfLosses {
   template <AnySpec S> Var<S> operator()(Var<S> logits, Var<S> labels) const {
     return logits.tape->append(WeightedSumOp<S>{{weights.first, weights.second}}, {a(logits, labels), b(logits, labels)});
   }
-  Index largest_label(Index channels) const { return std::min(a.largest_label(channels), b.largest_label(channels)); }
+  Index largest_label(Index channels) const { return std::min(largest_label_of(a, channels), largest_label_of(b, channels)); }
 };
 /// weights.first * a + weights.second * b, a loss like any other: sum_of(dice_loss(), top_k_loss()).
 template <class A, class B> SumOfLosses<A, B> sum_of(A a, B b, const LossWeights& weights = {}) {

@@ -68,6 +68,8 @@ template <int Dim> void check_loss(const SegmentationLossOptions& o, const Shape
   for (const double v : {overlap.weight, overlap.smooth_numerator, overlap.smooth_denominator, overlap.least_denominator,
                          overlap.ratio.predicted, overlap.ratio.labelled, voxel.weight, voxel.gamma})
     if (!is_finite(v) || v < 0) refuse(Code::bad_argument, text("a weight or smoothing is ", v, "; must be 0 or more."));
+  for (const double v : {overlap.ratio.numerator, overlap.ratio.meet})
+    if (!is_finite(v)) refuse(Code::bad_argument, text("a factor of the overlap is ", v, "; must be a number."));
   if (!is_finite(voxel.label_smoothing) || voxel.label_smoothing < 0 || voxel.label_smoothing > 1)
     refuse(Code::bad_argument, text("label_smoothing = ", voxel.label_smoothing, "; must be 0 to 1."));
   for (const auto* weights : {&overlap.class_weights, &voxel.positive, &voxel.negative}) {
