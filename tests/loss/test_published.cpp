@@ -110,6 +110,14 @@ TEST_CASE("extreme logits give finite losses and gradients") {
   for (const auto& loss : losses) CHECK(all_finite_of<S>(loss, {1, 2, {2, 2}}, x, q));
 }
 
+TEST_CASE("a clipped denominator has no slope, and a NaN is the hardest voxel") {
+  const std::vector<double> sure = {0, -30, 0, -30, 0, -30, 0, -30};
+  const LossOnNumbers<S> run(nnunet_dice_ce({.ce_weight = 0, .smooth = 1e-9}), {1, 2, {2, 2}}, sure, {0, 0, 0, 0});
+  CHECK(run.value() == doctest::Approx(-0.1));   // 1e-9 / 1e-8
+  for (Index i = 0; i < 8; ++i) CHECK(run.gradient().data[i] == 0);
+  CHECK(value_of<S>(top_k_loss({.percent = 25}), {1, 1, {2, 2}}, {9, std::nan(""), 1, 2}, kQ) == HUGE_VAL);
+}
+
 TEST_CASE("masks that are empty or full have no distance") {
   const std::vector<double> x = {2, 2, 2, 2};
   CHECK(value_of<S>(boundary_loss(), {1, 1, {2, 2}}, x, {0, 0, 0, 0}) == 0);
