@@ -40,6 +40,8 @@ TEST_CASE("weights come back bit for bit, under PyTorch's names, shapes and orde
   io::save_weights(file.path, net, {.metadata = {{"model", "basic_unet"}}});
   io::load_weights(file.path, other);
   CHECK(same(net, other));
+  CHECK_THROWS_WITH_AS(io::load_weights(file.path, other, {.dictionary = "ema"}),
+                       doctest::Contains("dictionary = \"ema\" names nothing"), Error);
   const auto raw = io::read_safetensors(file.path);
   CHECK(raw.metadata.at("model") == "basic_unet");
   const auto at = std::ranges::find(raw.tensors, std::string("down_1.convs.conv_0.conv.weight"), &io::TensorRecord::name);

@@ -133,7 +133,7 @@ TEST_CASE("what losses refuse") {
   CHECK(refused(Code::bad_argument, focal_loss({.alpha = {1, 2, 3}}), good) ==
         "focal_loss: 3 weights for 2 channels; must be none, 1 or one per channel.");
   CHECK(refused(Code::bad_argument, focal_loss({.gamma = -1}), good) ==
-        "focal_loss: a weight or smoothing is -1; must be 0 or more.");
+        "focal_loss: a weight or smoothing is -1 (gamma); must be 0 or more.");
   CHECK(refused(Code::bad_argument, dice_loss({.class_weights = {1, -2}}), good) ==
         "dice_loss: a class weight is -2; must be 0 or more.");
   CHECK(refused(Code::bad_argument, dice_ce({.label_smoothing = 1.5}), good) ==

@@ -71,8 +71,12 @@ inline TensorIndex index_of(const std::filesystem::path& path, const LoadOptions
   const ByteSource source(path);
   const std::string start = source.read(0, std::min<Index>(source.size(), 9));
   const bool zip = start.starts_with("PK\3\4");
-  if (!zip && (start.ends_with('{') || options.reader.index == nullptr || path.extension() == ".safetensors"))
+  if (!zip && (start.ends_with('{') || options.reader.index == nullptr || path.extension() == ".safetensors")) {
+    if (!options.dictionary.empty())
+      throw Error(Code::bad_argument, path.string(),
+                  text("has no dictionaries, so dictionary = \"", options.dictionary, "\" names nothing. Hint: leave it out."));
     return index_safetensors(source);
+  }
   if (options.reader.index == nullptr)
     throw Error(Code::unsupported, path.string(),
                 "is a zip archive, perhaps a checkpoint of torch.save. Hint: #include <ctseg/io/torch_file.hpp> and load with "

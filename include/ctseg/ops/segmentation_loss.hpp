@@ -2,6 +2,7 @@
 // entropy, focal), from logits, in one pass. The headers of loss/ say which numbers make which loss.
 #pragma once
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "../core/finite.hpp"
@@ -65,9 +66,17 @@ template <int Dim> void check_loss(const SegmentationLossOptions& o, const Shape
   if (wide && ((overlap.weight > 0 && !overlap.sigmoid) || (voxel.weight > 0 && !voxel.sigmoid)))
     refuse(Code::shape_mismatch, text("labels ", labels, " have a channel per class, softmax asks for class indices, ",
                                       x.with_channels(1), ". Hint: sigmoid = true for structures that may overlap."));
-  for (const double v : {overlap.weight, overlap.smooth_numerator, overlap.smooth_denominator, overlap.least_denominator,
-                         overlap.ratio.predicted, overlap.ratio.labelled, voxel.weight, voxel.gamma})
-    if (!is_finite(v) || v < 0) refuse(Code::bad_argument, text("a weight or smoothing is ", v, "; must be 0 or more."));
+  const std::pair<const char*, double> kept[] = {{"the weight of Dice", overlap.weight},
+                                                 {"smooth_numerator", overlap.smooth_numerator},
+                                                 {"smooth_denominator", overlap.smooth_denominator},
+                                                 {"the least denominator", overlap.least_denominator},
+                                                 {"the factor of predicted", overlap.ratio.predicted},
+                                                 {"the factor of labelled", overlap.ratio.labelled},
+                                                 {"the weight of cross entropy", voxel.weight},
+                                                 {"gamma", voxel.gamma}};
+  for (const auto& [name, v] : kept)
+    if (!is_finite(v) || v < 0)
+      refuse(Code::bad_argument, text("a weight or smoothing is ", v, " (", name, "); must be 0 or more."));
   for (const double v : {overlap.ratio.numerator, overlap.ratio.meet})
     if (!is_finite(v)) refuse(Code::bad_argument, text("a factor of the overlap is ", v, "; must be a number."));
   if (!is_finite(voxel.label_smoothing) || voxel.label_smoothing < 0 || voxel.label_smoothing > 1)
