@@ -150,3 +150,15 @@ TEST_CASE("simd winograd: scratch memory has a bound, whatever the channels") {
           CHECK(winograd_scratch_bytes({plan, {t, t, t}}) <= 56 << 20);
         }
 }
+
+TEST_CASE("simd winograd: small images have work for many threads") {
+  for (const Isa isa : isas())
+    for (const Tiling t : kThree) {
+      ConvPlan plan = cube(32, 32, 32);
+      plan.isa = isa;
+      CAPTURE(text(isa));
+      CHECK(WinogradCut({plan, {t, t, t}}, tiles(isa, 32)).slots >= 15);
+      plan = cube(32, 8, 8), plan.isa = isa;
+      CHECK(WinogradCut({plan, {t, t, t}}, tiles(isa, 8)).slots >= 13);
+    }
+}

@@ -1,5 +1,5 @@
-// Convolution with stride 1 by Winograd's minimal filtering: several times fewer multiplications than taps. transforms.hpp tells
-// the idea in one dimension.
+// Convolution with stride 1 by Winograd's minimal filtering: several times fewer multiplications than taps. transforms.hpp
+// tells the idea in one dimension.
 //
 // The result is cut into tiles of m^3 voxels, each from n^3 inputs that overlap those of its neighbours by kernel - 1:
 //
@@ -7,10 +7,10 @@
 //     results m = 4    |-------|               product: at every point a matrix, tiles x from times from x to
 //     next tile                |-----------|   output transform: n^3 points -> m^3 voxels, and the bias
 //
-// The product is where the time goes, and it is the register tile of the direct convolution with one tap. A task takes a block of
-// tiles through all three stages while its points are in the second-level cache. Where the weights at all points are larger than
-// that cache they, not the tiles, must be read once: then many tiles are transformed first, into memory that all tasks share, and
-// a task is a block of result channels.
+// The product is where the time goes, and it is the register tile of the direct convolution with one tap. A task takes a block
+// of tiles through all three stages while its points are in the second-level cache. Where the weights at all points are larger
+// than that cache they, not the tiles, must be read once: then many tiles are transformed first, into memory that all tasks
+// share, and a task is a block of result channels.
 #pragma once
 #include <atomic>
 #include <optional>
@@ -85,8 +85,8 @@ inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, bool lar
   return winograd_fits(conv, plan.tiling) ? std::optional(plan) : std::nullopt;
 }
 
-/// The cheapest way that `accuracy` allows; none: the direct one. Small images with many channels have more weights than voxels:
-/// there the points of large tiles, or of any, would cost more than they save, most of all where they are packed for every call.
+/// The cheapest way that `accuracy` allows; none: the direct one. Small images with many channels have more weights than
+/// voxels: there the points of large tiles, or of any, cost more than they save, most of all where every call packs them.
 /// Chosen from shape and instruction set alone, so that results repeat.
 inline std::optional<WinogradPlan> choose_winograd(const ConvPlan& conv, Accuracy accuracy, bool packed_once = true) {
   std::optional<WinogradPlan> best;
@@ -114,7 +114,7 @@ struct WinogradCut {
 
   WinogradCut(const WinogradPlan& plan, const TileTable& table) {
     constexpr Index kInputs = Index{768} << 10, kShared = Index{4} << 20, kWeights = Index{8} << 20, kFewest = 6, kSlots = 32;
-    constexpr Index kFloat = Index{sizeof(float)};
+    constexpr Index kFloat = Index{sizeof(float)}, kTasks = 16;   // as the direct engine
     const Index points = plan.points(), all = plan.tiles(), lanes = tiles(plan.conv.isa, plan.conv.from).lanes;
     from = ceil_div(plan.conv.from, lanes) * lanes;
     width = std::min(table.block(), ceil_div(plan.conv.to, table.lanes) * table.lanes);
@@ -124,6 +124,7 @@ struct WinogradCut {
     const Index fit = kInputs / tile_bytes;   // tiles whose points stay in the cache of one core
     shared = fit < kFewest || weight_bytes > kWeights;
     chunk = shared ? std::max(rows, kShared / tile_bytes / rows * rows) : fit >= rows ? fit / rows * rows : fit;
+    if (!shared) chunk = std::min(chunk, ceil_div(ceil_div(all, kTasks), rows) * rows);
     chunks = ceil_div(all, chunk);
     chunk = ceil_div(all, chunks);   // of equal size
     task_tiles = shared ? std::min(chunk, rows) : chunk;
@@ -249,8 +250,8 @@ class Winograd {
     return std::min({most, inputs, products, plan_.tiles(2) - tile % plan_.tiles(2)});
   }
 
-  /// A vector of channels of the inputs of `run` tiles side by side, to v + point * point_v + tile * from. Columns that two tiles
-  /// share are read and transformed along z and y once.
+  /// A vector of channels of the inputs of `run` tiles side by side, to v + point * point_v + tile * from. Columns that two
+  /// tiles share are read and transformed along z and y once.
   void transform_input(Index tile, Index run, Index channel, float* v) const {
     const Transform(&input)[4] = source_table_.transforms->input;
     const Index lanes = lanes_, n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), m2 = plan_.m(2), column = n0 * n1 * lanes;
@@ -378,8 +379,8 @@ class Winograd {
 };
 
 /// The same sum as gather().
-/// Numerics  float; F(2, 3) as exact as the direct sum, F(4, 3) and F(2, 5) to some 1e-5 of the largest result. A value that is not
-///           finite spoils its tile. The order follows the plan only.
+/// Numerics  float; F(2, 3) as exact as the direct sum, F(4, 3) and F(2, 5) to some 1e-5 of the largest result. A value that is
+///           not finite spoils its tile. The order follows the plan only.
 inline void winograd(Executor& executor, const WinogradPlan& plan, const GatherBuffers& buffers, float* scratch) {
   Winograd(plan, buffers, scratch).run(executor);
 }
