@@ -66,8 +66,7 @@ TEST_CASE("Conv by Winograd's tiles is double's: transposed with stride 1") {
            {.n = 1, .c = 33, .space = {12, 13, 15}});
 }
 TEST_CASE("Conv by Winograd's tiles is double's: two dimensions") {
-  check<2>([]<class S>(S) { return ConvOp<S>{.in_channels = 48, .out_channels = 33}; },
-           {.n = 2, .c = 48, .space = {37, 30}});
+  check<2>([]<class S>(S) { return ConvOp<S>{.in_channels = 48, .out_channels = 33}; }, {.n = 2, .c = 48, .space = {37, 30}});
 }
 TEST_CASE("Conv by Winograd's tiles is double's: more padding than the kernel reaches") {
   check<3>([]<class S>(S) { return ConvOp<S>{.in_channels = 48, .out_channels = 48, .padding = 3}; },
