@@ -87,7 +87,7 @@ inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, bool lar
 
 /// The cheapest way that `accuracy` allows; none: the direct one. Small images with many channels have more weights than
 /// voxels: there the points of large tiles, or of any, cost more than they save, most of all where every call packs them.
-/// Chosen from shape and instruction set alone, so that results repeat.
+/// Chosen from shape, instruction set and mode alone, so that results repeat.
 inline std::optional<WinogradPlan> choose_winograd(const ConvPlan& conv, Accuracy accuracy, bool packed_once = true) {
   std::optional<WinogradPlan> best;
   if (accuracy == Accuracy::strict) return best;
