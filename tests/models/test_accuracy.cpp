@@ -1,4 +1,5 @@
-// The three accuracies of float convolutions in a whole network: how far each is from double, and bits for any number of threads.
+// The three accuracies of float convolutions in a whole network: how far each is from double, the same bits for any number of
+// threads.
 #include <doctest/doctest.h>
 #include <ctseg/core/tensor.hpp>
 #include <ctseg/models/basic_unet.hpp>

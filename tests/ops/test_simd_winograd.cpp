@@ -107,7 +107,7 @@ TEST_CASE("simd winograd: tiles are chosen from shape and accuracy") {
   CHECK(kind(cube(48, 64, 64), Accuracy::strict) == Tiling::whole);
   CHECK(kind(cube(48, 64, 64), Accuracy::standard) == Tiling::f2k3);
   CHECK(kind(cube(48, 64, 64), Accuracy::fast) == Tiling::f4k3);
-  CHECK(kind(cube(6, 64, 64), Accuracy::fast) == Tiling::f2k3);   // as many points as with larger tiles
+  CHECK(kind(cube(6, 128, 128), Accuracy::fast) == Tiling::f2k3);   // as many points as with larger tiles
   CHECK(kind(cube(24, 64, 64, 5), Accuracy::standard) == Tiling::whole);
   CHECK(kind(cube(24, 64, 64, 5), Accuracy::fast) == Tiling::f2k5);
   CHECK(kind(cube(48, 1, 32), Accuracy::fast) == Tiling::whole);   // transforms would cost more than they save
@@ -123,4 +123,42 @@ TEST_CASE("simd winograd: tiles are chosen from shape and accuracy") {
   const auto plan = choose_winograd(flat, Accuracy::fast);
   REQUIRE(plan);
   CHECK((plan->tiling == std::array{Tiling::whole, Tiling::f4k3, Tiling::f4k3}));
+}
+
+TEST_CASE("simd winograd: where weights outweigh voxels, smaller tiles or none, the more so if they are packed every time") {
+  const auto kind = [](const ConvPlan& p, Accuracy a, bool packed_once) {
+    const auto plan = choose_winograd(p, a, packed_once);
+    return plan ? plan->tiling[2] : Tiling::whole;
+  };
+  CHECK(kind(cube(2, 320, 320), Accuracy::fast, true) == Tiling::whole);
+  CHECK(kind(cube(3, 320, 320), Accuracy::fast, true) == Tiling::whole);
+  CHECK(kind(cube(4, 320, 320), Accuracy::fast, true) == Tiling::f2k3);
+  CHECK(kind(cube(4, 320, 320), Accuracy::fast, false) == Tiling::whole);
+  CHECK(kind(cube(8, 64, 64), Accuracy::fast, true) == Tiling::f4k3);
+  CHECK(kind(cube(8, 64, 64), Accuracy::fast, false) == Tiling::f2k3);
+  CHECK(kind(cube(24, 64, 64), Accuracy::fast, false) == Tiling::f4k3);
+}
+
+TEST_CASE("simd winograd: scratch memory has a bound, whatever the channels") {
+  for (const Isa isa : isas())
+    for (const Index from : {1, 8, 32, 128, 512})
+      for (const Index to : {1, 8, 32, 128, 512})
+        for (const Tiling t : kThree) {
+          ConvPlan plan = cube(96, from, to);
+          plan.isa = isa;
+          CAPTURE(text(isa, " ", from, " to ", to));
+          CHECK(winograd_scratch_bytes({plan, {t, t, t}}) <= 56 << 20);
+        }
+}
+
+TEST_CASE("simd winograd: small images have work for many threads") {
+  for (const Isa isa : isas())
+    for (const Tiling t : kThree) {
+      ConvPlan plan = cube(32, 32, 32);
+      plan.isa = isa;
+      CAPTURE(text(isa));
+      CHECK(WinogradCut({plan, {t, t, t}}, tiles(isa, 32)).slots >= 15);
+      plan = cube(32, 8, 8), plan.isa = isa;
+      CHECK(WinogradCut({plan, {t, t, t}}, tiles(isa, 8)).slots >= 13);
+    }
 }

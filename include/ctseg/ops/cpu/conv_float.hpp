@@ -11,7 +11,8 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
   /// choice: the instruction set and the way of either pass, so that a plan made for one processor repeats its bits on another
   /// that has the same.
   static ConvChoice choose(const ConvProblem& p, Mode mode, const DeviceTraits<Cpu>& device) {
-    const Way forward(forward_plan(p, device.isa), device.accuracy), back(data_gradient_plan(p, device.isa), device.accuracy);
+    const Way forward(forward_plan(p, device.isa), device.accuracy, mode != Mode::train);
+    const Way back(data_gradient_plan(p, device.isa), device.accuracy, false);   // which packs its weights itself
     const Index rows = p.images * extent(p.y_side == Side::output ? p.window.output : p.window.input);
     ConvChoice c{.choice = static_cast<int>(device.isa) | forward.code() << 3 | back.code() << 10,
                  .forward_scratch = bytes_of<std::byte>(forward.scratch_bytes())};
@@ -67,7 +68,8 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     simd::ConvPlan direct;
     std::optional<simd::WinogradPlan> winograd;
 
-    Way(const simd::ConvPlan& plan, Accuracy accuracy) : direct(plan), winograd(simd::choose_winograd(plan, accuracy)) {}
+    Way(const simd::ConvPlan& plan, Accuracy accuracy, bool packed_once)
+        : direct(plan), winograd(simd::choose_winograd(plan, accuracy, packed_once)) {}
     Way(const simd::ConvPlan& plan, int code) : direct(plan) {
       if (code == 0) return;
       const auto axis = [&](int d) { return static_cast<simd::Tiling>((code - 1) >> 2 * d & 3); };

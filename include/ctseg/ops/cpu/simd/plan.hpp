@@ -18,6 +18,7 @@ struct ConvPlan {
 
   const std::array<Index, 3>& result_extent() const { return side == Side::output ? window.output : window.input; }
   const std::array<Index, 3>& source_extent() const { return side == Side::output ? window.input : window.output; }
+  double results() const { return double(images * result_extent()[0] * result_extent()[1] * result_extent()[2]); }
 };
 
 inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }

@@ -27,7 +27,8 @@ struct RowsOut {
 
 /// forward: y = act(u) with u = (x - mean) * scale + shift (+ residual).
 /// sums:    with du = dy * act'(u): sums += du, du * xhat and, where u <= 0, dy * u, each [channels]; xhat = (x - mean) * rstd.
-/// assign:  dresidual = du; dx = rstd * (gamma * du - du_mean - xhat * dot_mean). Both may lie on dy; what has no data is left out.
+/// assign:  dresidual = du; dx = rstd * (gamma * du - du_mean - xhat * dot_mean). Either may lie on dy; what has no data
+///          is left out.
 struct NormPass {
   Rows x{}, residual{}, dy{};
   RowsOut y{}, dresidual{};   // y: of forward, dx of assign

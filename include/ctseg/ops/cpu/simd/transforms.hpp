@@ -8,7 +8,7 @@
 // The bracket with d is the input transform, the one with g is made once per weight change, the last line is the output
 // transform. Behind it is a product of polynomials, taken at the points 0, 1, -1 and infinity and put together again.
 // In three dimensions the transforms are nested, one axis after the other: F(2, 3) needs 4^3 = 64 multiplications for 8 results
-// instead of 8 * 27 = 216, F(4, 3) with the points 0, 1, -1, 2, -2 and infinity 216 for 64 results instead of 1728: 8 times less.
+// instead of 8 * 27 = 216, F(4, 3) with the points 0, 1, -1, 2, -2 and infinity 216 for 64 results instead of 1728: an eighth.
 // The price is rounding: the larger points of F(4, 3) cost one to two digits, F(2, 3) is as exact as the direct sum.
 #pragma once
 #include "tiles.hpp"

@@ -1,5 +1,5 @@
-// Convolution with stride 1 by Winograd's minimal filtering: several times fewer multiplications than taps. transforms.hpp tells
-// the idea in one dimension.
+// Convolution with stride 1 by Winograd's minimal filtering: several times fewer multiplications than taps. transforms.hpp
+// tells the idea in one dimension.
 //
 // The result is cut into tiles of m^3 voxels, each from n^3 inputs that overlap those of its neighbours by kernel - 1:
 //
@@ -7,10 +7,10 @@
 //     results m = 4    |-------|               product: at every point a matrix, tiles x from times from x to
 //     next tile                |-----------|   output transform: n^3 points -> m^3 voxels, and the bias
 //
-// The product is where the time goes, and it is the register tile of the direct convolution with one tap. A task takes a block of
-// tiles through all three stages while its points are in the second-level cache. Where the weights at all points are larger than
-// that cache they, not the tiles, must be read once: then many tiles are transformed first, into memory that all tasks share, and
-// a task is a block of result channels.
+// The product is where the time goes, and it is the register tile of the direct convolution with one tap. A task takes a block
+// of tiles through all three stages while its points are in the second-level cache. Where the weights at all points are larger
+// than that cache they, not the tiles, must be read once: then many tiles are transformed first, into memory that all tasks
+// share, and a task is a block of result channels.
 #pragma once
 #include <atomic>
 #include <optional>
@@ -43,46 +43,62 @@ inline bool winograd_fits(const ConvPlan& plan, const std::array<Tiling, 3>& til
   return plan.window.taps() > 1;
 }
 
+/// What a weight costs beside a multiply-add: to be read by one call, and to be packed where it changes between calls. Measured
+/// at 64 to 320 channels.
+constexpr double weight_cost(bool packed_once) { return packed_once ? 8 : 58; }
+
 /// Multiply-adds of one result voxel, transforms counted at what they cost beside the product: measured at 32 and 64 channels.
-inline double winograd_cost(const WinogradPlan& plan) {
+inline double winograd_cost(const WinogradPlan& plan, bool packed_once) {
   constexpr double kInput = 20, kOutput = 12;
-  const double from = double(plan.conv.from), to = double(plan.conv.to);
-  const auto& extent = plan.conv.result_extent();
-  const double voxels = double(plan.conv.images * extent[0] * extent[1] * extent[2]);
+  const double from = double(plan.conv.from), to = double(plan.conv.to), points = double(plan.points());
   const auto padded = [&](Index channels) {
     const Index lanes = tiles(plan.conv.isa, channels).lanes;
     return double(ceil_div(channels, lanes) * lanes);
   };
-  return double(plan.points()) * double(plan.tiles()) / voxels *
-         (from * to + kInput * padded(plan.conv.from) + kOutput * padded(plan.conv.to));
+  const double tile = from * to + kInput * padded(plan.conv.from) + kOutput * padded(plan.conv.to);
+  return points * (double(plan.tiles()) * tile + weight_cost(packed_once) * from * to) / plan.conv.results();
+}
+/// The same of gather(), which leaves out the taps outside along z and y.
+inline double direct_cost(const ConvPlan& plan, bool packed_once) {
+  double taps = double(plan.window.kernel[2]);
+  for (std::size_t d = 0; d < 2; ++d) {
+    const AxisPhase axis = axis_phase(plan, d, 0);
+    Index met = 0;
+    for (Index q = 0; q < axis.count; ++q) met += std::max<Index>(0, axis.end(q, plan.source_extent()[d]) - axis.begin(q));
+    taps *= double(met) / double(axis.count);
+  }
+  return (taps + weight_cost(packed_once) * double(plan.window.taps()) / plan.results()) * double(plan.from * plan.to);
 }
 
-/// The tiles that make a convolution with the fewest multiplications, as far as `accuracy` allows; none: the direct way is better.
-/// Chosen from shape and instruction set alone, so that results repeat.
-inline std::optional<WinogradPlan> choose_winograd(const ConvPlan& conv, Accuracy accuracy) {
-  if (accuracy == Accuracy::strict) return std::nullopt;
+/// The kinds of tiles for each axis, large ones where they mean fewer points; none: a kernel that has no tiles.
+inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, bool large) {
   WinogradPlan plan{conv};
   for (std::size_t d = 0; d < 3; ++d) {
-    const Index extent = conv.result_extent()[d];
-    switch (conv.window.kernel[d]) {
-      case 1:
-        plan.tiling[d] = Tiling::whole;
-        break;
-      case 3:   // as many points along the axis: the smaller tile is exact
-        plan.tiling[d] =
-            accuracy == Accuracy::fast && ceil_div(extent, 4) * 6 < ceil_div(extent, 2) * 4 ? Tiling::f4k3 : Tiling::f2k3;
-        break;
-      case 5:
-        if (accuracy != Accuracy::fast) return std::nullopt;
-        plan.tiling[d] = Tiling::f2k5;
-        break;
-      default:
-        return std::nullopt;
-    }
+    const Index extent = conv.result_extent()[d], kernel = conv.window.kernel[d];
+    if (kernel == 3)
+      plan.tiling[d] = large && ceil_div(extent, 4) * 6 < ceil_div(extent, 2) * 4 ? Tiling::f4k3 : Tiling::f2k3;
+    else if (kernel == 5 && large)
+      plan.tiling[d] = Tiling::f2k5;
+    else if (kernel != 1)
+      return std::nullopt;
   }
-  if (!winograd_fits(conv, plan.tiling)) return std::nullopt;
-  const double direct = double(conv.window.taps() * conv.from * conv.to);
-  return winograd_cost(plan) < 0.9 * direct ? std::optional(plan) : std::nullopt;
+  return winograd_fits(conv, plan.tiling) ? std::optional(plan) : std::nullopt;
+}
+
+/// The cheapest way that `accuracy` allows; none: the direct one. Small images with many channels have more weights than
+/// voxels: there the points of large tiles, or of any, cost more than they save, most of all where every call packs them.
+/// Chosen from shape, instruction set and mode alone, so that results repeat.
+inline std::optional<WinogradPlan> choose_winograd(const ConvPlan& conv, Accuracy accuracy, bool packed_once = true) {
+  std::optional<WinogradPlan> best;
+  if (accuracy == Accuracy::strict) return best;
+  double least = 0.9 * direct_cost(conv, packed_once);
+  for (const bool large : {false, true}) {
+    if (large && accuracy != Accuracy::fast) continue;
+    const auto plan = winograd_tiles(conv, large);
+    if (!plan) continue;
+    if (const double cost = winograd_cost(*plan, packed_once); cost < least) best = plan, least = cost;
+  }
+  return best;
 }
 
 /// How tiles and channels become tasks and what memory they need, in floats: by shape alone.
@@ -98,16 +114,17 @@ struct WinogradCut {
 
   WinogradCut(const WinogradPlan& plan, const TileTable& table) {
     constexpr Index kInputs = Index{768} << 10, kShared = Index{4} << 20, kWeights = Index{8} << 20, kFewest = 6, kSlots = 32;
-    constexpr Index kFloat = Index{sizeof(float)};
+    constexpr Index kFloat = Index{sizeof(float)}, kTasks = 16;   // as the direct engine
     const Index points = plan.points(), all = plan.tiles(), lanes = tiles(plan.conv.isa, plan.conv.from).lanes;
     from = ceil_div(plan.conv.from, lanes) * lanes;
     width = std::min(table.block(), ceil_div(plan.conv.to, table.lanes) * table.lanes);
     blocks = ceil_div(plan.conv.to, table.block());
     rows = table.wide(width / table.lanes).shapes[0].rows;
-    const Index tile_bytes = points * from * kFloat, weight_bytes = points * from * plan.conv.to * kFloat;
+    const Index tile_bytes = points * std::max(from, width) * kFloat, weight_bytes = points * from * plan.conv.to * kFloat;
     const Index fit = kInputs / tile_bytes;   // tiles whose points stay in the cache of one core
     shared = fit < kFewest || weight_bytes > kWeights;
     chunk = shared ? std::max(rows, kShared / tile_bytes / rows * rows) : fit >= rows ? fit / rows * rows : fit;
+    if (!shared) chunk = std::min(chunk, ceil_div(ceil_div(all, kTasks), rows) * rows);
     chunks = ceil_div(all, chunk);
     chunk = ceil_div(all, chunks);   // of equal size
     task_tiles = shared ? std::min(chunk, rows) : chunk;
@@ -233,8 +250,8 @@ class Winograd {
     return std::min({most, inputs, products, plan_.tiles(2) - tile % plan_.tiles(2)});
   }
 
-  /// A vector of channels of the inputs of `run` tiles side by side, to v + point * point_v + tile * from. Columns that two tiles
-  /// share are read and transformed along z and y once.
+  /// A vector of channels of the inputs of `run` tiles side by side, to v + point * point_v + tile * from. Columns that two
+  /// tiles share are read and transformed along z and y once.
   void transform_input(Index tile, Index run, Index channel, float* v) const {
     const Transform(&input)[4] = source_table_.transforms->input;
     const Index lanes = lanes_, n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), m2 = plan_.m(2), column = n0 * n1 * lanes;
@@ -362,8 +379,8 @@ class Winograd {
 };
 
 /// The same sum as gather().
-/// Numerics  float; F(2, 3) as exact as the direct sum, F(4, 3) and F(2, 5) to some 1e-5 of the largest result. A value that is not
-///           finite spoils its tile. The order follows the plan only.
+/// Numerics  float; F(2, 3) as exact as the direct sum, F(4, 3) and F(2, 5) to some 1e-5 of the largest result. A value that is
+///           not finite spoils its tile. The order follows the plan only.
 inline void winograd(Executor& executor, const WinogradPlan& plan, const GatherBuffers& buffers, float* scratch) {
   Winograd(plan, buffers, scratch).run(executor);
 }
