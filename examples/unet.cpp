@@ -21,7 +21,8 @@ using Value = cs::Var<S>;
 
 /// Convolution 3, batch norm, ReLU: one op with one backward.
 cs::Block<S> block(Index in, Index out) {
-  return cs::Block<S>({.conv = {.in_channels = in, .out_channels = out}, .norm = cs::NormKind::batch, .activation = cs::relu()});
+  return cs::Block<S>(
+      {.conv = {.in_channels = in, .out_channels = out}, .norm = cs::NormKind::batch, .activation = cs::relu()});
 }
 cs::Conv<S> up_conv(Index in, Index out) {
   return cs::Conv<S>({.in_channels = in, .out_channels = out, .kernel = 2, .stride = 2, .transposed = true});

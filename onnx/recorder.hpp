@@ -1,5 +1,5 @@
-// From a program to the recorded list: one function per operator of ONNX. Shapes are known here, so shape arithmetic is computed
-// while recording, and what stays are ops of ours.
+// From a program to the recorded list: one function per operator of ONNX. Shapes are known here, so shape arithmetic is
+// computed while recording, and what stays are ops of ours.
 #pragma once
 #include <ctseg/nn/functional.hpp>
 

@@ -22,7 +22,8 @@ template <class Net> static void trained(Net& net) {
     const bool variance = name.ends_with("running_var");
     if (p.layout() != WeightLayout::plain) return;
     for (auto& v : p.edit())
-      v = static_cast<std::remove_cvref_t<decltype(v)>>(variance ? random.uniform(0.3, 3) : double{v} + random.uniform(-0.5, 0.5));
+      v = static_cast<std::remove_cvref_t<decltype(v)>>(variance ? random.uniform(0.3, 3)
+                                                                 : double{v} + random.uniform(-0.5, 0.5));
   });
 }
 

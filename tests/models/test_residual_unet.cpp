@@ -27,19 +27,28 @@ static std::vector<std::string> names_of(const ResidualUNetOptions<2>& o) {
 TEST_CASE("names of the residual U-Net are those of MONAI's state_dict, in its order") {
   const std::vector<std::string> residual =
       names_of({.channels = {2, 3, 4}, .strides = {2, 2}, .num_res_units = 2, .bias = false});
-  CHECK((residual == std::vector<std::string>{
-                         "model.0.conv.unit0.conv.weight", "model.0.conv.unit0.adn.A.weight", "model.0.conv.unit1.conv.weight",
-                         "model.0.conv.unit1.adn.A.weight", "model.0.residual.weight",
-                         "model.1.submodule.0.conv.unit0.conv.weight", "model.1.submodule.0.conv.unit0.adn.A.weight",
-                         "model.1.submodule.0.conv.unit1.conv.weight", "model.1.submodule.0.conv.unit1.adn.A.weight",
-                         "model.1.submodule.0.residual.weight", "model.1.submodule.1.submodule.conv.unit0.conv.weight",
-                         "model.1.submodule.1.submodule.conv.unit0.adn.A.weight",
-                         "model.1.submodule.1.submodule.conv.unit1.conv.weight",
-                         "model.1.submodule.1.submodule.conv.unit1.adn.A.weight",
-                         "model.1.submodule.1.submodule.residual.weight", "model.1.submodule.2.0.conv.weight",
-                         "model.1.submodule.2.0.adn.A.weight", "model.1.submodule.2.1.conv.unit0.conv.weight",
-                         "model.1.submodule.2.1.conv.unit0.adn.A.weight", "model.2.0.conv.weight", "model.2.0.adn.A.weight",
-                         "model.2.1.conv.unit0.conv.weight"}));
+  CHECK((residual == std::vector<std::string>{"model.0.conv.unit0.conv.weight",
+                                              "model.0.conv.unit0.adn.A.weight",
+                                              "model.0.conv.unit1.conv.weight",
+                                              "model.0.conv.unit1.adn.A.weight",
+                                              "model.0.residual.weight",
+                                              "model.1.submodule.0.conv.unit0.conv.weight",
+                                              "model.1.submodule.0.conv.unit0.adn.A.weight",
+                                              "model.1.submodule.0.conv.unit1.conv.weight",
+                                              "model.1.submodule.0.conv.unit1.adn.A.weight",
+                                              "model.1.submodule.0.residual.weight",
+                                              "model.1.submodule.1.submodule.conv.unit0.conv.weight",
+                                              "model.1.submodule.1.submodule.conv.unit0.adn.A.weight",
+                                              "model.1.submodule.1.submodule.conv.unit1.conv.weight",
+                                              "model.1.submodule.1.submodule.conv.unit1.adn.A.weight",
+                                              "model.1.submodule.1.submodule.residual.weight",
+                                              "model.1.submodule.2.0.conv.weight",
+                                              "model.1.submodule.2.0.adn.A.weight",
+                                              "model.1.submodule.2.1.conv.unit0.conv.weight",
+                                              "model.1.submodule.2.1.conv.unit0.adn.A.weight",
+                                              "model.2.0.conv.weight",
+                                              "model.2.0.adn.A.weight",
+                                              "model.2.1.conv.unit0.conv.weight"}));
   const std::vector<std::string> plain = names_of({.channels = {2, 3}, .strides = {2}, .norm = NormKind::batch, .bias = false});
   CHECK((plain == std::vector<std::string>{
                       "model.0.conv.weight", "model.0.adn.N.weight", "model.0.adn.N.bias", "model.0.adn.N.running_mean",
@@ -50,8 +59,7 @@ TEST_CASE("names of the residual U-Net are those of MONAI's state_dict, in its o
 
 TEST_CASE("shapes of shortcuts: the unit's kernel where it strides, 1 where only channels change, none where nothing does") {
   std::map<std::string, std::vector<Index>> shapes;
-  const ResidualUNet<F3> net(
-      {.channels = {4, 8}, .strides = {Axes<3>{1, 2, 2}}, .kernel_size = {1, 3, 5}, .num_res_units = 1});
+  const ResidualUNet<F3> net({.channels = {4, 8}, .strides = {Axes<3>{1, 2, 2}}, .kernel_size = {1, 3, 5}, .num_res_units = 1});
   visit(net, [&](const std::string& name, const auto& p) { shapes[name] = p.shape(); });
   using Extents = std::vector<Index>;
   CHECK((shapes["model.0.residual.weight"] == Extents{4, 1, 1, 3, 5}));
@@ -78,5 +86,6 @@ TEST_CASE("the residual U-Net refuses options that cannot be") {
                        Error);
   CHECK_THROWS_WITH_AS(ResidualUNet<F2>({.up_kernel_size = 2}),
                        "residual_unet: kernel_size or up_kernel_size has an axis of 2; must be odd to keep sizes.", Error);
-  CHECK_THROWS_WITH_AS(ResidualUNet<F2>({.num_res_units = -1}), "residual_unet: num_res_units is -1; must be 0 or more.", Error);
+  CHECK_THROWS_WITH_AS(ResidualUNet<F2>({.num_res_units = -1}), "residual_unet: num_res_units is -1; must be 0 or more.",
+                       Error);
 }

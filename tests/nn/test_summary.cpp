@@ -26,7 +26,8 @@ TEST_CASE("multiply-adds are those the networks are known for") {
   CHECK(giga_multiply_adds(UNet<F2>(), {1, 1, {512, 512}}) == doctest::Approx(192.4).epsilon(0.005));
   CHECK(giga_multiply_adds(UNet<F2>(slice_unet()), {1, 1, {512, 512}}) == doctest::Approx(0.94).epsilon(0.005));
   CHECK(giga_multiply_adds(ResidualUNet<F3>(nodule_unet()), {1, 1, {64, 256, 256}}) == doctest::Approx(91.8).epsilon(0.005));
-  CHECK(giga_multiply_adds(ResidualUNet<F3>(nodule_unet_small()), {1, 1, {48, 192, 192}}) == doctest::Approx(9.9).epsilon(0.005));
+  CHECK(giga_multiply_adds(ResidualUNet<F3>(nodule_unet_small()), {1, 1, {48, 192, 192}}) ==
+        doctest::Approx(9.9).epsilon(0.005));
   CHECK(giga_multiply_adds(BasicUNet<F3>(coronary_unet()), {1, 1, {96, 96, 96}}) == doctest::Approx(227.0).epsilon(0.005));
 }
 
@@ -49,13 +50,12 @@ TEST_CASE("a summary has a row per op, and totals") {
   const std::string table = text(s);
   CHECK(table.starts_with("input [2,1,8,6] f32\nscope "));
   CHECK(std::count(table.begin(), table.end(), '\n') == 14);
-  CHECK(table.find("\nencoder_0            Conv+Norm+Act   [2,2,8,6]                            24       0.000        0.001\n") !=
-        std::string::npos);
+  CHECK(
+      table.find("\nencoder_0            Conv+Norm+Act   [2,2,8,6]                            24       0.000        0.001\n") !=
+      std::string::npos);
   std::string printed;
-  print_summary(net, {2, 1, {8, 6}}, {[](void* to, std::string_view line) {
-                                        static_cast<std::string*>(to)->append(line).append("\n");
-                                      },
-                                      &printed});
+  print_summary(net, {2, 1, {8, 6}},
+                {[](void* to, std::string_view line) { static_cast<std::string*>(to)->append(line).append("\n"); }, &printed});
   CHECK(printed == table);
   CHECK_THROWS_AS(summarize(net, {2, 1, {7, 6}}), Error);
 }

@@ -17,7 +17,8 @@ template <AnySpec S> void check_block_parts() {
     OpRun<S> run(whole, ctx, {.seed = round});
     run.forward(), run.backward();
 
-    OpCase<S> conv_case{.name = "conv", .op = op.conv, .inputs = {whole.inputs[0]}, .weights = {whole.weights[0], whole.weights[1]}};
+    OpCase<S> conv_case{
+        .name = "conv", .op = op.conv, .inputs = {whole.inputs[0]}, .weights = {whole.weights[0], whole.weights[1]}};
     OpRun<S> conv(conv_case, ctx, {.seed = round});
     for (Index i = 0; i < conv.x[0].elements(); ++i) conv.x[0].template at<T>(i) = run.x[0].template at<T>(i);
     conv.w = {run.w[0], run.w[1]};

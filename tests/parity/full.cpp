@@ -1,5 +1,6 @@
-// One full-size network against what full.py wrote: full FOLDER NAME. Prints parameters, deviation, agreement of the best class and
-// seconds; fails beyond 1e-4 of the largest value or below 0.9999. Another network is a line in check() and a line in full.py.
+// One full-size network against what full.py wrote: full FOLDER NAME. Prints parameters, deviation, agreement of the best class
+// and seconds; fails beyond 1e-4 of the largest value or below 0.9999. Another network is a line in check() and a line in
+// full.py.
 #include <chrono>
 #include <cmath>
 #include <cstdio>

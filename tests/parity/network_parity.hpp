@@ -1,5 +1,5 @@
-// A whole network against the library it comes from: outputs, loss, gradients, running statistics and a short training, from the
-// files that network_fixtures.py describes. With -s the test prints how far everything is apart.
+// A whole network against the library it comes from: outputs, loss, gradients, running statistics and a short training, from
+// the files that network_fixtures.py describes. With -s the test prints how far everything is apart.
 #pragma once
 #include "parity/fixture.hpp"
 
@@ -48,7 +48,8 @@ template <AnySpec S, class Net> class NetworkParity {
                                                                          : static_cast<double>(w) + 0.3 * u));
     });
   }
-  /// All of the file's weights, and no other: names that differ fail here. A file without weights has gradients under all names.
+  /// All of the file's weights, and no other: names that differ fail here. A file without weights has gradients under all
+  /// names.
   void fill() {
     std::size_t used = 0, all = 0;
     const auto names = fixture_.names();

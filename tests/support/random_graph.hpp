@@ -7,8 +7,8 @@
 
 namespace ctseg::test {
 
-/// Convolutions, blocks and norms with and without a residual, activations, dropout, sums, gates, slices, detours over a finer grid and concatenations of
-/// whatever came before, in several scopes.
+/// Convolutions, blocks and norms with and without a residual, activations, dropout, sums, gates, slices, detours over a finer
+/// grid and concatenations of whatever came before, in several scopes.
 /// Values may be used many times or never; a scope may be entered again.
 template <AnySpec S> class RandomNet {
  public:

@@ -55,6 +55,7 @@ inline Isa detect_isa() {
 /// strict    direct sums only, 1e-6.
 /// standard  also Winograd's F(2, 3), whose error is no larger: the same digits, sooner.
 /// fast      also F(4, 3) and F(2, 5), 5e-5: for inference, once masks have been compared.
+/// But for strict, an infinity or NaN in the input spoils all results of a tile, not only those that it meets.
 enum class Accuracy { strict, standard, fast };
 inline std::string text(Accuracy accuracy) {
   constexpr const char* names[] = {"strict", "standard", "fast"};

@@ -32,7 +32,8 @@ template <class T> void gemm(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, 
 /// Convolution with a kernel of one voxel, y = x w + b, as one product of matrices.
 /// Shapes    x [N, Cin, (D,) H, W] -> y [N, Cout, (D,) H, W]
 /// Weights   w [Cin, Cout], b [Cout] or none: those of Conv with kernel 1
-/// Gradient  dx = dy w' assigned; dw = x' dy and db = column sums of dy added.      Cost  2 N Cin Cout D H W FLOP; reads x again.
+/// Gradient  dx = dy w' assigned; dw = x' dy and db = column sums of dy added.      Cost  2 N Cin Cout D H W FLOP; reads x
+///           again.
 /// Errors    shape_mismatch if the weights do not fit the channels.
 template <AnySpec S> struct PointwiseBlasOp {
   static_assert(std::is_same_v<typename S::T, typename S::Acc>, "ctseg: BLAS knows float and double");

@@ -177,7 +177,8 @@ template <class = void> void check_writable(const std::filesystem::path& path, c
   const Complaints complaints(path, {}, Code::bad_argument);
   const Eigen::Matrix4d& m = grid.affine.matrix;
   for (int i = 0; i < 16; ++i)
-    if (!is_finite(m(i / 4, i % 4))) complaints.refuse(text("affine(", i / 4, ", ", i % 4, ")"), m(i / 4, i % 4), "must be finite");
+    if (!is_finite(m(i / 4, i % 4)))
+      complaints.refuse(text("affine(", i / 4, ", ", i % 4, ")"), m(i / 4, i % 4), "must be finite");
   const Xyz<double> size = grid.spacing_mm();
   for (const double mm : {size.x, size.y, size.z})
     if (!(mm > 1e-6 && mm <= 100)) complaints.refuse("the grid's voxel size", mm, "must be > 0 and <= 100 mm");

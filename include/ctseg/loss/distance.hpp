@@ -35,7 +35,8 @@ struct DistanceLossOptions {
 /// Gradient  dlogits assigned; reads logits and labels again.
 /// Cost      exact distance transforms per image and class: boundary's one, hausdorff's two; each allocates a float per voxel.
 ///           Keeps one number per voxel and class.
-/// Errors    bad_argument for alpha below 0, too large for float, or a spacing that is not above 0; those of SegmentationLossOp.
+/// Errors    bad_argument for alpha below 0, too large for float, or a spacing that is not above 0; those of
+///           SegmentationLossOp.
 template <AnySpec S> struct DistanceLossOp {
   DistanceLossOptions options;
 

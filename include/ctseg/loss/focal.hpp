@@ -67,7 +67,8 @@ inline SegmentationLossOptions segmentation_loss(const DiceFocalOptions& o, Inde
   out.overlap.weight = o.dice_weight, out.voxel.weight = o.focal_weight;
   return out;
 }
-/// dice_weight * Dice + focal_weight * focal loss. The focal loss is the sigmoid's even where Dice is the softmax's: as MONAI's.
+/// dice_weight * Dice + focal_weight * focal loss. The focal loss is the sigmoid's even where Dice is the softmax's: as
+/// MONAI's.
 /// Shapes    logits [N, C, D, H, W] and labels -> [1, 1, 1, 1, 1]; forms of labels, numerics and errors: SegmentationLossOp.
 /// PyTorch   monai.losses.DiceFocalLoss(softmax=True, to_onehot_y=True); lambda_dice, lambda_focal are the weights.
 inline SegmentationLoss<DiceFocalOptions> dice_focal(const DiceFocalOptions& options = {}) { return {options}; }

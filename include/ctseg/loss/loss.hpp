@@ -17,8 +17,8 @@ struct DiceCeLoss {
 inline DiceCeLoss dice_ce(const DiceCeOptions& options = {}) { return {options}; }
 
 /// Any loss: a callable of (logits, labels) that records ops and returns a value of shape [1, 1, ...]. It needs no backward of
-/// its own, and several are summed by add(a, b, weight). One that says `static constexpr bool kTakesHeads = true` is also called
-/// with (std::vector of logits, labels), finest first: deep_supervision() makes such a one of any.
+/// its own, and several are summed by add(a, b, weight). One that says `static constexpr bool kTakesHeads = true` is also
+/// called with (std::vector of logits, labels), finest first: deep_supervision() makes such a one of any.
 template <AnySpec S> class Loss {
   struct Base {
     virtual ~Base() = default;

@@ -12,11 +12,11 @@
 //                                           +-> conv (stride), no norm ------------------^        (kernel 1 where only
 //                                                                                                 channels change)
 //                  without:              x --> conv N D A (stride) ->
-//   up             transposed conv (stride) N D A -> residual unit of one conv; at the top that unit is a conv alone, and without
-//                  residual units so is the transposed conv
+//   up             transposed conv (stride) N D A -> residual unit of one conv; at the top that unit is a conv alone, and
+//                  without residual units so is the transposed conv
 //
-// Kerfoot et al., Left-Ventricle Quantification Using Residual U-Net, STACOM 2018; He et al., arXiv:1603.05027. Parameters, 3-D,
-// one channel in, num_res_units = 2, batch norm, PReLU:
+// Kerfoot et al., Left-Ventricle Quantification Using Residual U-Net, STACOM 2018; He et al., arXiv:1603.05027. Parameters,
+// 3-D, one channel in, num_res_units = 2, batch norm, PReLU:
 //   channels {32, 64, 128, 256, 512}, strides {2, 2, 2, 2}, one out    19,219,984    nodule_unet()
 //   channels {16, 32, 64, 128, 256}, strides {2, 2, 2, 2}, one out      4,807,968    nodule_unet_small()
 //   the same with two out                                               4,808,917    spleen_unet(): MONAI's spleen tutorial
@@ -46,9 +46,7 @@ template <int Dim> struct ResidualUNetOptions {
 inline ResidualUNetOptions<3> nodule_unet() {
   return {.out_channels = 1, .channels = {32, 64, 128, 256, 512}, .num_res_units = 2, .norm = NormKind::batch};
 }
-inline ResidualUNetOptions<3> nodule_unet_small() {
-  return {.out_channels = 1, .num_res_units = 2, .norm = NormKind::batch};
-}
+inline ResidualUNetOptions<3> nodule_unet_small() { return {.out_channels = 1, .num_res_units = 2, .norm = NormKind::batch}; }
 inline ResidualUNetOptions<3> spleen_unet() { return {.num_res_units = 2, .norm = NormKind::batch}; }
 
 /// Strided residual units down, transposed convolutions up, concat [skip, up]; raw logits.
@@ -100,11 +98,12 @@ template <AnySpec S> class ResidualUNet {
 
     Unit(const Options& o, const UnitOptions& u) : residual(u.residual) {
       for (Index k = 0; k < u.convs; ++k)
-        blocks.emplace_back(block_options(o, {.in_channels = k ? u.out : u.in,
-                                              .out_channels = u.out,
-                                              .kernel = o.kernel_size,
-                                              .stride = k ? Axes<S::kDim>(1) : u.stride,
-                                              .bias = o.bias},
+        blocks.emplace_back(block_options(o,
+                                          {.in_channels = k ? u.out : u.in,
+                                           .out_channels = u.out,
+                                           .kernel = o.kernel_size,
+                                           .stride = k ? Axes<S::kDim>(1) : u.stride,
+                                           .bias = o.bias},
                                           u.last_conv_only && k + 1 == u.convs));
       const bool strided = u.stride != Axes<S::kDim>(1);
       if (residual && (strided || u.in != u.out))
@@ -167,16 +166,18 @@ template <AnySpec S> ResidualUNet<S>::ResidualUNet(const Options& o) {
     const Index above = i ? c[i - 1] : o.out_channels;   // what the level hands up
     const bool top = i == 0, deepest = i + 1 == levels;
     down_.emplace_back(
-        o, UnitOptions{.in = i ? c[i - 1] : o.in_channels, .out = c[i], .stride = stride, .convs = convs, .residual = residual});
+        o,
+        UnitOptions{.in = i ? c[i - 1] : o.in_channels, .out = c[i], .stride = stride, .convs = convs, .residual = residual});
     Axes<S::kDim> rest = stride;
     for (Index& r : rest.value) --r;
-    up_.emplace_back(block_options(o, {.in_channels = c[i] + (deepest ? c[i + 1] : c[i]),
-                                       .out_channels = above,
-                                       .kernel = o.up_kernel_size,
-                                       .stride = stride,
-                                       .output_padding = rest,
-                                       .transposed = true,
-                                       .bias = o.bias},
+    up_.emplace_back(block_options(o,
+                                   {.in_channels = c[i] + (deepest ? c[i + 1] : c[i]),
+                                    .out_channels = above,
+                                    .kernel = o.up_kernel_size,
+                                    .stride = stride,
+                                    .output_padding = rest,
+                                    .transposed = true,
+                                    .bias = o.bias},
                                    top && !residual));
     if (residual) refine_.emplace_back(o, UnitOptions{.in = above, .out = above, .last_conv_only = top});
     for (std::size_t d = 0; d < S::kDim; ++d) divisor_[d] *= stride.value[d];

@@ -8,10 +8,10 @@
 //            v                               |
 //           ...        conv conv: bottleneck +
 //
-// conv is convolution 3 with padding 1, batch norm, ReLU. The up-conv (kernel and stride 2) makes as many channels as its skip has:
-// half of its own where features double. Ronneberger et al., MICCAI 2015, arXiv:1505.04597 drew it in 2-D, without norm and
-// without padding; Cicek et al., MICCAI 2016, arXiv:1606.06650 in 3-D. With padding, as nearly everybody builds it, input and
-// output have one size. Parameters, for one channel in and one out:
+// conv is convolution 3 with padding 1, batch norm, ReLU. The up-conv (kernel and stride 2) makes as many channels as its skip
+// has: half of its own where features double. Ronneberger et al., MICCAI 2015, arXiv:1505.04597 drew it in 2-D, without norm
+// and without padding; Cicek et al., MICCAI 2016, arXiv:1606.06650 in 3-D. With padding, as nearly everybody builds it, input
+// and output have one size. Parameters, for one channel in and one out:
 //   3-D  {64, 128, 256, 512, 1024}   90,304,449     liver_unet()
 //   3-D  {64, 128, 256, 512}         22,399,425     liver_unet_shallow()
 //   3-D  {32, 64, 128, 256, 512}     22,581,217     liver_unet_half()

@@ -7,8 +7,8 @@
 namespace ctseg {
 
 /// Errors    shape_mismatch unless every axis of x is a multiple of the divisor; says what to pad or crop to.
-template <int Dim>
-void check_divisible(const Shape<Dim>& x, const std::type_identity_t<std::array<Index, Dim>>& divisor, std::string_view network) {
+template <int Dim> void check_divisible(const Shape<Dim>& x, const std::type_identity_t<std::array<Index, Dim>>& divisor,
+                                        std::string_view network) {
   std::array<Index, Dim> low = x.space, high = x.space;
   for (std::size_t d = 0; d < Dim; ++d) low[d] -= x.space[d] % divisor[d], high[d] = low[d] + divisor[d];
   if (low == x.space) return;

@@ -4,8 +4,8 @@
 
 namespace ctseg {
 
-/// Fills weights and biases of all convolutions with draw(random, fan_in, is_bias), value by value in the file order of PyTorch.
-/// Everything else keeps its constants. The same seed gives the same weights on every machine.
+/// Fills weights and biases of all convolutions with draw(random, fan_in, is_bias), value by value in the file order of
+/// PyTorch. Everything else keeps its constants. The same seed gives the same weights on every machine.
 template <class Model, class F> void initialize_with(Model& model, std::uint64_t seed, F draw) {
   std::uint32_t stream = 0;
   double fan_in = 0;   // of the convolution whose bias comes next

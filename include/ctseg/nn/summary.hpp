@@ -8,7 +8,7 @@ namespace ctseg {
 /// for everything else.
 struct LayerSummary {
   std::string scope{}, op{}, shape{};
-  Index parameters = 0;         // of this op; a layer that is called twice is counted where it is called first
+  Index parameters = 0;   // of this op; a layer that is called twice is counted where it is called first
   Index multiply_adds = 0;
   Index flop = 0;
   Index activation_bytes = 0;   // of its output
@@ -22,7 +22,8 @@ struct NetworkSummary {
 
 namespace summary {
 
-/// Output elements for each input element of a transposed convolution, input elements for each output of a plain one, times taps.
+/// Output elements for each input element of a transposed convolution, input elements for each output of a plain one, times
+/// taps.
 template <AnySpec S> Index multiply_adds(const ConvOp<S>& op, const Shape<S::kDim>& x, const Shape<S::kDim>& y) {
   const Index places = (op.transposed ? x : y).voxels() * x.n;
   return places * op.kernel.product() * (op.in_channels / op.groups) * op.out_channels;
@@ -84,9 +85,10 @@ template <class Net> NetworkSummary summarize(const Net& net, const Shape<Net::S
 /// plan needs is in Plan::memory(), because it shares.
 inline std::string text(const NetworkSummary& s) {
   char line[200];
-  const auto print = [&line](const std::string& scope, const std::string& op, const std::string& shape, const LayerSummary& row) {
-    std::snprintf(line, sizeof line, "%-20.30s %-15.20s %-26.40s %12lld %11.3f %12.3f\n", scope.c_str(), op.c_str(), shape.c_str(),
-                  static_cast<long long>(row.parameters), static_cast<double>(row.flop) * 1e-9,
+  const auto print = [&line](const std::string& scope, const std::string& op, const std::string& shape,
+                             const LayerSummary& row) {
+    std::snprintf(line, sizeof line, "%-20.30s %-15.20s %-26.40s %12lld %11.3f %12.3f\n", scope.c_str(), op.c_str(),
+                  shape.c_str(), static_cast<long long>(row.parameters), static_cast<double>(row.flop) * 1e-9,
                   static_cast<double>(row.activation_bytes) * 1e-6);
     return std::string(line);
   };

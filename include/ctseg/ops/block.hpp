@@ -5,14 +5,14 @@
 
 namespace ctseg {
 
-/// y = act(norm(conv(x)) + r) as one op; r is an optional second input: a residual. Of the intermediate tensors training keeps the raw convolution only; inference keeps none:
-/// it normalises where the convolution has just written.
+/// y = act(norm(conv(x)) + r) as one op; r is an optional second input: a residual. Of the intermediate tensors training keeps
+/// the raw convolution only; inference keeps none: it normalises where the convolution has just written.
 /// Shapes    as ConvOp; the norm's channels are Cout; r is like y.
 /// Weights   w, b of ConvOp (b may be empty), then those of NormOp.
 /// Numerics  of ConvOp, rounded to T, then of NormOp: the bits of the two ops in a row.
 /// Gradient  dx, dr assigned; those of the weights added, those of running statistics as in NormOp. Reads x and r again.
-/// Cost      FLOP of ConvOp and NormOp. Keeps x, r, the raw convolution [N, Cout, D', H', W'], mean and 1 / sigma; not y. Backward
-///           needs room for the raw convolution's gradient as scratch.
+/// Cost      FLOP of ConvOp and NormOp. Keeps x, r, the raw convolution [N, Cout, D', H', W'], mean and 1 / sigma; not y.
+///           Backward needs room for the raw convolution's gradient as scratch.
 /// Errors    those of ConvOp and NormOp.
 /// PyTorch   act(norm(conv(x)) + r) with nn.Conv3d, nn.InstanceNorm3d(affine=True), nn.LeakyReLU; MONAI Convolution, "NDA"
 template <AnySpec S> struct ConvNormActOp {

@@ -1,4 +1,5 @@
-// Instance, group and batch normalisation, with an optional sum and activation behind it: one pass over memory instead of three.
+// Instance, group and batch normalisation, with an optional sum and activation behind it: one pass over memory instead of
+// three.
 #pragma once
 #include "activation.hpp"
 

@@ -64,9 +64,9 @@ template <class Net, AnySpec S> std::vector<Var<S>> outputs_for(const Loss<S>& l
 
 /// Trains net on patches: steps number first_step .. steps - 1.
 /// Numerics  the same bits for any number of threads, given one seed.
-/// Errors    before any work: bad_argument if the optimizer holds nothing of this network, bad_input for labels beyond its classes,
-///           out_of_memory if the plan needs more than max_memory. Later: bad_input after ten steps in a row whose loss or
-///           gradients are not finite (each is skipped and logged with its cases); cancelled between two ops.
+/// Errors    before any work: bad_argument if the optimizer holds nothing of this network, bad_input for labels beyond its
+///           classes, out_of_memory if the plan needs more than max_memory. Later: bad_input after ten steps in a row whose
+///           loss or gradients are not finite (each is skipped and logged with its cases); cancelled between two ops.
 template <class Net, class Optimizer, class Sampler>
 FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& optimizer, const Sampler& sampler,
               const std::type_identity_t<FitOptions<typename Net::Spec>>& o) {

@@ -70,8 +70,8 @@ template <class T, int Dim> struct Kernel<SoftMorphology, Spec<T, Dim, Cpu>> {
       for (Index r = line.first; r < line.last; ++r) f(v.from.row(r + offset), v.to.row(r), r * channels, channels);
   }
 
-  /// f(tap, line) for every line along x, without the ends that the tap leaves; the voxel itself comes first, then what is before
-  /// it in memory, then what is behind. sign -1: the windows that have a voxel in place of those that it has.
+  /// f(tap, line) for every line along x, without the ends that the tap leaves; the voxel itself comes first, then what is
+  /// before it in memory, then what is behind. sign -1: the windows that have a voxel in place of those that it has.
   template <class F> static void for_taps(Context<Cpu>& ctx, bool dilate, const Shape<Dim>& shape, Index sign, F f) {
     constexpr Index kSelf = Dim == 3 ? 13 : 4, kAll = 2 * kSelf + 1;
     const Index length = shape.space[Dim - 1], height = shape.space[Dim - 2], depth = Dim == 3 ? shape.space[0] : 1;

@@ -22,21 +22,15 @@
 #define CTSEG_SIMD_LANES 8
 #define CTSEG_SIMD_REST scalar
 #include "rows_body.hpp"
-
-#define CTSEG_SIMD_NAME avx512
-#define CTSEG_SIMD_TARGET __attribute__((target("avx512f,avx512dq,avx512vl,fma")))
-#define CTSEG_SIMD_LANES 16
-#define CTSEG_SIMD_REST avx2
-#include "rows_body.hpp"
 #endif
 
 namespace ctseg::simd {
 
-/// Neon's vectors are those of scalar; scalar16 has no tiles here that would need a test.
+/// avx2 for avx512 as well: these passes wait for memory, and every set costs each user compile time. Neon's vectors are those
+/// of scalar.
 inline const RowTable& row_passes(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::kRows;
-  if (isa == Isa::avx2) return avx2::kRows;
+  if (isa == Isa::avx512 || isa == Isa::avx2) return avx2::kRows;
 #endif
   (void)isa;
   return scalar::kRows;
