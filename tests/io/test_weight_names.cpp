@@ -138,12 +138,12 @@ TEST_CASE("nnU-Net's second names must repeat their twin, and are written where 
   Net net(parts);
   const io::LoadOptions torch = {.reader = io::torch_reader()};
   has(error_of([&] { io::load_weights(kFixtures + "nnunet_different.pth", net, torch); }),
-      "tensor decoder.encoder.stem.convs.0.conv.bias is another name of encoder.stem.convs.0.conv.bias in nnU-Net, but its "
+      "tensor decoder.encoder.stem.convs.0.conv.bias is another name of encoder.stem.convs.0.conv.bias, but its "
       "values differ");
   CHECK(net.first(0) == -1);
   io::load_weights(kFixtures + "nnunet.pth", net, torch);
   CHECK(net.first(0) != -1);
-  io::save_weights(folder / "w.safetensors", net, {.metadata = {{"for", "nnunet"}}, .nnunet_names = true});
+  io::save_weights(folder / "w.safetensors", net, {.metadata = {{"for", "nnunet"}}, .second_names = true});
   for (auto& t : io::read_safetensors(folder / "w.safetensors").tensors) written[t.name] = t.bytes;
   CHECK((written == expected));
   io::load_weights(folder / "w.safetensors", net);

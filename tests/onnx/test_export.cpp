@@ -1,7 +1,4 @@
-// What is refused on export, and files for ONNX Runtime: tests/parity/check_onnx_export.py names a folder for them.
-#include <cstdlib>
-#include <ctseg/io/safetensors.hpp>
-
+// What is refused on export, and networks of several outputs.
 #include "nets.hpp"
 
 using namespace onnx_test;
@@ -37,54 +34,7 @@ struct Two {
   template <class F> static void each(const Two&, const std::string&, F) {}
 };
 
-template <int Dim> io::TensorRecord record_of(const std::string& name, const Tensor<float, Dim>& t) {
-  io::TensorRecord r{.name = name, .dtype = Dtype::f32, .shape = {t.shape().n, t.shape().c}};
-  r.shape.insert(r.shape.end(), t.shape().space.begin(), t.shape().space.end());
-  for (Index n = 0; n < t.shape().n; ++n)
-    for (Index c = 0; c < t.shape().c; ++c)
-      for (Index v = 0; v < t.shape().voxels(); ++v) {
-        const auto* from = reinterpret_cast<const std::byte*>(t.view().at(n, v) + c);
-        r.bytes.insert(r.bytes.end(), from, from + sizeof(float));
-      }
-  return r;
-}
-
-/// NAME.onnx and, for each shape, NAME.K.safetensors with x and y.
-template <class Net> void write_for_onnxruntime(const std::filesystem::path& folder, const std::string& name, Net net,
-                                                const onnx::ExportOptions<Net::Spec::kDim>& options,
-                                                std::initializer_list<Shape<Net::Spec::kDim>> shapes) {
-  scramble(net);
-  onnx::export_model(net, options, folder / (name + ".onnx"));
-  int k = 0;
-  for (const auto& shape : shapes) {
-    const auto x = random_input(shape);
-    const io::TensorFile file{.tensors = {record_of("x", x), record_of("y", output_of(net, x))}, .metadata = {}};
-    io::write_safetensors(folder / text(name, ".", k++, ".safetensors"), file);
-  }
-}
-
 }   // namespace
-
-TEST_CASE("onnx: exports for ONNX Runtime, where CTSEG_ONNX_EXPORTS names a folder") {
-  const char* folder = std::getenv("CTSEG_ONNX_EXPORTS");
-  if (!folder) {
-    MESSAGE("CTSEG_ONNX_EXPORTS is not set; tests/parity/check_onnx_export.py sets it");
-    return;
-  }
-  for (const bool dynamic : {false, true}) {
-    const std::string end = dynamic ? "_dynamic" : "_fixed";
-    write_for_onnxruntime(folder, "every_op_2d" + end, EveryOpNet<F2>(), {.shape = {2, 2, {12, 16}}, .dynamic_size = dynamic},
-                          {{2, 2, {12, 16}}, {1, 2, dynamic ? std::array<Index, 2>{20, 14} : std::array<Index, 2>{12, 16}}});
-    write_for_onnxruntime(
-        folder, "every_op_3d" + end, EveryOpNet<F3>(), {.shape = {1, 2, {8, 6, 10}}, .dynamic_size = dynamic},
-        {{1, 2, {8, 6, 10}}, {2, 2, dynamic ? std::array<Index, 3>{10, 12, 6} : std::array<Index, 3>{8, 6, 10}}});
-    write_for_onnxruntime(folder, "basic_unet_2d" + end, BasicUNet<F2>(), {.shape = {1, 1, {33, 40}}, .dynamic_size = dynamic},
-                          {{1, 1, {33, 40}}, {3, 1, dynamic ? std::array<Index, 2>{47, 64} : std::array<Index, 2>{33, 40}}});
-    write_for_onnxruntime(
-        folder, "basic_unet_3d" + end, BasicUNet<F3>(), {.shape = {1, 1, {32, 32, 32}}, .dynamic_size = dynamic},
-        {{1, 1, {32, 32, 32}}, {2, 1, dynamic ? std::array<Index, 3>{33, 47, 35} : std::array<Index, 3>{32, 32, 32}}});
-  }
-}
 
 TEST_CASE("onnx: what cannot be exported is named") {
   const TempFolder folder;

@@ -1,23 +1,55 @@
 #!/usr/bin/env python3
-"""Weights from PyTorch to ctseg and back, with the libraries themselves:
+"""Weights from PyTorch to ctseg and back, for every network, with the libraries themselves:
 
-    python3 tests/parity/check_weights.py                needs torch, monai, safetensors and g++ (or CXX)
+    python3 tests/parity/check_weights.py [NETWORK...]     needs torch, monai, dynamic-network-architectures, safetensors and
+                                                           g++ (or CXX)
 
-MONAI's BasicUNet is saved by torch.save, as a state dictionary and inside a training checkpoint; ctseg runs it from the file
-alone and writes safetensors; load_state_dict(strict=True) takes those, and all outputs agree.
+Each network of MONAI and nnU-Net is saved by torch.save, as a state dictionary and inside a training checkpoint; ctseg runs it
+from the file alone and writes safetensors; load_state_dict(strict=True) takes those, and all outputs agree.
 """
 import os
 import subprocess
 import sys
 import tempfile
 
-import monai
 import numpy
 import torch
+from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
+from monai.networks.nets import AttentionUnet, BasicUNet, DynUNet, SegResNet, UNet
 from safetensors.torch import load_file, save_file
+
+from make_nnunet_fixtures import nnunet
+from make_unet_fixtures import ClassicUNet
+from make_vnet_fixtures import OriginalVNet, slim
+from network_fixtures import randomize
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+
+
+def networks(d):
+    """Those of interchange.hpp. ClassicUNet and OriginalVNet are no library's: they are written from their papers."""
+    width, stages = (4, 4, 6, 8, 8, 4), dict(features_per_stage=(4, 6, 8), kernel_sizes=3, strides=(1, 2, 2), conv_bias=True)
+    affine = ("instance", {"affine": True})
+    made = {
+        "basic_unet": BasicUNet(d, 1, 2, width, norm="batch"),
+        "basic_unet_shuffle": BasicUNet(d, 1, 2, width, act="prelu", upsample="pixelshuffle"),
+        "basic_unet_linear": BasicUNet(d, 1, 2, width, upsample="nontrainable"),
+        "residual_unet": UNet(d, 1, 2, (4, 6, 8), (2, 2), num_res_units=2, norm=affine),
+        "unet": ClassicUNet(d, (4, 6, 8), 1),
+        "vnet": slim(2, d, 1, 2, "prelu"),
+        "attention_unet": AttentionUnet(d, 1, 2, (4, 6, 8), (2, 2)),
+        "segresnet": SegResNet(d, 8, 1, 2, norm=("group", {"num_groups": 4})),
+        "segresnet_deconv": SegResNet(d, 4, 1, 2, norm="batch", upsample_mode="deconv"),
+        "dynunet": DynUNet(d, 1, 2, [3] * 4, [1, 2, 2, 2], [2] * 3, filters=(4, 6, 8, 8), deep_supervision=True,
+                           deep_supr_num=2),
+        "dynunet_residual": DynUNet(d, 1, 2, [3] * 3, [1, 2, 2], [2] * 2, filters=(4, 6, 8), norm_name="batch", res_block=True,
+                                    trans_bias=True),
+        "plain_conv_unet": nnunet(PlainConvUNet, d, 1, 2, **stages, n_conv_per_stage=2, n_conv_per_stage_decoder=2),
+        "residual_encoder_unet": nnunet(ResidualEncoderUNet, d, 1, 2, **stages, n_blocks_per_stage=(1, 2, 2),
+                                        n_conv_per_stage_decoder=1),
+    }
+    return made | ({"original_vnet": OriginalVNet(2, 2)} if d == 3 else {})
 
 
 def program(folder):
@@ -28,45 +60,45 @@ def program(folder):
     return out
 
 
-def unet(norm):
-    net = monai.networks.nets.BasicUNet(2, 1, 2, features=(4, 4, 8, 8, 16, 4), norm=norm)
-    with torch.no_grad():
-        for tensor in list(net.parameters()) + [b for b in net.buffers() if b.dtype == torch.float32]:
-            tensor.add_(0.1 * torch.rand_like(tensor))
-    return net.eval()
+def checkpoint(net, x):
+    """After a step of training: moments, counters and NumPy's numbers beside the weights."""
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    net.train()(x).square().mean().backward()
+    optimizer.step()
+    net.eval()
+    return {"epoch": 3, "network_weights" if "UNet" in type(net).__name__ else "state_dict": net.state_dict(),
+            "optimizer": optimizer.state_dict(), "best": numpy.float64(0.5)}
 
 
 def apart(a, b):
-    return float((a - b).abs().max() / b.abs().max())
+    return float((a - b).abs().max() / b.abs().max()) if a.shape == b.shape else 2.0
 
 
-def check(run, folder, norm, wrap):
-    path = {name: os.path.join(folder, name) for name in ("w.pth", "x", "y", "back.safetensors")}
-    net, x = unet(norm), torch.randn(1, 1, 48, 37)
-    exact = net(x).detach()
-    torch.save(wrap(net), path["w.pth"])
+def check(run, folder, name, d, as_checkpoint):
+    path = {key: os.path.join(folder, key) for key in ("w.pth", "x", "y", "back.safetensors")}
+    torch.manual_seed(1)
+    net, x = networks(d)[name], torch.randn(1, 1, *((48, 32), (32, 16, 32))[d - 2])
+    randomize(net)
+    torch.save(checkpoint(net, x) if as_checkpoint else net.state_dict(), path["w.pth"])
+    with torch.no_grad():
+        exact = net.eval()(x)
     save_file({"x": x}, path["x"])
-    subprocess.check_call([run, path["w.pth"], path["x"], path["y"], path["back.safetensors"]] + ["batch"] * (norm == "batch"))
-    there = apart(load_file(path["y"])["y"], exact)
-    weights = load_file(path["back.safetensors"])
-    other = unet(norm)
+    subprocess.check_call([run, name, str(d), path["w.pth"], path["x"], path["y"], path["back.safetensors"]])
+    there, weights = apart(load_file(path["y"])["y"], exact), load_file(path["back.safetensors"])
+    other = networks(d)[name].eval()
     other.load_state_dict(weights, strict=True)
     same = all(torch.equal(weights[k], v) for k, v in net.state_dict().items() if "num_batches" not in k)
-    back = apart(other(x).detach(), exact)
-    print(f"{norm}: ctseg against MONAI {there:.1e}, MONAI with ctseg's file against itself {back:.1e}, same weights: {same}")
-    return there < 1e-5 and back == 0 and same
+    with torch.no_grad():
+        back = apart(other(x), exact)
+    print(f"{name:22} {d}-D  {'checkpoint' if as_checkpoint else 'state_dict'}  {len(net.state_dict()):4} tensors   "
+          f"ctseg {there:.1e}   PyTorch with ctseg's file {back:.1e}   weights {'equal' if same else 'DIFFER'}", flush=True)
+    return there <= 1e-4 and back == 0 and same
 
 
-def checkpoint(net):
-    optimizer = torch.optim.AdamW(net.parameters())
-    return {"epoch": 3, "state_dict": net.state_dict(), "optimizer": optimizer.state_dict(),
-            "best": numpy.float64(0.5)}
-
-
-torch.manual_seed(1)
-with tempfile.TemporaryDirectory() as folder:
-    run = program(folder)
-    good = [check(run, folder, ("instance", {"affine": True}), lambda net: net.state_dict()),
-            check(run, folder, ("instance", {"affine": True}), checkpoint), check(run, folder, "batch", checkpoint)]
-print("weights agree" if all(good) else "WEIGHTS DIFFER")
-sys.exit(not all(good))
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        run = program(folder)
+        good = [check(run, folder, name, d, wrap) for d in (2, 3) for name in networks(d)
+                if name in sys.argv[1:] or not sys.argv[1:] for wrap in (False, True)]
+    print("weights agree" if good and all(good) else "WEIGHTS DIFFER")
+    sys.exit(not good or not all(good))

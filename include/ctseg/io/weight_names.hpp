@@ -1,6 +1,7 @@
 // Which tensor of a file belongs to which parameter of a network: names are changed as asked, second names of one tensor are
 // found, and whatever is missing, left over or of another shape is one error that lists it.
 #pragma once
+#include "second_names.hpp"
 #include "tensor_file.hpp"
 
 namespace ctseg::io {
@@ -57,18 +58,6 @@ inline std::string changed(std::string_view name, const LoadOptions& options) {
   return std::string(name);
 }
 
-/// Other names under which nnU-Net keeps the same tensor: a block lists its convolution and norm again in all_modules, a
-/// decoder its encoder.
-inline std::vector<std::string> twins(const std::string& name) {
-  constexpr std::string_view kEncoder = "decoder.encoder.", kList = ".all_modules.";
-  if (name.starts_with(kEncoder)) return {name.substr(8)};
-  const std::size_t list = name.rfind(kList), leaf = list == std::string::npos ? list : name.find('.', list + kList.size());
-  if (leaf == std::string::npos) return {};
-  std::vector<std::string> out;
-  for (const char* part : {".conv", ".norm", ".nonlin"}) out.push_back(name.substr(0, list) + part + name.substr(leaf));
-  return out;
-}
-
 /// A list for an error: the first eight, and how many.
 class Listing {
  public:
@@ -104,8 +93,9 @@ class Matcher {
       if (out.back() != nullptr) check(w, *out.back(), shapes);
       if (out.back() == nullptr && !listed(options_.keep, w.name)) missing.add(w.name + " " + shape_text(w.shape));
     }
+    const SecondNames seconds([&](const std::string& name) { return names.contains(name); });
     for (const auto& [name, t] : found_)
-      if (!names.contains(name) && !is_twin(name, *t)) left.add(printable(name) + " " + shape_text(t->shape));
+      if (!names.contains(name) && !is_second(name, *t, seconds)) left.add(printable(name) + " " + shape_text(t->shape));
     complain(missing, left, shapes);
     return out;
   }
@@ -136,18 +126,18 @@ class Matcher {
                   text("tensor ", w.name, other, " is ", t.dtype, "; weights are f64, f32, f16 or bf16."));
   }
 
-  bool is_twin(const std::string& name, const TensorEntry& t) const {
+  bool is_second(const std::string& name, const TensorEntry& t, const SecondNames& seconds) const {
     std::string different;
-    for (const std::string& twin : twins(name)) {
-      const auto found = found_.find(twin);
+    for (const std::string& first : seconds.firsts(name)) {
+      if (listed(options_.ignore, first)) return true;
+      const auto found = found_.find(first);
       if (found == found_.end()) continue;
       if (same(t, *found->second)) return true;
-      different = twin;
+      different = first;
     }
     if (different.empty()) return false;
-    throw Error(
-        Code::bad_input, index_.bytes.name(),
-        text("tensor ", printable(name), " is another name of ", printable(different), " in nnU-Net, but its values differ."));
+    throw Error(Code::bad_input, index_.bytes.name(),
+                text("tensor ", printable(name), " is another name of ", printable(different), ", but its values differ."));
   }
   bool same(const TensorEntry& a, const TensorEntry& b) const {
     if (a.dtype != b.dtype || a.shape != b.shape) return false;

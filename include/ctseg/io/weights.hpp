@@ -10,25 +10,10 @@ namespace ctseg::io {
 
 struct SaveOptions {
   std::map<std::string, std::string> metadata{};
-  bool nnunet_names = false;   // also the second names that load_state_dict of nnU-Net's networks asks for
+  bool second_names = false;   // also those that load_state_dict of nnU-Net's networks and MONAI's DynUNet asks for
 };
 
 namespace weights {
-
-/// The second names of nnU-Net for a tensor: all_modules of its block, and both again in the decoder.
-inline std::vector<std::string> second_names(const std::string& name) {
-  std::vector<std::string> out;
-  for (const auto& [part, place] : {std::pair(".conv.", ".all_modules.0."), std::pair(".norm.", ".all_modules.1.")}) {
-    const std::size_t at = name.rfind(part);
-    if (at != std::string::npos && name.find('.', at + 6) == std::string::npos)
-      out.push_back(name.substr(0, at) + place + name.substr(at + 6));
-  }
-  if (name.starts_with("encoder.")) {
-    out.push_back("decoder." + name);
-    if (out.size() == 2) out.push_back("decoder." + out[0]);
-  }
-  return out;
-}
 
 template <class From, class Acc> void convert(const std::vector<std::byte>& bytes, std::vector<Acc>& out) {
   for (std::size_t i = 0; i < out.size(); ++i) {
@@ -91,6 +76,10 @@ inline TensorIndex index_of(const std::filesystem::path& path, const LoadOptions
 template <class Model>
 void save_weights(const std::filesystem::path& path, const Model& model, const SaveOptions& options = {}) {
   TensorFile file{.tensors = {}, .metadata = options.metadata};
+  std::vector<std::string> names;
+  visit(model, [&](const std::string& name, const auto&) { names.push_back(name); });
+  const weights::SecondNames seconds(
+      [&](const std::string& name) { return std::find(names.begin(), names.end(), name) != names.end(); });
   visit(model, [&](const std::string& name, const auto& p) {
     using Acc = typename std::remove_cvref_t<decltype(p)>::Acc;
     TensorRecord record{.name = name, .dtype = dtype_of<Acc>(), .shape = p.shape()};
@@ -100,9 +89,9 @@ void save_weights(const std::filesystem::path& path, const Model& model, const S
                   &p.values()[static_cast<std::size_t>(memory)], sizeof(Acc));
     });
     file.tensors.push_back(std::move(record));
-    if (!options.nnunet_names) return;
+    if (!options.second_names) return;
     const std::size_t place = file.tensors.size() - 1;
-    for (const std::string& second : weights::second_names(name)) {
+    for (const std::string& second : seconds.of(name)) {
       TensorRecord again = file.tensors[place];
       again.name = second;
       file.tensors.push_back(std::move(again));
@@ -114,8 +103,8 @@ void save_weights(const std::filesystem::path& path, const Model& model, const S
 /// Fills every parameter from a safetensors file or, with {.reader = torch_reader()}, a PyTorch checkpoint. Everything is read
 /// and looked at before the first parameter changes, one tensor at a time; then it is read again. (Only a disk that fails in
 /// between can leave half.)
-/// Names     "module." and "_orig_mod." in front are dropped, batch norm's counts of batches and the second names in nnU-Net's
-///           files left out; the latter must have their twin's values.
+/// Names     "module." and "_orig_mod." in front are dropped, batch norm's counts of batches left out, and second names too:
+///           those in files of nnU-Net and DynUNet, which must have the values of the first.
 /// Errors    bad_input if names are missing or left over, shapes differ, or a value is not finite; each lists the tensors;
 ///           unsupported for a file that holds more than weights; the model is then as before.
 template <class Model> void load_weights(const std::filesystem::path& path, Model& model, const LoadOptions& options = {}) {
