@@ -1,4 +1,4 @@
-// Which tensor goes where: maps of names, lists of what is left, second names of nnU-Net; and nothing changes unless all fits.
+// Which tensor goes where: maps of names, lists of what is left, second names; and nothing changes unless all fits.
 #include <doctest/doctest.h>
 
 #include <ctseg/io/torch_file.hpp>
@@ -147,6 +147,41 @@ TEST_CASE("nnU-Net's second names must repeat their twin, and are written where 
   for (auto& t : io::read_safetensors(folder / "w.safetensors").tensors) written[t.name] = t.bytes;
   CHECK((written == expected));
   io::load_weights(folder / "w.safetensors", net);
+}
+
+TEST_CASE("DynUNet's second names, of every kind of block, are left out, compared and written") {
+  const TempFolder folder;
+  io::TensorFile file = io::read_torch_file<>(kFixtures + "dynunet.pth");
+  std::map<std::string, std::vector<std::byte>> written, expected;
+  std::vector<std::pair<std::string, std::vector<Index>>> parts, finest;
+  for (auto& t : file.tensors) {
+    expected[t.name] = t.bytes;
+    if (t.name.starts_with("skip_layers.")) continue;
+    parts.emplace_back(t.name, t.shape);
+    if (!t.name.starts_with("deep_supervision_heads.")) finest.push_back(parts.back());
+  }
+  CHECK(parts.size() == 51);
+  CHECK(finest.size() == 47);
+  Net net(parts), one_head(finest);
+  const io::LoadOptions torch = {.reader = io::torch_reader()};
+  io::load_weights(kFixtures + "dynunet.pth", net, torch);
+  CHECK(net.first(0) != -1);
+  io::save_weights(folder / "w.safetensors", net, {.second_names = true});
+  for (auto& t : io::read_safetensors(folder / "w.safetensors").tensors) written[t.name] = t.bytes;
+  CHECK((written == expected));
+  has(error_of([&] { io::load_weights(kFixtures + "dynunet.pth", one_head, torch); }),
+      "no place for 4 of the file's: deep_supervision_heads.0.conv.conv.bias [2], ");
+  io::load_weights(kFixtures + "dynunet.pth", one_head,   // ignoring a tensor is ignoring its second names
+                   {.reader = io::torch_reader(), .ignore = {"deep_supervision_heads.*"}});
+  CHECK(one_head.first(0) == net.first(0));
+  for (auto& t : file.tensors)
+    if (t.name == "skip_layers.next_layer.upsample.transp_conv.conv.weight") t.bytes[0] ^= std::byte{1};
+  io::write_safetensors(folder / "w.safetensors", file);
+  has(error_of([&] { io::load_weights(folder / "w.safetensors", net); }),
+      "tensor skip_layers.next_layer.upsample.transp_conv.conv.weight is another name of upsamples.1.transp_conv.conv.weight, "
+      "but its values differ");
+  io::save_weights(folder / "w.safetensors", Net({{"encoder.a.conv.weight", {1}}}), {.second_names = true});
+  CHECK(io::read_safetensors(folder / "w.safetensors").tensors.size() == 1);   // a network of others has none
 }
 
 }   // namespace

@@ -29,8 +29,10 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 
 def networks(d):
     """Those of interchange.hpp. ClassicUNet and OriginalVNet are no library's: they are written from their papers."""
-    width, stages = (4, 4, 6, 8, 8, 4), dict(features_per_stage=(4, 6, 8), kernel_sizes=3, strides=(1, 2, 2), conv_bias=True)
-    affine = ("instance", {"affine": True})
+    width, affine = (4, 4, 6, 8, 8, 4), ("instance", {"affine": True})
+    flat, step = [1] + [3] * (d - 1), [1] + [2] * (d - 1)   # as in plans for thick slices
+    stages = dict(features_per_stage=(4, 6, 8), kernel_sizes=[flat, [3] * d, [3] * d], strides=[[1] * d, step, [2] * d],
+                  conv_bias=True)
     made = {
         "basic_unet": BasicUNet(d, 1, 2, width, norm="batch"),
         "basic_unet_shuffle": BasicUNet(d, 1, 2, width, act="prelu", upsample="pixelshuffle"),
@@ -41,8 +43,8 @@ def networks(d):
         "attention_unet": AttentionUnet(d, 1, 2, (4, 6, 8), (2, 2)),
         "segresnet": SegResNet(d, 8, 1, 2, norm=("group", {"num_groups": 4})),
         "segresnet_deconv": SegResNet(d, 4, 1, 2, norm="batch", upsample_mode="deconv"),
-        "dynunet": DynUNet(d, 1, 2, [3] * 4, [1, 2, 2, 2], [2] * 3, filters=(4, 6, 8, 8), deep_supervision=True,
-                           deep_supr_num=2),
+        "dynunet": DynUNet(d, 1, 2, [flat] + [[3] * d] * 3, [[1] * d, step, [2] * d, [2] * d], [step, [2] * d, [2] * d],
+                           filters=(4, 6, 8, 8), deep_supervision=True, deep_supr_num=2),
         "dynunet_residual": DynUNet(d, 1, 2, [3] * 3, [1, 2, 2], [2] * 2, filters=(4, 6, 8), norm_name="batch", res_block=True,
                                     trans_bias=True),
         "plain_conv_unet": nnunet(PlainConvUNet, d, 1, 2, **stages, n_conv_per_stage=2, n_conv_per_stage_decoder=2),

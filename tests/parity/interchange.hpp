@@ -1,4 +1,4 @@
-// Every network of models/, small, under the names that check_weights.py and check_onnx_export.py use.
+// Every network of models/, small, for check_weights.py and check_onnx_export.py.
 #pragma once
 #include <ctseg/models/attention_unet.hpp>
 #include <ctseg/models/basic_unet.hpp>
@@ -12,14 +12,15 @@
 
 namespace ctseg::test {
 
-/// Calls f(name, network) for each; all take sizes that 16 divides, BasicUNet any. interchange_networks() of check_weights.py
-/// builds the same.
+/// Calls f(name, network) for each; BasicUNet takes any size of 16 or more, the others multiples of 16. networks() of
+/// check_weights.py builds the same.
 template <AnySpec S, class F> void for_networks(F f) {
+  Axes<S::kDim> flat = 3, step = 2;   // as in plans for thick slices
+  flat.value[0] = step.value[0] = 1;
   f("basic_unet", BasicUNet<S>({.features = {4, 4, 6, 8, 8, 4}, .norm = NormKind::batch}));
   f("basic_unet_shuffle",
-    BasicUNet<S>(
-        {.features = {4, 4, 6, 8, 8, 4}, .activation = prelu(), .affine = true, .upsample = Upsampling::pixelshuffle}));
-  f("basic_unet_linear", BasicUNet<S>({.features = {4, 4, 6, 8, 8, 4}, .affine = true, .upsample = Upsampling::nontrainable}));
+    BasicUNet<S>({.features = {4, 4, 6, 8, 8, 4}, .activation = prelu(), .upsample = Upsampling::pixelshuffle}));
+  f("basic_unet_linear", BasicUNet<S>({.features = {4, 4, 6, 8, 8, 4}, .upsample = Upsampling::nontrainable}));
   f("residual_unet", ResidualUNet<S>({.channels = {4, 6, 8}, .strides = {2, 2}, .num_res_units = 2, .affine = true}));
   f("unet", UNet<S>({.features = {4, 6, 8}}));
   f("vnet", VNet<S>({.activation = prelu_per_channel(), .width = 2}));
@@ -27,19 +28,18 @@ template <AnySpec S, class F> void for_networks(F f) {
   f("attention_unet", AttentionUnet<S>({.channels = {4, 6, 8}, .strides = {2, 2}}));
   f("segresnet", SegResNet<S>({.groups = 4}));
   f("segresnet_deconv", SegResNet<S>({.init_filters = 4, .norm = NormKind::batch, .upsample_mode = SegResNetUpsample::deconv}));
-  f("dynunet", DynUNet<S>({.kernel_size = {3, 3, 3, 3},
-                           .strides = {1, 2, 2, 2},
+  f("dynunet", DynUNet<S>({.kernel_size = {flat, 3, 3, 3},
+                           .strides = {1, step, 2, 2},
                            .filters = {4, 6, 8, 8},
                            .deep_supervision = true,
                            .deep_supr_num = 2}));
-  f("dynunet_residual", DynUNet<S>({.kernel_size = {3, 3, 3},
-                                    .strides = {1, 2, 2},
-                                    .filters = {4, 6, 8},
-                                    .norm = NormKind::batch,
-                                    .res_block = true,
-                                    .trans_bias = true}));
-  f("plain_conv_unet", PlainConvUNet<S>({.features_per_stage = {4, 6, 8}}));
-  f("residual_encoder_unet", ResidualEncoderUNet<S>({.features_per_stage = {4, 6, 8}, .n_blocks_per_stage = {1, 2, 2}}));
+  f("dynunet_residual", DynUNet<S>({.filters = {4, 6, 8}, .norm = NormKind::batch, .res_block = true, .trans_bias = true}));
+  f("plain_conv_unet",
+    PlainConvUNet<S>({.features_per_stage = {4, 6, 8}, .kernel_sizes = {flat, 3, 3}, .strides = {1, step, 2}}));
+  f("residual_encoder_unet", ResidualEncoderUNet<S>({.features_per_stage = {4, 6, 8},
+                                                     .kernel_sizes = {flat, 3, 3},
+                                                     .strides = {1, step, 2},
+                                                     .n_blocks_per_stage = {1, 2, 2}}));
 }
 
 }   // namespace ctseg::test

@@ -4,7 +4,7 @@
     python3 tests/parity/make_weight_fixtures.py            needs torch, monai, numpy, safetensors,
                                                             dynamic_network_architectures
 
-The networks are MONAI's, and one of nnU-Net's; expected.safetensors holds an input x and each network's output, computed in
+The networks are MONAI's, and one of nnU-Net's; their other networks: check_weights.py. expected.safetensors holds an input x and each network's output, computed in
 double from the weights as they are in the file, with the versions in its metadata. evil.pth asks for os.system("exit 66")
 when it is unpickled: never load it with torch.load(weights_only=False).
 """
@@ -18,6 +18,8 @@ import numpy
 import torch
 from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
 from safetensors.torch import save_file
+
+from network_fixtures import randomize
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "weights")
 MADE_WITH = (f"torch {torch.__version__}, monai {monai.__version__}, numpy {numpy.__version__}, "
@@ -40,11 +42,11 @@ def unet(norm=("instance", {"affine": True})):
     return net.eval()
 
 
-def expect(name, net, weights):
-    """What `net` makes of X with these weights, in double."""
+def expect(name, net, weights, x=X):
+    """What `net` makes of x with these weights, in double."""
     net = net.double()
     net.load_state_dict({k: v.double() if v.is_floating_point() else v for k, v in weights.items()})
-    expected["y." + name] = net(X.double()).detach().float()
+    expected["y." + name] = net(x.double()).detach().float()
 
 
 net = unet()
@@ -94,6 +96,17 @@ save("nnunet", {"network_weights": net.state_dict(), **around})
 different = net.state_dict()
 different["decoder.encoder.stem.convs.0.conv.bias"] = different["encoder.stem.convs.0.conv.bias"] + 1
 save("nnunet_different", {"network_weights": different})
+
+# MONAI's UNet in a training checkpoint; its DynUNet, which has all tensors twice, and heads for training.
+expected["x.even"] = X[..., :32].contiguous()
+UNET = (2, 1, 2, (4, 6, 8), (2, 2)), {"num_res_units": 2, "norm": "batch"}
+DYNUNET = (2, 1, 2, [3] * 4, [1, 2, 2, 2], [2] * 3), {"filters": (4, 4, 6, 6), "deep_supervision": True, "deep_supr_num": 2}
+for name, network, (args, options) in (("residual_unet", monai.networks.nets.UNet, UNET),
+                                       ("dynunet", monai.networks.nets.DynUNet, DYNUNET)):
+    net = network(*args, **options)
+    randomize(net)
+    save(name, {"epoch": 7, "state_dict": net.state_dict()} if name == "residual_unet" else net.state_dict())
+    expect(name, net.eval(), net.state_dict(), expected["x.even"])
 
 
 class Evil:
