@@ -4,9 +4,9 @@
     python3 tests/parity/make_weight_fixtures.py            needs torch, monai, numpy, safetensors,
                                                             dynamic_network_architectures
 
-The networks are MONAI's, and one of nnU-Net's; their other networks: check_weights.py. expected.safetensors holds an input x and each network's output, computed in
-double from the weights as they are in the file, with the versions in its metadata. evil.pth asks for os.system("exit 66")
-when it is unpickled: never load it with torch.load(weights_only=False).
+The networks are MONAI's, and one of nnU-Net's; check_weights.py tries all others. expected.safetensors holds an input x and each
+network's output, computed in double from the weights as they are in the file, with the versions in its metadata. evil.pth asks
+for os.system("exit 66") when it is unpickled: never load it with torch.load(weights_only=False).
 """
 import collections
 import importlib.metadata

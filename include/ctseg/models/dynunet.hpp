@@ -25,7 +25,7 @@
 //                    stacks all on a new axis 1, in training only. forward_deep gives that stack as a list.
 //   Dropout          drops single values behind every convolution, also transposed ones, shortcuts and heads; norms follow.
 //   Duplicates       a state_dict holds all a second time as skip_layers.downsample.*, skip_layers.next_layer.*,
-//                    skip_layers.upsample.* and skip_layers...super_head.*. Drop skip_layers.*; each() has what remains.
+//                    skip_layers.upsample.* and skip_layers...super_head.*. io::load_weights leaves them out.
 //   PReLU            one slope serves both activations of a block there; such networks are refused here.
 // The order of the concatenation is [up, skip], as in nnU-Net. Sizes must be divisible by the product of the strides.
 #pragma once
