@@ -58,6 +58,7 @@ TEST_CASE("the attention U-Net gives its size back where the strides divide it, 
 TEST_CASE("the attention U-Net refuses options that cannot be") {
   CHECK_THROWS_WITH_AS(AttentionUnet<F2>({.channels = {4, 8, 16}, .strides = {2}}),
                        "attention_unet: 3 channels and 1 strides; must be two channels or more, and one stride less.", Error);
+  CHECK_THROWS_WITH_AS(AttentionUnet<F2>({.channels = {}, .strides = {}}), doctest::Contains("0 channels and 0 strides"), Error);
   CHECK_THROWS_WITH_AS(AttentionUnet<F2>({.up_kernel_size = 2}),
                        "attention_unet: kernel_size 3x3, up_kernel_size 2x2; must be odd.", Error);
 }

@@ -67,6 +67,9 @@ TEST_CASE("SegResNet gives its size back where its levels divide it, and else sa
 TEST_CASE("SegResNet refuses options that cannot be") {
   CHECK_THROWS_WITH_AS(SegResNet<F2>({.blocks_down = {1, 2, 2}}),
                        "segresnet: 3 numbers in blocks_down and 3 in blocks_up; must be 2 to 16, and one less.", Error);
+  CHECK_THROWS_WITH_AS(SegResNet<F2>({.blocks_down = {1, -3}, .blocks_up = {1}}),
+                       "segresnet: a level of -3 blocks; must be 0 or more.", Error);
+  CHECK_THROWS_WITH_AS(SegResNet<F2>({.dropout_prob = -0.5f}), doctest::Contains("p = -0.5"), Error);
   CHECK_THROWS_WITH_AS(SegResNet<F2>({.activation = prelu()}), doctest::Contains("prelu would share one slope"), Error);
   CHECK_THROWS_WITH_AS(SegResNet<F2>({.init_filters = 4}), doctest::Contains("8 groups do not divide 4 channels"), Error);
 }

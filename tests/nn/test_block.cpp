@@ -50,6 +50,11 @@ TEST_CASE("A block adds its second value before the activation") {
   }
 }
 
+TEST_CASE("A block refuses a dropout that is no probability, which would drop nothing in silence") {
+  for (const float p : {NAN, -0.5f, 1.f})
+    CHECK_THROWS_WITH_AS(block({.dropout = p}), doctest::Contains("must be at least 0 and below 1"), Error);
+}
+
 TEST_CASE("A block without a norm is its convolution and activation") {
   Values v;
   const auto b = block({.norm = NormKind::none, .activation = prelu_per_channel()});

@@ -68,4 +68,12 @@ TEST_CASE("a layer that is called twice has its parameters once") {
   CHECK(s.layers[0].parameters == 84);
   CHECK(s.layers[1].parameters == 0);
   CHECK(s.multiply_adds == 2 * 16 * 81);
+  for (const bool affine : {true, false}) {   // running statistics are counted neither time
+    const Block<F2> block({.conv = {.in_channels = 3, .out_channels = 3}, .norm = NormKind::batch, .affine = affine});
+    Tape<F2> blocks(Mode::infer);
+    block(block(blocks.input(Shape<2>{1, 3, {4, 4}})));
+    const NetworkSummary b = summarize(blocks);
+    CHECK(b.layers[0].parameters == 84 + (affine ? 6 : 0));
+    CHECK(b.layers[1].parameters == 0);
+  }
 }

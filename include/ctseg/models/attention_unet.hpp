@@ -137,7 +137,7 @@ template <AnySpec S> typename AttentionUnet<S>::Level AttentionUnet<S>::make_lev
 }
 
 template <AnySpec S> AttentionUnet<S>::AttentionUnet(const Options& o)
-    : head_(checked(o), o.in_channels, o.channels[0], 1),
+    : head_(checked(o), o.in_channels, o.channels.empty() ? 0 : o.channels[0], 1),   // checked(o) may come last
       reduce_({.in_channels = o.channels[0], .out_channels = o.out_channels, .kernel = 1}) {
   for (std::size_t i = 0; i + 1 < o.channels.size(); ++i) {
     level_.push_back(make_level(o, i));

@@ -126,6 +126,10 @@ template <AnySpec S> const SegResNetOptions& SegResNet<S>::checked(const SegResN
     throw Error(Code::bad_argument, "segresnet",
                 text(o.blocks_down.size(), " numbers in blocks_down and ", o.blocks_up.size(),
                      " in blocks_up; must be 2 to 16, and one less."));
+  for (const auto* blocks : {&o.blocks_down, &o.blocks_up})
+    for (const Index count : *blocks)
+      if (count < 0) throw Error(Code::bad_argument, "segresnet", text("a level of ", count, " blocks; must be 0 or more."));
+  DropoutOp<S>{o.dropout_prob}.check_options();
   if (o.activation.kind == ActivationKind::prelu)
     throw Error(
         Code::bad_argument, "segresnet",

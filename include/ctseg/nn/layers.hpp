@@ -158,7 +158,9 @@ template <AnySpec S> class Block {
         dropout_(o.dropout),
         dropout_first_(o.dropout_first),
         dropout_channels_(o.dropout_channels),
-        fused_(o.fused) {}
+        fused_(o.fused) {
+    DropoutOp<S>{o.dropout}.check_options();   // here already: NaN or less than 0 would drop nothing, in silence
+  }
 
   Var<S> operator()(Var<S> x) const { return is_one_op(x) ? one_op({x}) : act(raw(x)); }
   /// act(norm(conv(x)) + residual).

@@ -53,14 +53,16 @@ template <AnySpec S> NetworkSummary summarize(const Tape<S>& tape) {
       continue;
     }
     LayerSummary row{.scope = node.scope, .op = std::string(node.op->name()), .shape = text(node.info.shape)};
-    for (const Weights<S>& w : node.weights) {
+    const auto* block = node.op.template get<ConvNormActOp<S>>();
+    const auto* norm = block ? &block->norm : node.op.template get<NormOp<S>>();
+    for (std::size_t k = 0; k < node.weights.size(); ++k) {
+      const Weights<S>& w = node.weights[k];
+      const std::size_t of_norm = block ? k - 2 : k;   // a block's first two are its convolution's
+      if (norm && norm->kind == NormKind::batch && of_norm - norm->running_at() < 2) continue;   // running, not trained
       if (w.empty() || std::find(seen.begin(), seen.end(), w.data()) != seen.end()) continue;
       seen.push_back(w.data());
       row.parameters += w.size();
     }
-    const auto* block = node.op.template get<ConvNormActOp<S>>();
-    const auto* norm = block ? &block->norm : node.op.template get<NormOp<S>>();
-    if (norm && norm->kind == NormKind::batch) row.parameters -= 2 * node.info.shape.c;   // running statistics are not trained
     if (const auto* conv = block ? &block->conv : node.op.template get<ConvOp<S>>())
       row.multiply_adds = summary::multiply_adds(*conv, tape.nodes()[at(node.inputs[0])].info.shape, node.info.shape);
     row.flop = 2 * row.multiply_adds + summary::flop_per_value<S>(node.op, node.inputs.size()) * node.info.shape.elements();

@@ -21,9 +21,12 @@ template <AnySpec S> struct DropoutOp {
 
   std::string_view name() const { return channelwise ? "ChannelDropout" : "Dropout"; }
   Inferred<S> infer(const Facts<S>& f) const {
+    check_options();
+    return {.shape = f.x(), .sharing = Sharing::in_place};
+  }
+  void check_options() const {
     if (!is_finite(p) || p < 0 || p >= 1)
       throw Error(Code::bad_argument, "dropout", text("p = ", double{p}, "; must be at least 0 and below 1."));
-    return {.shape = f.x(), .sharing = Sharing::in_place};
   }
   void forward(const Forward<S>& f) const { Kernel<Dropping, S>::apply(f.ctx, effective(f.mode), f.key, f.x(), f.y()); }
   void backward(const Backward<S>& b) const {
