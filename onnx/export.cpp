@@ -2,6 +2,7 @@
 #include "export.hpp"
 
 #include <ctseg/ops/cpu.hpp>
+#include <set>
 
 namespace ctseg::onnx {
 namespace {
@@ -21,6 +22,21 @@ std::string difference(const Graph& a, const Graph& b) {
     }
   }
   return "";
+}
+
+/// A file has one set of names for inputs, parameters and everything that nodes make.
+void check_names(const Graph& g) {
+  std::set<std::string> made;
+  const auto add = [&](const std::string& name) {
+    if (!made.insert(name).second)
+      throw Error(Code::bad_argument, "onnx",
+                  text("\"", name, "\" would be the name of two things in the file. Hint: give the parameter, or "
+                       "ExportOptions::input or output, another one."));
+  };
+  for (const GraphValue& v : g.inputs) add(v.name);
+  for (const TensorData& t : g.tensors) add(t.name);
+  for (const GraphNode& n : g.nodes)
+    for (const std::string& y : n.outputs) add(y);
 }
 
 template <AnySpec S> class Export {
@@ -49,6 +65,7 @@ template <AnySpec S> class Export {
       for (const Index e : y.space) graph.outputs[k].dims.push_back(options_.dynamic_size ? 0 : e);
       graph.outputs[k].axis_names = axis_names(y.space == shape.space);
     }
+    check_names(graph);
     return graph;
   }
 

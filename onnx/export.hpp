@@ -68,6 +68,7 @@ template <AnySpec S> class Exporter {
   std::vector<bool> live_;
   const Node<S>* node_ = nullptr;   // being written
   std::map<const typename S::Acc*, std::string> parameters_;
+  std::map<std::string, const typename S::Acc*> written_;   // whose values a tensor of the file holds
   std::vector<Shape<S::kDim>> output_shapes_;
 };
 
@@ -79,9 +80,11 @@ std::string Exporter<S>::weight(const Weights<S>& w, std::vector<Index> dims, We
     for (std::size_t k = 0; k < node_->weights.size(); ++k)
       if (node_->weights[k].data() == w.data()) name = text("node_", node_->origin, ".weight_", k);
   for (const TensorData* t = out_.find(name); t; t = out_.find(name)) {
-    if (t->dims == dims) return name;
-    name += "_";   // one parameter in two shapes
+    const auto holds = written_.find(name);
+    if (t->dims == dims && holds != written_.end() && holds->second == w.data()) return name;
+    name += "_";   // one parameter in two shapes, or two of one name
   }
+  written_[name] = w.data();
   TensorData t{.name = name, .dims = dims};
   if (mode_.weights) {
     const Parameter<S> order({.shape = dims, .layout = layout, .groups = groups});

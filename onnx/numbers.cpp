@@ -76,13 +76,20 @@ template <class F> Numbers each(Numbers a, F f) {
   return a;
 }
 
+/// Min and Max take any number of inputs.
+template <class F> Numbers all_of(std::span<const Constant> in, F f) {
+  Numbers result = need(in, 0);
+  for (std::size_t k = 1; k < in.size(); ++k) result = pairwise(result, need(in, k), f);
+  return result;
+}
+
 std::optional<Numbers> arithmetic(const GraphNode& n, std::span<const Constant> in) {
   const std::string& op = n.op;
   if (op == "Add") return pairwise(need(in, 0), need(in, 1), [](double a, double b) { return a + b; });
   if (op == "Sub") return pairwise(need(in, 0), need(in, 1), [](double a, double b) { return a - b; });
   if (op == "Mul") return pairwise(need(in, 0), need(in, 1), [](double a, double b) { return a * b; });
-  if (op == "Min") return pairwise(need(in, 0), need(in, 1), [](double a, double b) { return std::min(a, b); });
-  if (op == "Max") return pairwise(need(in, 0), need(in, 1), [](double a, double b) { return std::max(a, b); });
+  if (op == "Min") return all_of(in, [](double a, double b) { return std::min(a, b); });
+  if (op == "Max") return all_of(in, [](double a, double b) { return std::max(a, b); });
   if (op == "Equal") return pairwise(need(in, 0), need(in, 1), [](double a, double b) { return double(a == b); });
   if (op == "Div") {
     const bool whole = need(in, 0).whole && need(in, 1).whole;

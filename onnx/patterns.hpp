@@ -1,5 +1,6 @@
 // What opsets before 18 write in several nodes and we run as one op: found by their shape and replaced.
 #pragma once
+#include <algorithm>
 #include <cmath>
 
 #include "numbers.hpp"
@@ -9,7 +10,9 @@ namespace ctseg::onnx {
 /// constant(name): the constant of that name, or null.
 template <class Lookup> class Patterns {
  public:
-  Patterns(std::vector<GraphNode>& nodes, Lookup constant) : nodes_(nodes), constant_(constant) {
+  /// `rank` is that of activations: where a constant's channels lie depends on it.
+  Patterns(std::vector<GraphNode>& nodes, std::size_t rank, Lookup constant)
+      : nodes_(nodes), rank_(rank), constant_(constant) {
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       for (const std::string& y : nodes[i].outputs) maker_[y] = i;
       for (const std::string& x : nodes[i].inputs) reader_[x] = i, ++readers_[x];
@@ -19,21 +22,22 @@ template <class Lookup> class Patterns {
   /// The nodes that began a pattern stay, read by nobody.
   void replace() {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      if (nodes_[i].op == "Erf") gelu(nodes_[i]);
-      if (nodes_[i].op == "InstanceNormalization") group_norm(nodes_[i]);
+      if (is_a(nodes_[i], "Erf")) gelu(nodes_[i]);
+      if (is_a(nodes_[i], "InstanceNormalization")) group_norm(nodes_[i]);
     }
   }
 
  private:
+  static bool is_a(const GraphNode& n, const char* op) { return n.domain.empty() && n.op == op && !n.inputs.empty(); }
   /// The only reader of a node's output, if it is an `op` of two inputs.
   GraphNode* next(const GraphNode& n, const char* op) {
     if (n.outputs.size() != 1 || readers_[n.outputs[0]] != 1) return nullptr;
     GraphNode& r = nodes_[reader_[n.outputs[0]]];
-    return r.op == op && r.inputs.size() == 2 && r.outputs.size() == 1 ? &r : nullptr;
+    return is_a(r, op) && r.inputs.size() == 2 && r.outputs.size() == 1 ? &r : nullptr;
   }
   const GraphNode* made(const std::string& name, const char* op) {
     const auto it = maker_.find(name);
-    return it != maker_.end() && nodes_[it->second].op == op ? &nodes_[it->second] : nullptr;
+    return it != maker_.end() && is_a(nodes_[it->second], op) ? &nodes_[it->second] : nullptr;
   }
   /// The input of a node that is not the output of the node before it.
   static const std::string& other(const GraphNode& n, const GraphNode& before) {
@@ -42,6 +46,9 @@ template <class Lookup> class Patterns {
   bool is(const std::string& name, double v) {
     const Constant c = constant_(name);
     return c && c->count() == 1 && std::abs(c->values[0] - v) < 1e-6;
+  }
+  static bool all(const Constant& c, double v) {
+    return c && std::all_of(c->values.begin(), c->values.end(), [v](double x) { return x == v; });
   }
 
   /// x (1 + erf(x / sqrt 2)) / 2
@@ -61,9 +68,10 @@ template <class Lookup> class Patterns {
   /// Channels in groups, instance norm of these, back, times gamma, plus beta.
   void group_norm(const GraphNode& norm) {
     const GraphNode* grouped = norm.inputs.size() == 3 ? made(norm.inputs[0], "Reshape") : nullptr;
-    const Constant scale = constant_(norm.inputs.size() == 3 ? norm.inputs[1] : ""),
-                   target = grouped ? constant_(grouped->inputs.back()) : nullptr;
-    if (!scale || !target || target->values.size() != 3 || target->values[1] != static_cast<double>(scale->count())) return;
+    if (!grouped) return;
+    const Constant scale = constant_(norm.inputs[1]), target = constant_(grouped->inputs.back());
+    if (!all(scale, 1) || !all(constant_(norm.inputs[2]), 0)) return;
+    if (!target || target->values.size() != 3 || target->values[1] != static_cast<double>(scale->count())) return;
     const std::string x = grouped->inputs[0];
     const GraphNode* back = next(norm, "Reshape");
     if (!back || back->inputs[0] != norm.outputs[0]) return;
@@ -71,7 +79,8 @@ template <class Lookup> class Patterns {
     GraphNode* sum = product ? next(*product, "Add") : nullptr;
     if (!sum) return;
     const Constant gamma = constant_(other(*product, *back)), beta = constant_(other(*sum, *product));
-    if (!gamma || !beta || gamma->dims != beta->dims || gamma->dims.empty() || gamma->dims[0] != gamma->count()) return;
+    if (!gamma || !beta || gamma->dims != beta->dims || gamma->dims.size() + 1 != rank_ || gamma->dims[0] != gamma->count())
+      return;
     const GraphNode* shape = made(back->inputs[1], "Shape");   // of x, or written down
     const Constant extents = constant_(back->inputs[1]);
     if (shape ? shape->inputs[0] != x : !extents || extents->count() != std::ssize(gamma->dims) + 1) return;
@@ -86,6 +95,7 @@ template <class Lookup> class Patterns {
   }
 
   std::vector<GraphNode>& nodes_;
+  std::size_t rank_;
   Lookup constant_;
   std::map<std::string, std::size_t> maker_, reader_;
   std::map<std::string, int> readers_;

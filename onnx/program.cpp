@@ -22,7 +22,7 @@ class Loader {
     name_everything();
     sort();
     fold_constants();
-    Patterns(graph_.nodes, [this](const std::string& name) { return constant(name); }).replace();
+    Patterns(graph_.nodes, rank_, [this](const std::string& name) { return constant(name); }).replace();
     keep_what_outputs_need();
     refuse_unknown();
     Program program{.path = path_, .opset = graph_.opset, .input_extents = input.dims, .metadata = graph_.metadata};

@@ -162,6 +162,43 @@ TEST_CASE("onnx bad: options that are not run") {
         "output \"y\" is not computed here");
 }
 
+TEST_CASE("onnx bad: a part of a pattern that is not the pattern") {
+  // Groups of channels normalised, with a scale that group norm has not; then with gamma for columns instead of channels.
+  const auto groups = [](float scale, const Ints& gamma) {
+    return error_of(graph({{.op = "Reshape", .name = "a", .inputs = {"x", "grouped"}, .outputs = {"a"}},
+                           {.op = "InstanceNormalization", .name = "norm", .inputs = {"a", "s", "b"}, .outputs = {"n"}},
+                           {.op = "Shape", .name = "c", .inputs = {"x"}, .outputs = {"c"}},
+                           {.op = "Reshape", .name = "d", .inputs = {"n", "c"}, .outputs = {"d"}},
+                           {.op = "Mul", .name = "m", .inputs = {"d", "gamma"}, .outputs = {"m"}},
+                           {.op = "Add", .name = "y", .inputs = {"m", "beta"}, .outputs = {"y"}}},
+                          {integers("grouped", {0, 1, -1}), tensor("s", {1}, {scale}), tensor("b", {1}, {0}),
+                           tensor("gamma", gamma, {2, 3}), tensor("beta", gamma, {4, 5})}),
+                    {1, 2, {6, 2}});
+  };
+  CHECK(groups(1, {2, 1, 1}) == "no error");
+  check(groups(3, {2, 1, 1}), "InstanceNormalization node \"norm\": graph: scale or bias on groups of channels");
+  check(groups(1, {2}), "Mul node \"m\": graph: a constant of extents [2]; must be one number");
+  check(error_of(graph({{.op = "Reshape", .name = "empty", .outputs = {"a", "b"}},
+                        {.op = "InstanceNormalization", .name = "n", .inputs = {"a", "s", "s"}, .outputs = {"y"}}},
+                       {tensor("s", {1}, {1})})),
+        "Reshape node \"empty\"");
+}
+
+TEST_CASE("onnx: Max and Min of any number of constants") {
+  for (const char* op : {"Max", "Min"}) {   // pads of 0, 2 and 1 columns
+    Graph g = graph({{.op = op, .name = "most", .inputs = {"a", "b", "c"}, .outputs = {"p"}},
+                     {.op = "Pad", .name = "pad", .inputs = {"x", "p"}, .outputs = {"z"}},
+                     {.op = "Add", .name = "sum", .inputs = {"z", "x"}, .outputs = {"y"}}},
+                    {integers("a", {0, 0, 0, 1, 0, 0, 0, 0}), integers("b", {0, 0, 0, 2, 0, 0, 0, 0}),
+                     integers("c", {0, 0, 0, op[1] == 'a' ? 3 : 0, 0, 0, 0, 0})});
+    const std::string error = error_of(g);
+    if (op[1] == 'a')
+      check(error, "[1,2,6,9]");
+    else
+      CHECK(error == "no error");
+  }
+}
+
 TEST_CASE("onnx bad: constants stay small") {
   Graph g = graph({});
   g.tensors = {integers("n", {1 << 20}), integers("huge", {1 << 20, 1 << 20})};

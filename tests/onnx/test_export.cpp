@@ -70,6 +70,37 @@ TEST_CASE("onnx: what cannot be exported is named") {
         "No such file");
 }
 
+namespace {
+/// Two parameters whose names are up to the test.
+struct Named {
+  using Spec = F2;
+  Conv<F2> first{{.bias = false}}, second{{.bias = false}};
+  std::array<std::string, 2> name;
+  Var<F2> forward(Var<F2> x) const { return second(first(x)); }
+  template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
+    f(prefix + self.name[0], self.first.weight), f(prefix + self.name[1], self.second.weight);
+  }
+};
+}   // namespace
+
+TEST_CASE("onnx: names of parameters that meet other names, or have odd characters") {
+  const TempFolder folder;
+  Named net;
+  scramble(net);
+  const auto x = random_input(Shape<2>{1, 1, {5, 6}});
+  const auto y = output_of(net, x);
+  for (const auto& [first, second] : {std::pair{"w", "w"}, {"", "/\n\"\xff"}, {"w_", "w"}}) {
+    net.name = {first, second};
+    onnx::export_model(net, {.shape = x.shape()}, folder / "net.onnx");
+    CHECK(difference(y, output_of(onnx::Model<F2>(folder / "net.onnx"), x)) <= 1e-6);
+  }
+  for (const char* taken : {"input", "output", "Conv_1"}) {
+    net.name = {taken, "w"};
+    check(error_of([&] { onnx::export_model(net, {.shape = x.shape()}, folder / "net.onnx"); }),
+          text("\"", taken, "\" would be the name of two things in the file"));
+  }
+}
+
 TEST_CASE("onnx: several outputs, an output twice, and the input as one") {
   const TempFolder folder;
   onnx::export_model(Two{}, {.shape = {1, 1, {4, 4}}, .output = "y"}, folder / "two.onnx");
