@@ -1,6 +1,7 @@
 // Operators that are layers: convolutions, norms, activations, pooling, padding, resizing.
 #pragma once
 #include <cmath>
+#include <ctseg/core/finite.hpp>
 #include <limits>
 
 #include "recorder.hpp"
@@ -89,6 +90,9 @@ template <AnySpec S> NormOp<S> Recorder<S>::norm_of_step(std::vector<Weights<S>>
   if (node().op == "BatchNormalization") op.kind = NormKind::batch;
   if (node().op == "GroupNormalization") op.kind = NormKind::group, op.groups = integer(node(), "num_groups", 0);
   if (op.kind == NormKind::batch) refuse_attribute("training_mode", 0);
+  if (!is_finite(op.eps) || op.eps < 0) throw bad(text("epsilon = ", double{op.eps}, "; must be 0 or more."));
+  if (op.kind != NormKind::batch && step_->inputs.size() != 3)
+    throw bad(text(step_->inputs.size(), " inputs; must be x, scale and bias."));
   for (std::size_t k = 1; k < step_->weights.size(); ++k)
     if (step_->weights[k] >= 0) weights.push_back(weight(k));
   return op;

@@ -156,6 +156,9 @@ TEST_CASE("onnx bad: options that are not run") {
   check(error_of_node("Tile", {}, {integers("t", {1, 9000, 1, 1})}), "at most 1024 times");
   check(error_of_node("Mul", {}, {tensor("m", {6}, {1, 1, 1, 1, 1, 1})}), "a constant of extents [6]; must be one number");
   check(error_of_node("Expand", {}, {integers("t", {4, 2, 6, 6})}), "activations are not expanded");
+  check(error_of_node("InstanceNormalization"), "1 inputs; must be x, scale and bias");
+  check(error_of_node("InstanceNormalization", {{"epsilon", NAN}}, {tensor("s", {2}, {1, 1}), tensor("b", {2}, {0, 0})}),
+        "epsilon = nan; must be 0 or more");
   check(error_of_node("Cast", {{"to", Index{7}}}), "activations to type 7");
   check(error_of_node("Split", {{"axis", Index{2}}}), "only channels (axis 1) are split");
   check(error_of(graph({{.op = "Dropout", .name = "d", .inputs = {"x"}, .outputs = {"z", "y"}}})),
