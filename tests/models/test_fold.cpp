@@ -99,3 +99,24 @@ TEST_CASE("groups, transposed convolutions, norms without gamma, and slopes are 
                                            "second.conv.bias", "third.conv.weight", "third.conv.bias", "third.adn.N.weight",
                                            "third.adn.N.bias"}));
 }
+
+/// Two blocks with the weights of one.
+struct Tied : Groups {
+  Tied() {
+    second = first;
+    second.conv.weight = first.conv.weight.share();
+  }
+  Var<D2> forward(Var<D2> x) const { return second(concat(slice_channels(first(x), 0, 2), slice_channels(x, 0, 2))); }
+};
+
+TEST_CASE("blocks that share weights get weights of their own, and an optimizer keeps the old ones") {
+  Tied net;
+  trained(net);
+  const Parameter<D2> held = net.first.conv.weight.share();
+  const std::vector<double> old(held.values().begin(), held.values().end());
+  const auto before = infer<D2>(net, {1, 4, {5, 6}});
+  CHECK(fold_batch_norm(net) == 2);
+  const auto after = infer<D2>(net, {1, 4, {5, 6}});
+  for (std::size_t i = 0; i < before.size(); ++i) CHECK(after[i] == doctest::Approx(before[i]).epsilon(1e-10));
+  CHECK(std::equal(old.begin(), old.end(), held.values().begin()));
+}

@@ -141,7 +141,7 @@ template <AnySpec S> AttentionUnet<S>::AttentionUnet(const Options& o)
       reduce_({.in_channels = o.channels[0], .out_channels = o.out_channels, .kernel = 1}) {
   for (std::size_t i = 0; i + 1 < o.channels.size(); ++i) {
     level_.push_back(make_level(o, i));
-    for (std::size_t d = 0; d < S::kDim; ++d) divisor_.value[d] *= o.strides[i].value[d];
+    divisor_ = product(divisor_, o.strides[i]);
   }
 }
 

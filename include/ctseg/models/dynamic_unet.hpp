@@ -14,10 +14,9 @@ template <int Dim> struct UNetStages {
   std::vector<Axes<Dim>> kernels{}, strides{};
 
   Axes<Dim> total_stride() const {
-    Axes<Dim> product = 1;
-    for (const auto& s : strides)
-      for (std::size_t d = 0; d < Dim; ++d) product.value[d] *= s.value[d];
-    return product;
+    Axes<Dim> total = 1;
+    for (const auto& s : strides) total = product(total, s);
+    return total;
   }
 };
 

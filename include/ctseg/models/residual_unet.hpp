@@ -64,7 +64,7 @@ template <AnySpec S> class ResidualUNet {
 
   Var<S> forward(Var<S> x) const;
   /// What every axis must be a multiple of: the product of the strides.
-  std::array<Index, S::kDim> divisor() const { return divisor_; }
+  std::array<Index, S::kDim> divisor() const { return divisor_.value; }
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
     std::vector<std::string> level = {prefix + "model."};   // each level lies inside the one above it
@@ -140,7 +140,7 @@ template <AnySpec S> class ResidualUNet {
   std::vector<Unit> down_, refine_;   // by level; refine_ only with residual units
   std::vector<Block<S>> up_;
   std::optional<Unit> bottom_;
-  std::array<Index, S::kDim> divisor_{};
+  Axes<S::kDim> divisor_ = 1;
 };
 
 template <AnySpec S> void ResidualUNet<S>::check(const Options& o) const {
@@ -156,7 +156,6 @@ template <AnySpec S> void ResidualUNet<S>::check(const Options& o) const {
 
 template <AnySpec S> ResidualUNet<S>::ResidualUNet(const Options& o) {
   check(o);
-  divisor_.fill(1);
   const bool residual = o.num_res_units > 0;
   const Index convs = std::max<Index>(o.num_res_units, 1);
   const auto& c = o.channels;
@@ -180,13 +179,13 @@ template <AnySpec S> ResidualUNet<S>::ResidualUNet(const Options& o) {
                                     .bias = o.bias},
                                    top && !residual));
     if (residual) refine_.emplace_back(o, UnitOptions{.in = above, .out = above, .last_conv_only = top});
-    for (std::size_t d = 0; d < S::kDim; ++d) divisor_[d] *= stride.value[d];
+    divisor_ = product(divisor_, stride);
   }
   bottom_.emplace(o, UnitOptions{.in = c[levels - 1], .out = c[levels], .convs = convs, .residual = residual});
 }
 
 template <AnySpec S> Var<S> ResidualUNet<S>::forward(Var<S> x) const {
-  check_divisible(x.shape(), divisor_, "residual_unet");
+  check_divisible(x.shape(), divisor_.value, "residual_unet");
   std::vector<Var<S>> skips;
   for (std::size_t i = 0; i < down_.size(); ++i) {
     const auto scope = x.tape->scope(text("down_", i));

@@ -2,9 +2,17 @@
 #pragma once
 #include <type_traits>
 
-#include "../core/shape.hpp"
+#include "../ops/axes.hpp"
 
 namespace ctseg {
+
+/// a times b, axis by axis: the divisor of a network, level by level.
+/// Errors    bad_argument beyond Axes::kMost, long before it overflows.
+template <int Dim> Axes<Dim> product(const Axes<Dim>& a, const Axes<Dim>& b) {
+  std::array<Index, Dim> all = a.value;
+  for (std::size_t d = 0; d < Dim; ++d) all[d] *= b.value[d];
+  return all;
+}
 
 /// Errors    shape_mismatch unless every axis of x is a multiple of the divisor; says what to pad or crop to.
 template <int Dim> void check_divisible(const Shape<Dim>& x, const std::type_identity_t<std::array<Index, Dim>>& divisor,

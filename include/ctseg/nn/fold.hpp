@@ -22,6 +22,7 @@ template <AnySpec S> bool fold_batch_norm_of(Block<S>& block) {
   const std::size_t channels = mean.size();
   const bool had_bias = block.conv.bias.present();
   if (!had_bias) block.conv.bias = Parameter<S>({.shape = {static_cast<Index>(channels)}});
+  for (auto* p : {&block.conv.weight, &block.conv.bias}) *p = Parameter<S>(*p);   // its own: another block may share them
   const auto bias = block.conv.bias.edit();
   std::vector<double> scale(channels);
   for (std::size_t c = 0; c < channels; ++c) {
