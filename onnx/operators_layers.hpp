@@ -90,6 +90,8 @@ template <AnySpec S> NormOp<S> Recorder<S>::norm_of_step(std::vector<Weights<S>>
   if (node().op == "BatchNormalization") op.kind = NormKind::batch;
   if (node().op == "GroupNormalization") op.kind = NormKind::group, op.groups = integer(node(), "num_groups", 0);
   if (op.kind == NormKind::batch) refuse_attribute("training_mode", 0);
+  for (std::size_t k = 1; k < step_->outputs.size(); ++k)   // opset 13 says so, it has no training_mode
+    if (step_->outputs[k] >= 0) throw refused(text(step_->outputs.size(), " outputs, as in training; only 1 is run."));
   if (!is_finite(op.eps) || op.eps < 0) throw bad(text("epsilon = ", double{op.eps}, "; must be 0 or more."));
   if (op.kind != NormKind::batch && step_->inputs.size() != 3)
     throw bad(text(step_->inputs.size(), " inputs; must be x, scale and bias."));

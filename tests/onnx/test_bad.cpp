@@ -156,6 +156,12 @@ TEST_CASE("onnx bad: options that are not run") {
   check(error_of_node("Tile", {}, {integers("t", {1, 9000, 1, 1})}), "at most 1024 times");
   check(error_of_node("Mul", {}, {tensor("m", {6}, {1, 1, 1, 1, 1, 1})}), "a constant of extents [6]; must be one number");
   check(error_of_node("Expand", {}, {integers("t", {4, 2, 6, 6})}), "activations are not expanded");
+  check(error_of(graph({{.op = "BatchNormalization",
+                         .name = "bn",
+                         .inputs = {"x", "w", "w", "w", "w"},
+                         .outputs = {"y", "mean", "variance", "saved", "squares"}}},
+                       {tensor("w", {2}, {1, 1})})),
+        "BatchNormalization node \"bn\": graph: 5 outputs, as in training");
   check(error_of_node("InstanceNormalization"), "1 inputs; must be x, scale and bias");
   check(error_of_node("InstanceNormalization", {{"epsilon", NAN}}, {tensor("s", {2}, {1, 1}), tensor("b", {2}, {0, 0})}),
         "epsilon = nan; must be 0 or more");

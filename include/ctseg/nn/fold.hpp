@@ -44,7 +44,8 @@ template <AnySpec S> bool fold_batch_norm_of(Block<S>& block) {
 
 /// Folds the batch norm of every Block into its convolution and returns how many there were. The model is one for inference
 /// then: parameters and names are those of plain convolutions with a bias, and training it trains them, without a norm.
-/// Copy the model first to keep the other. Tapes and plans of before still name the old weights: record again.
+/// Copy the model first to keep the other. Blocks that share weights get their own. Tapes, plans and optimizers of before hold
+/// the old weights: make them again.
 /// Numerics  in double, rounded once; outputs differ by rounding (1e-6 of the largest).
 /// PyTorch   torch.nn.utils.fuse_conv_bn_eval(conv, norm), for every pair
 template <class Model> Index fold_batch_norm(Model& model) {
