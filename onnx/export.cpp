@@ -30,7 +30,8 @@ void check_names(const Graph& g) {
   const auto add = [&](const std::string& name) {
     if (!made.insert(name).second)
       throw Error(Code::bad_argument, "onnx",
-                  text("\"", name, "\" would be the name of two things in the file. Hint: give the parameter, or "
+                  text("\"", name,
+                       "\" would be the name of two things in the file. Hint: give the parameter, or "
                        "ExportOptions::input or output, another one."));
   };
   for (const GraphValue& v : g.inputs) add(v.name);

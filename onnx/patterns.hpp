@@ -11,8 +11,7 @@ namespace ctseg::onnx {
 template <class Lookup> class Patterns {
  public:
   /// `rank` is that of activations: where a constant's channels lie depends on it.
-  Patterns(std::vector<GraphNode>& nodes, std::size_t rank, Lookup constant)
-      : nodes_(nodes), rank_(rank), constant_(constant) {
+  Patterns(std::vector<GraphNode>& nodes, std::size_t rank, Lookup constant) : nodes_(nodes), rank_(rank), constant_(constant) {
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       for (const std::string& y : nodes[i].outputs) maker_[y] = i;
       for (const std::string& x : nodes[i].inputs) reader_[x] = i, ++readers_[x];

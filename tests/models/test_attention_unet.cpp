@@ -58,7 +58,8 @@ TEST_CASE("the attention U-Net gives its size back where the strides divide it, 
 TEST_CASE("the attention U-Net refuses options that cannot be") {
   CHECK_THROWS_WITH_AS(AttentionUnet<F2>({.channels = {4, 8, 16}, .strides = {2}}),
                        "attention_unet: 3 channels and 1 strides; must be two channels or more, and one stride less.", Error);
-  CHECK_THROWS_WITH_AS(AttentionUnet<F2>({.channels = {}, .strides = {}}), doctest::Contains("0 channels and 0 strides"), Error);
+  CHECK_THROWS_WITH_AS(AttentionUnet<F2>({.channels = {}, .strides = {}}), doctest::Contains("0 channels and 0 strides"),
+                       Error);
   const Axes<2> far = 1 << 11;   // times itself more than Axes takes, often enough more than 64 bits
   CHECK_THROWS_WITH_AS(AttentionUnet<F2>({.channels = {2, 2, 2}, .strides = {far, far}}),
                        "axes: 4194304; must be at most 1048576.", Error);

@@ -82,6 +82,9 @@ TEST_CASE("V-Net refuses options that cannot be") {
                        "of that, a quarter ...",
                        Error);
   CHECK_THROWS_AS(VNet<F3>({.in_channels = 1, .width = 12}), Error);
+  CHECK_THROWS_WITH_AS(VNet<F2>({.in_channels = 0}), "conv: in_channels = 0, out_channels = 16; both must be 1 or more.",
+                       Error);
+  CHECK_THROWS_WITH_AS(VNet<F2>({.dropout_prob_down = -1}), doctest::Contains("p = -1; must be at least 0"), Error);
   CHECK_THROWS_WITH_AS(VNet<F2>({.units_down = {1, 0, 1, 1}}), "vnet: a stage of 0 units; must be 1 or more.", Error);
 }
 

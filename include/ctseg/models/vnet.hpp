@@ -165,6 +165,8 @@ template <AnySpec S> VNet<S>::VNet(const VNetOptions& o)
     throw Error(Code::bad_argument, "vnet",
                 text("in_channels = ", o.in_channels, "; the input is doubled until it has width = ", o.width,
                      " channels, so they must be ", o.width, ", half of that, a quarter ..."));
+  for (const float p : {o.dropout_prob_down, o.dropout_prob_up[0], o.dropout_prob_up[1], o.dropout_prob_shallow})
+    DropoutOp<S>{p}.check_options();
   for (std::size_t i = 0; i < 4; ++i) {
     const Index from = o.width << i;
     down_.push_back(stage(o, {.in_channels = from, .out_channels = 2 * from, .kernel = 2, .stride = 2, .bias = o.bias},

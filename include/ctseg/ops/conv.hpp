@@ -134,6 +134,9 @@ template <AnySpec S> struct ConvOp {
                     text("output_padding ", output_padding, " along spatial axis ", d, "; must be 0 or more and below ", most,
                          transposed ? ", the larger of stride and dilation." : ": only a transposed convolution has one."));
     }
+    if (in_channels < 1 || out_channels < 1)
+      throw Error(Code::bad_argument, where(),
+                  text("in_channels = ", in_channels, ", out_channels = ", out_channels, "; both must be 1 or more."));
     if (groups < 1 || in_channels % groups != 0 || out_channels % groups != 0)
       throw Error(Code::bad_argument, where(),
                   text(groups, " groups of ", in_channels, " input and ", out_channels,
