@@ -69,6 +69,7 @@ TEST_CASE("kernels of a decoder stage are those of the encoder stage below") {
 
 TEST_CASE("DynUNet says what does not fit") {
   const DynUNet<F2> net({.strides = {1, 2, 3}, .filters = {2, 2, 2}});
+  CHECK_THROWS_WITH_AS(DynUNet<F2>({.norm = NormKind::group}), doctest::Contains("no option for its groups"), Error);
   CHECK(refusal(net, {1, 1, {12, 18}}) == "no error");
   CHECK(refusal(net, {1, 1, {12, 20}}) ==
         "dynunet: input [1,1,12,20] is not a multiple of 6x6. Hint: pad it to 12x24 or crop it to 12x18.");

@@ -57,7 +57,7 @@ template <int Dim> UNetStages<Dim> complete(const UNetStages<Dim>& given, std::s
 /// The blocks that options of nnU-Net's networks ask for; nothing of the convolution but its bias.
 template <int Dim, class Options> BlockOptions<Dim> nnunet_style(const Options& o) {
   return {.conv = {.bias = o.conv_bias},
-          .norm = o.norm,
+          .norm = without_groups(o.norm, "nnunet"),
           .affine = o.affine,
           .eps = o.eps,
           .activation = o.activation,

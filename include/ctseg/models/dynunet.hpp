@@ -141,7 +141,7 @@ template <AnySpec S> DynUNet<S>::DynUNet(const Options& o)
   if (o.activation.kind == ActivationKind::prelu)
     throw Error(Code::bad_argument, "dynunet",
                 "prelu, whose slope MONAI shares between the two activations of a block. Hint: leaky_relu().");
-  const BlockOptions<S::kDim> style{.norm = o.norm,
+  const BlockOptions<S::kDim> style{.norm = without_groups(o.norm, "dynunet"),
                                     .affine = o.affine,
                                     .activation = o.activation,
                                     .dropout = o.dropout,

@@ -18,12 +18,12 @@ struct AttentionGateOptions {
 
 /// y = x * sigmoid(norm(psi * relu(norm(W_g * g) + norm(W_x * x)))): one factor of 0 to 1 for each voxel of the skip x.
 /// Shapes    g [N, gate_channels, D, H, W], x [N, skip_channels, D, H, W] -> y as x. Both of one size: g comes upsampled.
-/// Errors    shape_mismatch for two sizes.
+/// Errors    shape_mismatch for two sizes; bad_argument for group norm.
 /// Source    Oktay et al., Attention U-Net, arXiv:1804.03999; as MONAI's AttentionBlock.
 template <AnySpec S> class AttentionGate {
  public:
   explicit AttentionGate(const AttentionGateOptions& o)
-      : gate_(block(o.gate_channels, o.inner_channels, o.norm, {})),
+      : gate_(block(o.gate_channels, o.inner_channels, without_groups(o.norm, "attention_gate"), {})),
         skip_(block(o.skip_channels, o.inner_channels, o.norm, relu())),
         psi_(block(o.inner_channels, 1, o.norm, sigmoid())) {}
 

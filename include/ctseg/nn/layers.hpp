@@ -67,6 +67,14 @@ struct NormOptions {
   Index groups = 1;   // of group norm; they divide the channels
 };
 
+/// For networks that have no option for the groups of group norm.
+inline NormKind without_groups(NormKind kind, std::string_view where) {
+  if (kind == NormKind::group)
+    throw Error(Code::bad_argument, where,
+                "norm is group, but there is no option for its groups. Hint: instance, batch or none.");
+  return kind;
+}
+
 /// Instance, group or batch norm, with an optional activation behind it; see NormOp.
 /// PyTorch   nn.InstanceNorm3d(channels, affine=True): there the default is affine=False; nn.GroupNorm, nn.BatchNorm3d.
 template <AnySpec S> class Norm {
