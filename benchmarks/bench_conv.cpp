@@ -1,4 +1,5 @@
-// Speed of the CPU float convolution engine beside the multiply-add peak of the same processor in the same run.
+// Speed of the CPU float convolution engine beside the multiply-add peak of the same processor in the same run. "forward" is
+// the direct engine, "standard" and "fast" are Winograd's tiles where that accuracy takes any; FLOP are always the direct ones.
 // usage: bench_conv [seconds per figure = 0.4] [scalar, avx2, ... as in CTSEG_ISA] [only shapes whose name contains this]
 #include <cstdio>
 #include <cstdlib>
@@ -88,6 +89,12 @@ struct Case {
     const GatherBuffers b{y.data(), shape.to, packed_data.data(), nullptr, x.data(), shape.from};
     return measure(e, flop(), [&] { gather(e, data, b); });
   }
+  Figure run_winograd(Executor& e, const WinogradPlan& plan) {
+    std::vector<float> u = numbers(winograd_packed_bytes(plan) / 4), room = numbers(winograd_scratch_bytes(plan) / 4);
+    winograd_pack(e, plan, {w.data(), false, u.data()});
+    const GatherBuffers b{x.data(), shape.from, u.data(), nullptr, y.data(), shape.to};
+    return measure(e, flop(), [&] { winograd(e, plan, b, room.data()); });
+  }
   Figure run_weights(Executor& e) {
     const GradientBuffers b{x.data(), shape.from, y.data(), shape.to, dw.data(), scratch.data()};
     return measure(e, flop(), [&] { weight_gradient(e, weights, b); });
@@ -114,7 +121,8 @@ int main(int argc, char** argv) {
                            {"512->512 @6 k3", 512, 512, 6, 3, 1, 1, false},   {"1->32 @96 k3", 1, 32, 96, 3, 1, 1, false},
                            {"32->2 @96 k1", 32, 2, 96, 1, 1, 0, false},       {"32->26 @96 k1", 32, 26, 96, 1, 1, 0, false},
                            {"64->32 @24 k2s2 T", 64, 32, 24, 2, 2, 0, true},  {"32->64 @48 k3s2", 32, 64, 48, 3, 2, 1, false},
-                           {"32->32 @48 k5", 32, 32, 48, 5, 1, 2, false}};
+                           {"32->64 @48 k3", 32, 64, 48, 3, 1, 1, false},     {"64->128 @24 k3", 64, 128, 24, 3, 1, 1, false},
+                           {"32->32 @48 k5", 32, 32, 48, 5, 1, 2, false},     {"64->64 @24 k5", 64, 64, 24, 5, 1, 2, false}};
   ThreadPool one(1), two(2);
   for (Executor* e : {static_cast<Executor*>(&one), static_cast<Executor*>(&two)}) {
     std::printf("# isa %s, %d threads, multiply-add peak %.1f GF/s\n", text(isa).c_str(), e->threads(), peak_gflops(*e, 0.2));
@@ -122,6 +130,8 @@ int main(int argc, char** argv) {
       if (!std::strstr(s.name, only)) continue;
       Case c(s, isa);
       print(c, "forward", c.run_forward(*e));
+      for (const Accuracy a : {Accuracy::standard, Accuracy::fast})
+        if (const auto plan = choose_winograd(c.forward, a)) print(c, text(a).c_str(), c.run_winograd(*e, *plan));
       print(c, "data", c.run_data(*e));
       print(c, "weights", c.run_weights(*e));
     }

@@ -1,5 +1,5 @@
 // BasicUNet as a whole: one inference and one training step of a patch, per number of threads, with the memory the plan asks
-// for. Usage: ctseg_bench_network [extent = 96] [repeats = 5]
+// for. Usage: ctseg_bench_network [extent = 96] [repeats = 5] [accuracy = standard]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -53,11 +53,15 @@ void print(const char* what, int threads, const Times& t, double gflop, cs::Inde
 int main(int argc, char** argv) {
   const cs::Index extent = argc > 1 ? std::atoi(argv[1]) : 96;
   const int repeats = argc > 2 ? std::atoi(argv[2]) : 5;
+  cs::Accuracy accuracy = cs::Accuracy::standard;
+  for (const cs::Accuracy a : {cs::Accuracy::strict, cs::Accuracy::fast})
+    if (argc > 3 && cs::text(a) == argv[3]) accuracy = a;
   const cs::Shape<3> shape{1, 1, {extent, extent, extent}};
-  std::printf("BasicUNet (32, 32, 64, 128, 256, 32), one patch of %lld^3\n", static_cast<long long>(extent));
+  std::printf("BasicUNet (32, 32, 64, 128, 256, 32), one patch of %lld^3, %s\n", static_cast<long long>(extent),
+              cs::text(accuracy).c_str());
   std::printf("%-14s %7s %10s %10s %10s %10s\n", "", "threads", "best ms", "median ms", "GFLOP/s", "plan MB");
   for (const int threads : {1, 2}) {
-    cs::Context<cs::Cpu> ctx{{.threads = threads, .seed = 1}};
+    cs::Context<cs::Cpu> ctx{{.threads = threads, .seed = 1, .accuracy = accuracy}};
     cs::BasicUNet<S> net;
     net.initialize(ctx);
     cs::Tape<S> tape(cs::Mode::train, ctx.traits());
