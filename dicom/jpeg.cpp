@@ -68,6 +68,9 @@ int check_size(const File& file, const PixelFormat& f, std::span<const std::byte
     }
     const bool is_frame =
         (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc) || marker == 0xf7;
+    if (marker < 0xc0 || (marker >= 0xd0 && marker <= 0xd9))   // no segment begins so, and DCMTK would wait here for ever
+      throw refused(
+          text("has a marker of type ", marker, " at byte ", at, ", before its frame header. Hint: the file is damaged."));
     if (!is_frame) {
       at += 2 + static_cast<std::size_t>(byte(at + 2) << 8 | byte(at + 3));
       continue;

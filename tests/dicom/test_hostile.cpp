@@ -82,6 +82,18 @@ TEST_CASE("dicom hostile: a progressive image of many scans") {
   check(error_of_bytes(file + encapsulated({stream + "\xff\xd9"})), "stream has 201 scans; at most 100 are read.");
 }
 
+TEST_CASE("dicom hostile: a marker that would hold the decoder's scan of the header for ever") {
+  const Elements narrow{{0x00280100, us(8)}, {0x00280101, us(8)}, {0x00280102, us(7)}};
+  for (const char marker : {'\x01', '\xd0', '\xd8', '\xd9', '\x40'}) {
+    std::string stream = kJpegBaseline.bytes();
+    stream.insert(2, std::string{'\xff', marker, 0, 2});
+    const std::string file = enhanced(1, kJpegBaseline.syntax, narrow, [](int) { return at_height(1); });
+    check(
+        error_of_bytes(file + encapsulated({stream})),
+        text("stream has a marker of type ", int(static_cast<unsigned char>(marker)), " at byte 2, before its frame header."));
+  }
+}
+
 TEST_CASE("dicom hostile: sequences of empty items") {
   const std::string kLittle = "1.2.840.10008.1.2.1";
   std::string bomb = preamble(kLittle) + encode(Elements{{0x00080060, {"CS", "CT"}}}) + head(0x00081140, "SQ", 0xffffffff, {});
