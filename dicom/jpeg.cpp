@@ -59,6 +59,7 @@ int check_size(const File& file, const PixelFormat& f, std::span<const std::byte
     throw refused("has no end marker. Hint: the image is truncated.");
   if (const auto scans = count_scans(s); scans > kMaxScans)
     throw refused(text("has ", Index{scans}, " scans; at most ", Index{kMaxScans}, " are read."));
+  const bool is_ls = file.syntax.codec == Codec::jpeg_ls;
   for (std::size_t at = 2; at + 9 < s.size();) {
     if (byte(at) != 0xff) throw refused(text("has no marker at byte ", at, ". Hint: the file is damaged."));
     const int marker = byte(at + 1);
@@ -67,8 +68,9 @@ int check_size(const File& file, const PixelFormat& f, std::span<const std::byte
       continue;
     }
     const bool is_frame =
-        (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc) || marker == 0xf7;
-    if (marker < 0xc0 || (marker >= 0xd0 && marker <= 0xd9))   // no segment begins so, and DCMTK would wait here for ever
+        is_ls ? marker == 0xf7 : marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
+    if (marker < 0xc0 || (marker >= 0xd0 && marker <= 0xd9) ||
+        (marker >= 0xf0 && marker <= 0xfd && !is_ls))   // no segment begins so, and DCMTK would wait here for ever
       throw refused(
           text("has a marker of type ", marker, " at byte ", at, ", before its frame header. Hint: the file is damaged."));
     if (!is_frame) {

@@ -84,7 +84,7 @@ TEST_CASE("dicom hostile: a progressive image of many scans") {
 
 TEST_CASE("dicom hostile: a marker that would hold the decoder's scan of the header for ever") {
   const Elements narrow{{0x00280100, us(8)}, {0x00280101, us(8)}, {0x00280102, us(7)}};
-  for (const char marker : {'\x01', '\xd0', '\xd8', '\xd9', '\x40'}) {
+  for (const char marker : {'\x01', '\xd0', '\xd8', '\xd9', '\x40', '\xf7'}) {
     std::string stream = kJpegBaseline.bytes();
     stream.insert(2, std::string{'\xff', marker, 0, 2});
     const std::string file = enhanced(1, kJpegBaseline.syntax, narrow, [](int) { return at_height(1); });
