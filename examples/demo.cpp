@@ -161,8 +161,7 @@ int run(const Arguments& a) {
                                        {.steps = a.steps,
                                         .batch = 2,
                                         .loss = cs::dice_ce(),
-                                        .schedule = cs::Schedule::cosine,
-                                        .warm_up = 10,
+                                        .schedule = {.kind = cs::ScheduleKind::cosine, .warm_up = 10},
                                         .on_progress = show_progress});
 
   const auto write_result = [&](const cs::Volume<float>& ct, const Segmentation& s) {

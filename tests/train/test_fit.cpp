@@ -72,8 +72,7 @@ TEST_CASE("the loss falls, progress is told after every step, and the learning r
   std::vector<FitProgress> seen;
   const FitOptions<S> options{
       .steps = 40,
-      .schedule = Schedule::cosine,
-      .warm_up = 5,
+      .schedule = {.kind = ScheduleKind::cosine, .warm_up = 5},
       .on_progress = [](void* user, const FitProgress& p) { static_cast<std::vector<FitProgress>*>(user)->push_back(p); },
       .user = &seen};
   fit(ctx, net, adam, sampler, options);
@@ -87,7 +86,7 @@ TEST_CASE("the loss falls, progress is told after every step, and the learning r
 }
 
 TEST_CASE("going on where a training ended gives the bits of the straight run") {
-  const FitOptions<S> straight{.steps = 5, .schedule = Schedule::cosine, .warm_up = 2};
+  const FitOptions<S> straight{.steps = 5, .schedule = {.kind = ScheduleKind::cosine, .warm_up = 2}};
   const Trained all = train(2, straight);
   Context<Cpu> ctx{{.threads = 1, .seed = 11}};
   BasicUNet<S> net{kSmall};
@@ -157,14 +156,6 @@ TEST_CASE("one channel trains on labels 0 and 1; labels that the loss ignores ma
   CHECK_THROWS_WITH_AS(fit(ctx, net, adam, sampler, {.steps = 1, .batch = 1}),
                        doctest::Contains("labels go up to 255, the network has 2 classes, 0 .. 1"), Error);
   CHECK(fit(ctx, net, adam, sampler, {.steps = 1, .batch = 1, .loss = dice_ce({.ignore_label = 255})}).steps == 1);
-}
-
-TEST_CASE("schedules") {
-  CHECK(schedule_factor(Schedule::poly, 1, 1000, 0) == doctest::Approx(0.9991).epsilon(1e-4));
-  CHECK(schedule_factor(Schedule::poly, 500, 1000, 0) == doctest::Approx(0.535887).epsilon(1e-5));
-  CHECK(schedule_factor(Schedule::poly, 999, 1000, 0) == doctest::Approx(1.995e-3).epsilon(1e-3));
-  CHECK(schedule_factor(Schedule::cosine, 25, 100, 0) == doctest::Approx(0.85355).epsilon(1e-4));
-  CHECK(schedule_factor(Schedule::constant, 1, 100, 10) == doctest::Approx(0.2));
 }
 
 TEST_CASE("steps without finite gradients are skipped and named; ten in a row end the training") {

@@ -6,11 +6,10 @@
 #include "../data/patch_sampler.hpp"
 #include "../loss/loss.hpp"
 #include "../nn/run.hpp"
-#include "../optim/adamw.hpp"
+#include "../optim/adam.hpp"
+#include "../optim/schedule.hpp"
 
 namespace ctseg {
-
-enum class Schedule { constant, cosine, poly };   // poly: (1 - t)^0.9, as nnU-Net
 
 struct FitProgress {
   Index step = 0, steps = 0;
@@ -30,8 +29,7 @@ template <AnySpec S> struct FitOptions {
   Index steps = 1000, batch = 2;
   Index first_step = 0;   // to go on where a training ended: samples, schedule and dropout follow the number of the step
   Loss<S> loss = dice_ce();
-  Schedule schedule = Schedule::constant;
-  Index warm_up = 0;                                               // steps of rising learning rate
+  Schedule schedule{};
   std::vector<std::string> checkpoint{};                           // stages to recompute in backward: less memory, more time
   Index max_memory = 0;                                            // bytes; 0: no limit. Checked before anything is allocated
   void (*on_progress)(void* user, const FitProgress&) = nullptr;   // after every step, on the calling thread
@@ -44,15 +42,6 @@ struct FitResult {
   double seconds = 0;
   MemoryEstimate memory{};
 };
-
-/// Learning rate factor of a step.
-inline double schedule_factor(Schedule schedule, Index step, Index steps, Index warm_up) {
-  const double t = static_cast<double>(step) / static_cast<double>(std::max<Index>(steps, 1));
-  const double rise = step < warm_up ? static_cast<double>(step + 1) / static_cast<double>(warm_up) : 1;
-  if (schedule == Schedule::cosine) return rise * 0.5 * (1 + std::cos(3.14159265358979323846 * t));
-  if (schedule == Schedule::poly) return rise * std::pow(1 - t, 0.9);
-  return rise;
-}
 
 /// What a network gives to a loss: the logits of all heads, finest first, if the loss takes them and the network has
 /// forward_deep; else those of forward.
@@ -107,7 +96,7 @@ FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& opt
     run.backward(gradients);
     const double value = run.scalar(loss);
     if (is_finite(value) && all_finite(gradients.flat())) {
-      optimizer.step(ctx, gradients, schedule_factor(o.schedule, step, o.steps, o.warm_up));
+      optimizer.step(ctx, gradients, schedule_factor(o.schedule, step, o.steps));
       result.loss = value;
       mean = 0.95 * mean + 0.05 * value;
       weight = 0.95 * weight + 0.05;
