@@ -214,6 +214,19 @@ TEST_CASE("max_memory recomputes stages, then halves batches, and says so") {
   CHECK(tighter.memory.total() < tight.memory.total());
 }
 
+TEST_CASE("a transform that throws is told with the name of its case, from a worker too; the training is saved") {
+  for (const int workers : {0, 2}) {
+    const TempFolder folder;
+    Bench b;
+    const PatchSampler<S> sampler(
+        {noise_case(1)}, {.patch = {32, 32, 16}, .augment = Recipe{{RandRotate90{.probability = 1, .about = Axis::y}}}});
+    CHECK_THROWS_WITH_AS(fit(b.ctx, b.net, *b.adam, sampler,
+                             {.steps = 2, .batch = 1, .workers = workers, .checkpoints = {.folder = folder.path}}),
+                         doctest::Contains("case noise_1, sample "), Error);
+    CHECK(CheckpointFolder({.folder = folder.path}).files().size() == 1);
+  }
+}
+
 TEST_CASE("options of fit that make no sense are refused") {
   Bench b;
   const auto refused = [&](const FitOptions<S>& o, const char* words) {
