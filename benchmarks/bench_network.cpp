@@ -9,7 +9,7 @@
 #include <ctseg/models/basic_unet.hpp>
 #include <ctseg/nn/predictor.hpp>
 #include <ctseg/ops/cpu.hpp>
-#include <ctseg/optim/adamw.hpp>
+#include <ctseg/optim/adam.hpp>
 
 namespace cs = ctseg;
 using S = cs::Spec<float, 3, cs::Cpu>;

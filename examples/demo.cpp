@@ -116,7 +116,7 @@ Segmentation segment(cs::Context<cs::Cpu>& ctx, const cs::BasicUNet<S>& net, con
   return {std::move(mask), now() - start};
 }
 
-void show_progress(void*, const cs::FitProgress& p) {
+void show_progress(const cs::FitProgress& p) {
   static const bool terminal = isatty(STDERR_FILENO) != 0;
   if (terminal)
     std::fprintf(stderr, "\r%s   %s", cs::text(p).c_str(), p.step == p.steps ? "\n" : "");
@@ -157,13 +157,13 @@ int run(const Arguments& a) {
   cs::AdamW<S> adam{net.parameters(), {.learning_rate = 4e-3, .weight_decay = 1e-4}};
   std::fprintf(stderr, "training a BasicUNet of %lld parameters on %d threads (%s) ...\n",
                static_cast<long long>(cs::parameter_count(net)), ctx.executor().threads(), cs::text(ctx.traits().isa).c_str());
+  auto observer = cs::on_step(show_progress);
   const cs::FitResult fitted = cs::fit(ctx, net, adam, patches,
                                        {.steps = a.steps,
                                         .batch = 2,
                                         .loss = cs::dice_ce(),
-                                        .schedule = cs::Schedule::cosine,
-                                        .warm_up = 10,
-                                        .on_progress = show_progress});
+                                        .schedule = {.kind = cs::ScheduleKind::cosine, .warm_up = 10},
+                                        .observer = &observer});
 
   const auto write_result = [&](const cs::Volume<float>& ct, const Segmentation& s) {
     cs::io::write_nifti(out / "mask.nii.gz", s.mask);

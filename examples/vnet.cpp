@@ -121,8 +121,8 @@ int main() try {
   MyVNet mine(4, 2);
   cs::initialize_default(mine, ctx.seed());
   cs::AdamW<S> adam{cs::parameters_of<S>(mine), {.learning_rate = 3e-3}};
-  const auto show = [](void*, const cs::FitProgress& p) { std::printf("%s\n", cs::text(p).c_str()); };
-  const cs::FitResult fitted = cs::fit(ctx, mine, adam, patches, {.steps = 12, .on_progress = show});
+  auto show = cs::on_step([](const cs::FitProgress& p) { std::printf("%s\n", cs::text(p).c_str()); });
+  const cs::FitResult fitted = cs::fit(ctx, mine, adam, patches, {.steps = 12, .observer = &show});
 
   cs::VNet<S> theirs({.width = 4});
   std::map<std::string, cs::Parameter<S>*> named;

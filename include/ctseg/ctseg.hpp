@@ -12,7 +12,7 @@
 #include "models/basic_unet.hpp"
 #include "nn/run.hpp"
 #include "ops/cpu.hpp"
-#include "optim/adamw.hpp"
+#include "optim/adam.hpp"
 #include "train/fit.hpp"
 #include "version.hpp"
 

@@ -7,7 +7,7 @@
 
 #include <ctseg/nn/layers.hpp>
 #include <ctseg/ops/cpu.hpp>
-#include <ctseg/optim/adamw.hpp>
+#include <ctseg/optim/adam.hpp>
 
 #include "fixture_file.hpp"
 

@@ -27,7 +27,7 @@ double fit_one(const Volume<float>& ct, const Volume<std::uint8_t>& liver) {
   BasicUNet<S> net{{.features = {8, 16, 32, 32, 32, 8}}};
   net.initialize(ctx);
   AdamW<S> adam{net.parameters(), {.learning_rate = 5e-3}};
-  fit(ctx, net, adam, patches, {.steps = 360, .batch = 1, .schedule = Schedule::cosine, .warm_up = 5});
+  fit(ctx, net, adam, patches, {.steps = 360, .batch = 1, .schedule = {.kind = ScheduleKind::cosine, .warm_up = 5}});
   Predictor<BasicUNet<S>> predict(ctx, net, {1, 1, {kPatch, kPatch, kPatch}});
   const auto logits = sliding_window<S>(ctx, predict, {x.data(), x.tensor_shape(), 1}, {.window = kPatch, .overlap = 0.5f});
   Volume<float> margin(x.grid());

@@ -26,7 +26,8 @@ template <int Dim> struct PatchSamplerOptions {
 };
 
 /// Draws patches from cases that it owns.
-/// Errors    bad_argument without cases or with weights that are not probabilities; shape_mismatch if image and label differ.
+/// Errors    bad_argument without cases or with weights that are not probabilities; shape_mismatch if image and label differ;
+///           fill: what a transform throws, with the name of the case.
 template <AnySpec S> class PatchSampler {
  public:
   PatchSampler(std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options);
@@ -135,11 +136,21 @@ template <AnySpec S> class PatchSampler {
         }
   }
 
+  /// Whatever a transform throws is told with the name of the case and the number of the sample.
   Patch augmented(const Case& c, const At& corner, const RandomKey& key) const {
     Patch p{.size = patch()};
     const PatchSource source{
         .image = c.image.data(), .label = c.label.data(), .size = extent(c), .corner = corner, .outside = options_.outside};
-    options_.augment(key, source, p);
+    const auto where = [&] { return text("case ", c.name, ", sample ", static_cast<std::size_t>(key.run)); };
+    try {
+      options_.augment(key, source, p);
+    } catch (const Error& error) {
+      throw Error(error.code(), where(), error.what());
+    } catch (const std::bad_alloc&) {
+      throw Error(Code::out_of_memory, where(), "no memory to augment it.");
+    } catch (const std::exception& error) {
+      throw Error(Code::bad_input, where(), text("a transform threw: ", error.what()));
+    }
     return p;
   }
 

@@ -151,10 +151,14 @@ template <AnySpec S> class Gradients {
   using Acc = typename S::Acc;
   explicit Gradients(const std::vector<Parameter<S>*>& parameters) {
     std::size_t size = 0;
-    for (const auto* p : parameters) {
-      const auto count = static_cast<std::size_t>(p->size());
-      slots_.push_back({p->values().data(), size, count});
-      size += count;
+    for (const Role role : {Role::trained, Role::averaged}) {
+      for (const auto* p : parameters) {
+        if (p->role() != role) continue;
+        const auto count = static_cast<std::size_t>(p->size());
+        slots_.push_back({p->values().data(), size, count});
+        size += count;
+      }
+      if (role == Role::trained) trained_ = size;
     }
     std::sort(slots_.begin(), slots_.end(), [](const Slot& a, const Slot& b) { return a.key < b.key; });
     flat_.resize(size);
@@ -168,6 +172,9 @@ template <AnySpec S> class Gradients {
   }
   std::span<Acc> flat() { return flat_; }
   std::span<const Acc> flat() const { return flat_; }
+  /// Without the running statistics: these lie first, in the order of the parameters given.
+  std::span<Acc> trained() { return std::span(flat_).first(trained_); }
+  std::span<const Acc> trained() const { return std::span(flat_).first(trained_); }
   void zero() { std::fill(flat_.begin(), flat_.end(), Acc(0)); }
 
  private:
@@ -177,6 +184,7 @@ template <AnySpec S> class Gradients {
   };
   std::vector<Slot> slots_;
   std::vector<Acc> flat_;
+  std::size_t trained_ = 0;
 };
 
 #ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these

@@ -3,56 +3,56 @@
 #include <chrono>
 
 #include "../core/finite.hpp"
+#include "../core/tensor.hpp"
 #include "../data/patch_sampler.hpp"
+#include "../data/prefetch.hpp"
+#include "../io/weights.hpp"
 #include "../loss/loss.hpp"
 #include "../nn/run.hpp"
-#include "../optim/adamw.hpp"
+#include "../optim/adam.hpp"
+#include "../optim/clip.hpp"
+#include "../optim/schedule.hpp"
+#include "../optim/weight_average.hpp"
+#include "checkpoint.hpp"
+#include "observer.hpp"
 
 namespace ctseg {
 
-enum class Schedule { constant, cosine, poly };   // poly: (1 - t)^0.9, as nnU-Net
-
-struct FitProgress {
-  Index step = 0, steps = 0;
-  double loss = 0;   // running mean over the last steps
-  double steps_per_second = 0, eta_seconds = 0;
+struct EarlyStop {
+  Index patience = 0;     // validations without a better score, after which the training ends; 0: never
+  double min_delta = 0;   // what counts as better
 };
-/// "step 120/400  loss 0.412  3.1 steps/s  ETA 1:31".
-inline std::string text(const FitProgress& p) {
-  char line[120];
-  const auto eta = static_cast<long>(p.eta_seconds + 0.5);
-  std::snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  %.2f steps/s  ETA %ld:%02ld", static_cast<long long>(p.step),
-                static_cast<long long>(p.steps), p.loss, p.steps_per_second, eta / 60, eta % 60);
-  return line;
-}
 
 template <AnySpec S> struct FitOptions {
   Index steps = 1000, batch = 2;
-  Index first_step = 0;   // to go on where a training ended: samples, schedule and dropout follow the number of the step
+  Index accumulate = 1;   // batches per step, their gradients averaged
+  Index first_step = 0;   // to go on where a training ended, without `checkpoints`
   Loss<S> loss = dice_ce();
-  Schedule schedule = Schedule::constant;
-  Index warm_up = 0;                                               // steps of rising learning rate
-  std::vector<std::string> checkpoint{};                           // stages to recompute in backward: less memory, more time
-  Index max_memory = 0;                                            // bytes; 0: no limit. Checked before anything is allocated
-  void (*on_progress)(void* user, const FitProgress&) = nullptr;   // after every step, on the calling thread
-  void* user = nullptr;
+  Schedule schedule{};
+  double clip_norm = 0;                   // longest gradient, all parameters together; 0: any
+  WeightAverage<S>* average = nullptr;    // moved after every step; validation looks at it, best.safetensors holds it
+  std::vector<std::string> recompute{};   // stages to run again in backward: less memory, more time
+  Index max_memory = 0;                   // bytes; 0: no limit. Else stages are recomputed, then batches halved, to fit
+  int workers = 0;                        // threads that draw samples ahead; 0: drawn between the steps
+  Index validate_every = 0;               // steps; 0: never
+  double smoothing = 0;                   // of scores: share of the past in a running mean; nnU-Net 0.9
+  EarlyStop early_stop{};
+  CheckpointOptions checkpoints{};
+  FitObserver* observer = nullptr;
 };
 
 struct FitResult {
   Index steps = 0, skipped = 0;   // done in this call
+  Index last_step = 0;            // of all steps: where the training ended
   double loss = 0;                // of the last step that was not skipped
+  double best_score = std::numeric_limits<double>::quiet_NaN();
+  Index best_step = -1;
+  bool stopped_early = false;
   double seconds = 0;
+  Index batch = 0, accumulate = 0;   // as trained: max_memory may have changed them
+  std::vector<std::string> recomputed{};
   MemoryEstimate memory{};
 };
-
-/// Learning rate factor of a step.
-inline double schedule_factor(Schedule schedule, Index step, Index steps, Index warm_up) {
-  const double t = static_cast<double>(step) / static_cast<double>(std::max<Index>(steps, 1));
-  const double rise = step < warm_up ? static_cast<double>(step + 1) / static_cast<double>(warm_up) : 1;
-  if (schedule == Schedule::cosine) return rise * 0.5 * (1 + std::cos(3.14159265358979323846 * t));
-  if (schedule == Schedule::poly) return rise * std::pow(1 - t, 0.9);
-  return rise;
-}
 
 /// What a network gives to a loss: the logits of all heads, finest first, if the loss takes them and the network has
 /// forward_deep; else those of forward.
@@ -62,74 +62,299 @@ template <class Net, AnySpec S> std::vector<Var<S>> outputs_for(const Loss<S>& l
   return {net.forward(x)};
 }
 
-/// Trains net on patches: steps number first_step .. steps - 1.
-/// Numerics  the same bits for any number of threads, given one seed.
+namespace detail {
+
+/// Errors    bad_argument for options out of range.
+template <AnySpec S> const FitOptions<S>& checked(const FitOptions<S>& o) {
+  check(o.schedule);
+  if (o.batch < 1 || o.accumulate < 1 || o.workers < 0 || o.validate_every < 0 || o.early_stop.patience < 0)
+    throw Error(Code::bad_argument, "fit",
+                text("batch = ", o.batch, ", accumulate = ", o.accumulate, ", workers = ", o.workers,
+                     ", validate_every = ", o.validate_every, ", patience = ", o.early_stop.patience,
+                     "; the first two must be 1 or more, the "
+                     "others 0 or more."));
+  if (!is_finite(o.clip_norm) || o.clip_norm < 0)
+    throw Error(Code::bad_argument, "fit", text("clip_norm = ", o.clip_norm, "; must be 0, which is none, or more."));
+  if (!is_finite(o.smoothing) || o.smoothing < 0 || o.smoothing >= 1)
+    throw Error(Code::bad_argument, "fit", text("smoothing = ", o.smoothing, "; must be 0 or more and below 1."));
+  if ((o.validate_every > 0 || o.early_stop.patience > 0) && !(o.observer && o.validate_every > 0))
+    throw Error(Code::bad_argument, "fit",
+                "validate_every and early_stop need an observer with validate(). Hint: set FitOptions::observer, and "
+                "validate_every above 0.");
+  return o;
+}
+
+/// One batch through network and loss, planned: the largest batch and the least recomputing that the memory allows.
+template <class Net> class TrainingStep {
+ public:
+  using S = typename Net::Spec;
+  using Device = typename S::Device;
+
+  template <class Sampler> TrainingStep(Context<Device>& ctx, const Net& net, const Sampler& sampler, const FitOptions<S>& o)
+      : batch(o.batch), accumulate(o.accumulate), recomputed(o.recompute) {
+    for (;;) {
+      record(ctx, net, sampler, o.loss);
+      if (o.max_memory <= 0 || plan->memory().total() <= o.max_memory) return;
+      const Index need = plan->memory().total() >> 20, allowed = o.max_memory >> 20;
+      if (const auto all = scopes(); recomputed.size() < all.size()) {
+        recomputed = all;
+        ctx.log(text("fit: training needs ", need, " MiB, allowed are ", allowed, " MiB: recomputing ", all.size(), " stages"));
+      } else if (batch % 2 == 0) {
+        batch /= 2, accumulate *= 2;
+        ctx.log(text("fit: training needs ", need, " MiB, allowed are ", allowed, " MiB: batches of ", batch, ", ", accumulate,
+                     " a step"));
+      } else {
+        throw Error(Code::out_of_memory, "fit",
+                    text("training needs ", need, " MiB, allowed are ", allowed,
+                         " MiB, with every stage recomputed and a batch of ", batch, ". Hint: a smaller patch."));
+      }
+    }
+  }
+
+  Index batch, accumulate;
+  std::vector<std::string> recomputed;
+  std::optional<Tape<S>> tape;
+  std::optional<Var<S>> x, labels, loss;
+  Index classes = 0;
+  std::optional<Plan<S>> plan;
+
+ private:
+  template <class Sampler> void record(Context<Device>& ctx, const Net& net, const Sampler& sampler, const Loss<S>& loss_of) {
+    plan.reset();
+    tape.emplace(Mode::train, ctx.traits());
+    x = tape->input(sampler.shape(batch)), labels = tape->input(sampler.shape(batch), Dtype::u8);
+    const auto outputs = outputs_for(loss_of, net, *x);
+    classes = outputs.front().shape().c;
+    loss = loss_of(outputs, *labels);
+    if (loss->shape().elements() != 1)
+      throw Error(Code::shape_mismatch, "fit", text("the loss is ", loss->shape(), "; it must be one number."));
+    plan.emplace(*tape, PlanOptions<S>{.loss = *loss, .checkpoint = recomputed});
+  }
+  std::vector<std::string> scopes() const {
+    std::vector<std::string> all;
+    for (const auto& node : tape->nodes())
+      if (!node.scope.empty() && !node.inputs.empty() && std::find(all.begin(), all.end(), node.scope) == all.end())
+        all.push_back(node.scope);
+    return all;
+  }
+};
+
+/// A batch drawn ahead.
+template <AnySpec S> struct Batch {
+  Tensor<typename S::T, S::kDim> images;
+  Tensor<std::uint8_t, S::kDim> labels;
+  std::vector<std::size_t> cases;
+};
+
+/// A training under way: what its steps share.
+template <class Net, class Optimizer, class Sampler> class Training {
+ public:
+  using S = typename Net::Spec;
+  using Device = typename S::Device;
+  using Clock = std::chrono::steady_clock;
+
+  Training(Context<Device>& ctx, const TrainingParts<Net, Optimizer>& parts, const Sampler& sampler, const FitOptions<S>& o)
+      : ctx_(ctx),
+        parts_(parts),
+        sampler_(sampler),
+        o_(checked(o)),
+        gradients_(parts.optimizer.parameters()),
+        step_(ctx, parts.net, sampler, o) {
+    check_network();
+    if (!o.checkpoints.folder.empty()) folder_.emplace(o.checkpoints);
+    state_.step = o.first_step;
+    if (folder_)
+      if (auto resumed = folder_->resume(parts_, LogSink{write_log, this})) state_ = *resumed;
+    if (state_.step > 0 && folder_ && state_.seed != ctx.seed())
+      throw Error(Code::bad_argument, "fit",
+                  text("the checkpoint was made with seed ", state_.seed, ", this context has ", ctx.seed(), "."));
+    state_.seed = ctx.seed();
+    run_.emplace(*step_.plan, ctx);
+  }
+
+  FitResult run() {
+    const Index first = state_.step;
+    result_.memory = step_.plan->memory();
+    start_ = Clock::now();
+    if (o_.workers > 0 && first < o_.steps)
+      ahead_.emplace([this](Index number) { return draw(number); },
+                     PrefetchOptions{.workers = o_.workers, .first = first * step_.accumulate});
+    try {
+      while (state_.step < o_.steps && !result_.stopped_early) {
+        step(first);
+        if (due(o_.validate_every)) validate();
+        if (folder_ && due(o_.checkpoints.every)) save();
+      }
+    } catch (...) {
+      save_quietly();
+      throw;
+    }
+    result_.last_step = state_.step, result_.best_score = state_.best_score, result_.best_step = state_.best_step;
+    result_.batch = step_.batch, result_.accumulate = step_.accumulate, result_.recomputed = step_.recomputed;
+    return result_;
+  }
+
+ private:
+  static constexpr Index kMostSkipped = 10;
+
+  static void write_log(void* self, std::string_view line) { static_cast<Training*>(self)->ctx_.log(line); }
+
+  void check_network() {
+    const Index largest = o_.loss.largest_label(step_.classes);
+    if (sampler_.largest_label() > largest)
+      throw Error(Code::bad_input, "fit",
+                  text("labels go up to ", int{sampler_.largest_label()}, ", the network has ", largest + 1, " classes, 0 .. ",
+                       largest, ". Hint: out_channels = ", int{sampler_.largest_label()} + 1, ", or map the labels."));
+    const std::vector<Parameter<S>*> own = parameters_of<S>(parts_.net);
+    if (std::none_of(own.begin(), own.end(), [&](const Parameter<S>* p) { return !gradients_.of(*p).empty(); }))
+      throw Error(Code::bad_argument, "fit",
+                  "the optimizer holds no parameter of this network. Hint: make it from net.parameters().");
+  }
+
+  /// After the last step too.
+  bool due(Index every) const { return every > 0 && (state_.step % every == 0 || state_.step >= o_.steps); }
+
+  /// Batch number `number` of all trainings with this seed.
+  std::unique_ptr<Batch<S>> draw(Index number) const {
+    const auto shape = sampler_.shape(step_.batch);
+    auto b =
+        std::make_unique<Batch<S>>(Batch<S>{Tensor<typename S::T, S::kDim>(shape), Tensor<std::uint8_t, S::kDim>(shape), {}});
+    b->cases = sampler_.fill({ctx_.seed(), 0, 0}, number * step_.batch, b->images.view(), b->labels.view());
+    return b;
+  }
+  std::vector<std::size_t> load(Index number) {
+    const Out<S> images = run_->input(*step_.x);
+    const auto labels = run_->template input_as<std::uint8_t>(*step_.labels);
+    if (!ahead_) return sampler_.fill({ctx_.seed(), 0, 0}, number * step_.batch, images, labels);
+    const std::unique_ptr<Batch<S>> b = *ahead_->next();
+    std::copy_n(b->images.data(), b->images.shape().elements(), images.data);
+    std::copy_n(b->labels.data(), b->labels.shape().elements(), labels.data);
+    return b->cases;
+  }
+
+  void step(Index first) {
+    const Index number = state_.step;
+    ctx_.resume_at(static_cast<std::uint64_t>(number * step_.accumulate));
+    gradients_.zero();
+    double value = 0;
+    std::vector<std::string> names;
+    for (Index part = 0; part < step_.accumulate; ++part) {
+      for (const std::size_t k : load(number * step_.accumulate + part)) names.push_back(sampler_.cases()[k].name);
+      run_->forward();
+      run_->backward(gradients_, typename S::Acc(1) / static_cast<typename S::Acc>(step_.accumulate));
+      value += run_->scalar(*step_.loss) / static_cast<double>(step_.accumulate);
+    }
+    const double factor = schedule_factor(o_.schedule, number, o_.steps);
+    double norm = std::numeric_limits<double>::quiet_NaN();
+    const bool finite = is_finite(value) && all_finite(gradients_.flat());
+    ++state_.step;
+    if (finite) {
+      if (o_.clip_norm != 0) norm = clip_gradient_norm(ctx_, gradients_, o_.clip_norm);
+      parts_.optimizer.step(ctx_, gradients_, factor);
+      if (parts_.average) parts_.average->update(ctx_);
+      result_.loss = value, skipped_in_a_row_ = 0;
+      state_.loss_mean = 0.95 * state_.loss_mean + 0.05 * value;
+      state_.loss_weight = 0.95 * state_.loss_weight + 0.05;
+      ++result_.steps;
+    } else {
+      skip(number, names);
+    }
+    result_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+    const double rate = static_cast<double>(state_.step - first) / std::max(result_.seconds, 1e-9);
+    if (o_.observer)
+      o_.observer->on_step({.step = state_.step,
+                            .steps = o_.steps,
+                            .loss = state_.loss_weight > 0 ? state_.loss_mean / state_.loss_weight : 0,
+                            .last_loss = value,
+                            .learning_rate = parts_.optimizer.learning_rate() * factor,
+                            .gradient_norm = norm,
+                            .steps_per_second = rate,
+                            .eta_seconds = static_cast<double>(o_.steps - state_.step) / rate,
+                            .memory_bytes = result_.memory.total()});
+  }
+
+  void skip(Index number, const std::vector<std::string>& cases) {
+    ++result_.skipped;
+    std::string names;
+    for (const auto& name : cases) names.append(" ").append(name);
+    ctx_.log(text("fit: step ", number, " skipped, loss or gradients are not finite; cases:", names));
+    if (o_.observer) o_.observer->on_skipped(number, cases);
+    if (++skipped_in_a_row_ == kMostSkipped)
+      throw Error(Code::bad_input, "fit",
+                  text("ten steps in a row without finite gradients, the last at step ", number, "; cases:", names,
+                       ". Hint: a lower learning rate; check these cases for NaN."));
+  }
+
+  /// Weights and their averages change places as long as it lives.
+  struct Averaged {
+    WeightAverage<S>* average;
+    explicit Averaged(WeightAverage<S>* a) : average(a) {
+      if (average) average->swap();
+    }
+    Averaged(const Averaged&) = delete;
+    ~Averaged() {
+      if (average) average->swap();
+    }
+  };
+
+  void validate() {
+    const Averaged averaged(parts_.average);
+    const double score = o_.observer->validate(state_.step);
+    if (is_nan(score)) return;
+    state_.score = is_nan(state_.score) ? score : o_.smoothing * state_.score + (1 - o_.smoothing) * score;
+    const bool best = is_nan(state_.best_score) || state_.score > state_.best_score + o_.early_stop.min_delta;
+    if (best) {
+      state_.best_score = state_.score, state_.best_step = state_.step, state_.validations_since_best = 0;
+      if (folder_)
+        io::save_weights(folder_->best(), parts_.net,
+                         {.metadata = {{"step", text(state_.step)}, {"score", exact(state_.score)}}});
+    } else if (++state_.validations_since_best == o_.early_stop.patience) {
+      result_.stopped_early = true;
+      ctx_.log(text("fit: no better score in ", o_.early_stop.patience, " validations; the best was ", state_.best_score,
+                    " at step ", state_.best_step));
+    }
+    o_.observer->on_score({state_.step, score, state_.score, best});
+    if (result_.stopped_early && folder_ && !due(o_.checkpoints.every)) save();
+  }
+
+  void save() { folder_->save(parts_, state_), saved_ = state_.step; }
+  /// What ended the training must be told, not that saving failed as well.
+  void save_quietly() noexcept {
+    try {
+      if (folder_ && saved_ != state_.step) save();
+    } catch (const std::exception& error) {
+      ctx_.log(text("fit: not saved: ", error.what()));
+    }
+  }
+
+  Context<Device>& ctx_;
+  TrainingParts<Net, Optimizer> parts_;
+  const Sampler& sampler_;
+  const FitOptions<S>& o_;
+  Gradients<S> gradients_;
+  TrainingStep<Net> step_;
+  std::optional<CheckpointFolder> folder_;
+  std::optional<Run<S>> run_;
+  std::optional<Prefetch<std::unique_ptr<Batch<S>>>> ahead_;
+  TrainingState state_;
+  FitResult result_;
+  Index skipped_in_a_row_ = 0, saved_ = -1;
+  Clock::time_point start_;
+};
+
+}   // namespace detail
+
+/// Trains net on patches, to step number FitOptions::steps. Where a training is cancelled or fails between two changes of the
+/// weights it saves what it has, if it has a folder, and throws; called again with the same options it goes on from there.
+/// Numerics  the same bits for any number of threads and workers, and after any interruption, given one seed.
 /// Errors    before any work: bad_argument if the optimizer holds nothing of this network, bad_input for labels beyond its
-///           classes, out_of_memory if the plan needs more than max_memory. Later: bad_input after ten steps in a row whose
-///           loss or gradients are not finite (each is skipped and logged with its cases); cancelled between two ops.
+///           classes, out_of_memory if max_memory cannot be kept. Later: bad_input after ten steps in a row whose loss or
+///           gradients are not finite (each is skipped and logged with its cases); cancelled between two ops; io if a
+///           checkpoint cannot be written.
 template <class Net, class Optimizer, class Sampler>
 FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& optimizer, const Sampler& sampler,
               const std::type_identity_t<FitOptions<typename Net::Spec>>& o) {
-  using S = typename Net::Spec;
-  using Clock = std::chrono::steady_clock;
-  Tape<S> tape(Mode::train, ctx.traits());
-  const auto x = tape.input(sampler.shape(o.batch)), labels = tape.input(sampler.shape(o.batch), Dtype::u8);
-  const auto outputs = outputs_for(o.loss, net, x);
-  const auto logits = outputs.front(), loss = o.loss(outputs, labels);
-  if (loss.shape().elements() != 1)
-    throw Error(Code::shape_mismatch, "fit", text("the loss is ", loss.shape(), "; it must be one number."));
-  const Index largest = o.loss.largest_label(logits.shape().c);
-  if (sampler.largest_label() > largest)
-    throw Error(Code::bad_input, "fit",
-                text("labels go up to ", int{sampler.largest_label()}, ", the network has ", largest + 1, " classes, 0 .. ",
-                     largest, ". Hint: out_channels = ", int{sampler.largest_label()} + 1, ", or map the labels."));
-  Gradients<S> gradients(optimizer.parameters());
-  const std::vector<Parameter<S>*> own = parameters_of<S>(net);
-  if (std::none_of(own.begin(), own.end(), [&](const Parameter<S>* p) { return !gradients.of(*p).empty(); }))
-    throw Error(Code::bad_argument, "fit",
-                "the optimizer holds no parameter of this network. Hint: make it from net.parameters().");
-  const Plan<S> plan(tape, {.loss = loss, .checkpoint = o.checkpoint});
-  FitResult result{.memory = plan.memory()};
-  if (o.max_memory > 0 && result.memory.total() > o.max_memory)
-    throw Error(Code::out_of_memory, "fit",
-                text("training needs ", result.memory.total() >> 20, " MiB, allowed are ", o.max_memory >> 20,
-                     " MiB. Hint: a smaller batch or patch, or FitOptions::checkpoint."));
-  Run<S> run(plan, ctx);
-  const auto start = Clock::now();
-  Index bad_in_a_row = 0;
-  double mean = 0, weight = 0;
-  for (Index step = o.first_step; step < o.steps; ++step) {
-    ctx.resume_at(static_cast<std::uint64_t>(step));
-    const auto cases =
-        sampler.fill({ctx.seed(), 0, 0}, step * o.batch, run.input(x), run.template input_as<std::uint8_t>(labels));
-    run.forward();
-    gradients.zero();
-    run.backward(gradients);
-    const double value = run.scalar(loss);
-    if (is_finite(value) && all_finite(gradients.flat())) {
-      optimizer.step(ctx, gradients, schedule_factor(o.schedule, step, o.steps, o.warm_up));
-      result.loss = value;
-      mean = 0.95 * mean + 0.05 * value;
-      weight = 0.95 * weight + 0.05;
-      bad_in_a_row = 0;
-      ++result.steps;
-    } else {
-      ++result.skipped;
-      std::string names;
-      for (std::size_t k : cases) names.append(" ").append(sampler.cases()[k].name);
-      ctx.log(text("fit: step ", step, " skipped, loss or gradients are not finite; cases:", names));
-      if (++bad_in_a_row == 10)
-        throw Error(Code::bad_input, "fit",
-                    text("ten steps in a row without finite gradients, the last at step ", step, "; cases:", names,
-                         ". Hint: a lower learning rate; check these cases for NaN."));
-    }
-    result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    const double rate = static_cast<double>(step + 1 - o.first_step) / result.seconds;
-    if (o.on_progress)
-      o.on_progress(o.user,
-                    {step + 1, o.steps, weight > 0 ? mean / weight : 0, rate, static_cast<double>(o.steps - step - 1) / rate});
-  }
-  return result;
+  return detail::Training<Net, Optimizer, Sampler>(ctx, {net, optimizer, o.average}, sampler, o).run();
 }
 
 }   // namespace ctseg

@@ -1,7 +1,7 @@
 // AdamW against its recurrence written out, and what it must leave alone.
 #include <doctest/doctest.h>
 
-#include <ctseg/optim/adamw.hpp>
+#include <ctseg/optim/adam.hpp>
 
 using namespace ctseg;
 

@@ -1,0 +1,84 @@
+// What all optimizers share: the parameters they move, their moments, the number of steps, and how a checkpoint gets at them.
+#pragma once
+#include <string_view>
+
+#include "../core/finite.hpp"
+#include "../nn/parameter.hpp"
+
+namespace ctseg {
+
+/// Holds the parameters' memory: the model may move, and may end before the optimizer. Each optimizer derives from it and has
+/// step(ctx, gradients, rate): one update from the gradients of the same parameters, at `rate` times the learning rate.
+template <AnySpec S> class Optimizer {
+ public:
+  using Spec = S;
+  using Acc = typename S::Acc;
+
+  Optimizer(const Optimizer&) = delete;
+  Optimizer(Optimizer&&) = default;
+
+  std::vector<Parameter<S>*> parameters() {
+    std::vector<Parameter<S>*> all;
+    for (auto& p : parameters_) all.push_back(&p);
+    return all;
+  }
+  double learning_rate() const { return learning_rate_; }
+  void set_learning_rate(double rate) { learning_rate_ = rate; }
+  Index steps() const { return steps_; }
+
+  /// What a checkpoint keeps: the number of steps, and the moments, f(which moment, which parameter, values). Parameters that
+  /// are not trained have none.
+  void set_steps(Index steps) { steps_ = steps; }
+  Index moments() const { return std::ssize(moments_); }
+  template <class F> void each_moment(F f) {
+    for (std::size_t m = 0; m < moments_.size(); ++m)
+      for (std::size_t k = 0; k < parameters_.size(); ++k)
+        if (!moments_[m][k].empty()) f(m, k, std::span<Acc>(moments_[m][k]));
+  }
+
+ protected:
+  /// moments: numbers kept beside each trained value.
+  Optimizer(const std::vector<Parameter<S>*>& parameters, double learning_rate, std::size_t moments)
+      : learning_rate_(learning_rate), moments_(moments) {
+    for (const auto* p : parameters) {
+      const auto size = static_cast<std::size_t>(p->role() == Role::trained ? p->size() : 0);
+      parameters_.push_back(p->share());
+      for (auto& m : moments_) m.emplace_back(size);
+    }
+  }
+  ~Optimizer() = default;
+
+  static void check(std::string_view where, const char* name, double value, double below) {
+    if (!is_finite(value) || value < 0 || value >= below)
+      throw Error(Code::bad_argument, where, text(name, " = ", value, "; must be 0 or more and below ", below, "."));
+  }
+
+  /// w = f(w, gradient, index) for every value of every trained parameter; `moment(m)` is where its moments begin. Running
+  /// averages move by their own rate instead, frozen parameters not at all.
+  template <class F> void update(Context<Cpu>& ctx, Gradients<S>& gradients, F f) {
+    ++steps_;
+    for (std::size_t k = 0; k < parameters_.size(); ++k) {
+      Parameter<S>& p = parameters_[k];
+      const auto g = gradients.of(p);
+      if (g.empty()) continue;
+      const auto w = p.edit();
+      if (p.role() == Role::averaged) {
+        for (std::size_t i = 0; i < g.size(); ++i) w[i] -= static_cast<Acc>(p.average_rate()) * g[i];
+        continue;
+      }
+      parallel_blocks(ctx.executor(), std::ssize(g), 16384, [&](Index begin, Index end) {
+        for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
+          w[i] = static_cast<Acc>(f(static_cast<double>(w[i]), static_cast<double>(g[i]), k, i));
+      });
+    }
+  }
+  Acc& moment(std::size_t m, std::size_t parameter, std::size_t i) { return moments_[m][parameter][i]; }
+
+ private:
+  std::vector<Parameter<S>> parameters_;   // shared with the model
+  double learning_rate_;
+  std::vector<std::vector<std::vector<Acc>>> moments_;   // [moment][parameter][value]
+  Index steps_ = 0;
+};
+
+}   // namespace ctseg
