@@ -75,38 +75,70 @@ inline std::array<double, 256> element_lengths(Xyz<double> spacing) {
   return {0, cut, cut, x, cut, y, 2 * cut, cut, cut, 2 * cut, y, cut, x, cut, cut};
 }
 
-/// The surface of one mask on the grid of voxels, or of their corners.
+/// A place on a surface: a voxel of the pair's box, or the corner before it.
+struct Place {
+  std::int32_t x, y, z;
+};
+/// The surface of one mask, in the order of memory.
 struct Found {
-  Xyz<Index> shape{};
-  std::vector<std::uint8_t> flags;    // of that grid: 0 or not
-  std::vector<Index> places;          // where they are not 0, in the order of memory
-  std::vector<std::uint8_t> kinds{};   // of each place, the code of its area; none if all count 1
+  std::vector<Place> places{};
+  std::vector<std::uint8_t> kinds{};   // of each, the code of its area; none if all count 1
+};
+struct HowToFind {
+  Surface surface = Surface::voxels;
+  bool planar = false;
+  Executor* executor = nullptr;
 };
 
-/// A mask cut out with one empty voxel on each side.
-inline std::vector<std::uint8_t> padded_mask(const std::uint8_t* voxels, const MaskPair& pair, Executor* executor) {
-  const Xyz<Index> n = pair.box.shape();
-  std::vector<std::uint8_t> out = mask::zeros<std::uint8_t>((n.x + 2) * (n.y + 2) * (n.z + 2), executor);
-  mask::for_tasks(executor, n.z, [&](Index z) {
-    for (Index y = 0; y < n.y; ++y) {
-      const std::uint8_t* from =
-          voxels + ((z + pair.box.begin.z) * pair.shape.y + y + pair.box.begin.y) * pair.shape.x + pair.box.begin.x;
-      std::uint8_t* to = out.data() + ((z + 1) * (n.y + 2) + y + 1) * (n.x + 2) + 1;
-      for (Index x = 0; x < n.x; ++x) to[x] = from[x] == pair.label;
+/// Three slices of a mask that follow each other, each with an empty voxel around it, as 0 and 1.
+class Slices {
+ public:
+  Slices(const std::uint8_t* voxels, const MaskPair& pair)
+      : voxels_(voxels), pair_(pair), n_(pair.box.shape()), up_(n_.x + 2), slice_(up_ * (n_.y + 2)) {
+    flags_.resize(static_cast<std::size_t>(3 * slice_));
+    filled_.resize(static_cast<std::size_t>(3 * (n_.y + 2)));
+  }
+  /// Makes slice z of the box one of the three, in the place of slice z - 3.
+  void load(Index z) {
+    for (Index y = 0; y < n_.y; ++y) {
+      std::uint8_t* const to = flags_.data() + offset(y, z);
+      std::uint8_t& filled = filled_[static_cast<std::size_t>(line(y, z))];
+      if (filled) std::fill(to, to + n_.x, std::uint8_t{0});
+      filled = 0;
+      if (z < 0 || z >= n_.z) continue;
+      const Xyz<Index> at = pair_.box.begin;
+      const std::uint8_t* const from = voxels_ + ((z + at.z) * pair_.shape.y + y + at.y) * pair_.shape.x + at.x;
+      const mask::Foreground<std::uint8_t> label{pair_.label, true};
+      const Index first = mask::find(from, 0, n_.x, label);
+      if (first == n_.x) continue;
+      filled = 1;
+      for (Index x = first; x < n_.x; ++x) to[x] = from[x] == pair_.label;
     }
-  });
-  return out;
-}
+  }
+  /// Voxel (0, y, z); y may be one beyond the box, and so may x.
+  const std::uint8_t* row(Index y, Index z) const { return flags_.data() + offset(y, z); }
+  bool filled(Index y, Index z) const { return filled_[static_cast<std::size_t>(line(y, z))] != 0; }
 
-/// Foreground with a neighbour across a face that is none.
-inline void border_row(const std::uint8_t* row, Index n, Index up, Index slice, std::uint8_t* out) {
+ private:
+  Index line(Index y, Index z) const { return (z + 3) % 3 * (n_.y + 2) + y + 1; }
+  Index offset(Index y, Index z) const { return line(y, z) * up_ + 1; }
+  const std::uint8_t* voxels_;
+  const MaskPair& pair_;
+  Xyz<Index> n_;
+  Index up_, slice_;
+  std::vector<std::uint8_t> flags_{}, filled_{};
+};
+
+/// Foreground with a neighbour across a face that is none; the rows before, behind, below and above follow the row.
+inline void border_row(const std::array<const std::uint8_t*, 5>& rows, Index n, std::uint8_t* out) {
+  const auto [row, before, behind, below, above] = rows;
   for (Index x = 0; x < n; ++x) {
-    const int inside = row[x - 1] & row[x + 1] & row[x - up] & row[x + up] & row[x - slice] & row[x + slice];
+    const int inside = row[x - 1] & row[x + 1] & before[x] & behind[x] & below[x] & above[x];
     out[x] = static_cast<std::uint8_t>(row[x] & (inside ^ 1));
   }
 }
 /// Codes of a row of n corners between the rows a, b (of the slice before) and c, d; 0 where all voxels are foreground, too.
-inline void code_row(std::array<const std::uint8_t*, 4> rows, Index n, std::uint8_t* out) {
+inline void code_row(const std::array<const std::uint8_t*, 4>& rows, Index n, std::uint8_t* out) {
   const auto [a, b, c, d] = rows;
   for (Index x = 0; x < n; ++x) {
     const int low = a[x - 1] | b[x - 1] << 2 | c[x - 1] << 4 | d[x - 1] << 6;
@@ -116,42 +148,53 @@ inline void code_row(std::array<const std::uint8_t*, 4> rows, Index n, std::uint
   }
 }
 
-struct HowToFind {
-  Surface surface = Surface::voxels;
-  bool planar = false;
-  Executor* executor = nullptr;
-};
+/// One row of the surface; false if nothing around it is foreground.
+inline bool surface_row(const Slices& of, Index y, Index z, const HowToFind& how, std::span<std::uint8_t> out) {
+  const Index n = std::ssize(out);
+  if (how.surface == Surface::voxels) {
+    if (!of.filled(y, z)) return false;
+    const Index below = how.planar ? z : z - 1, above = how.planar ? z : z + 1;
+    border_row({of.row(y, z), of.row(y - 1, z), of.row(y + 1, z), of.row(y, below), of.row(y, above)}, n, out.data());
+    return true;
+  }
+  const Index below = how.planar ? z : z - 1;   // the same rows twice: bits 0 to 3 say it all, and all set stays all set
+  if (!of.filled(y - 1, below) && !of.filled(y, below) && !of.filled(y - 1, z) && !of.filled(y, z)) return false;
+  code_row({of.row(y - 1, below), of.row(y, below), of.row(y - 1, z), of.row(y, z)}, n, out.data());
+  return true;
+}
 
-/// The surface of one mask of the pair.
+/// The surface of one mask of the pair. Slabs of slices are tasks.
 inline Found find_surface(const std::uint8_t* voxels, const MaskPair& pair, const HowToFind& how) {
+  constexpr Index kSlab = 16;
   const Xyz<Index> n = pair.box.shape();
-  const std::vector<std::uint8_t> padded = padded_mask(voxels, pair, how.executor);
-  const Index up = n.x + 2, slice = up * (n.y + 2);
   const bool corners = how.surface == Surface::elements;
-  Found out{.shape = corners ? Xyz<Index>{n.x + 1, n.y + 1, n.z + (how.planar ? 0 : 1)} : n, .flags = {}, .places = {}};
-  const Xyz<Index> m = out.shape;
-  out.flags = mask::zeros<std::uint8_t>(m.x * m.y * m.z, how.executor);
-  std::vector<std::vector<Index>> places(static_cast<std::size_t>(m.z));
-  mask::for_tasks(how.executor, m.z, [&](Index z) {
-    for (Index y = 0; y < m.y; ++y) {
-      const Index first = (z * m.y + y) * m.x;
-      std::uint8_t* const to = out.flags.data() + first;
-      const std::uint8_t* const row = padded.data() + (z + 1) * slice + (y + 1) * up + 1;   // voxel (0, y, z)
-      if (!corners)
-        border_row(row, m.x, up, how.planar ? 0 : slice, to);
-      else if (how.planar)   // the same rows twice: bits 0 to 3 are those of the plane, and all set stays all set
-        code_row({row - up, row, row - up, row}, m.x, to);
-      else
-        code_row({row - slice - up, row - slice, row - up, row}, m.x, to);
-      mask::for_runs(to, m.x, mask::Foreground<std::uint8_t>{}, [&](Index begin, Index end) {
-        for (Index x = begin; x < end; ++x) places[static_cast<std::size_t>(z)].push_back(first + x);
-      });
+  const Xyz<Index> m = corners ? Xyz<Index>{n.x + 1, n.y + 1, how.planar ? n.z : n.z + 1} : n;
+  std::vector<Found> slabs(static_cast<std::size_t>((m.z + kSlab - 1) / kSlab));
+  mask::for_tasks(how.executor, std::ssize(slabs), [&](Index slab) {
+    Found& found = slabs[static_cast<std::size_t>(slab)];
+    Slices slices(voxels, pair);
+    std::vector<std::uint8_t> row(static_cast<std::size_t>(m.x));
+    slices.load(slab * kSlab - 1);
+    slices.load(slab * kSlab);
+    for (Index z = slab * kSlab; z < std::min(m.z, (slab + 1) * kSlab); ++z) {
+      slices.load(z + 1);
+      for (Index y = 0; y < m.y; ++y) {
+        if (!surface_row(slices, y, z, how, row)) continue;
+        mask::for_runs(row.data(), m.x, mask::Foreground<std::uint8_t>{}, [&](Index begin, Index end) {
+          for (Index x = begin; x < end; ++x) {
+            found.places.push_back({static_cast<std::int32_t>(x), static_cast<std::int32_t>(y), static_cast<std::int32_t>(z)});
+            if (corners) found.kinds.push_back(static_cast<std::uint8_t>(row[static_cast<std::size_t>(x)] & (how.planar ? 15 : 255)));
+          }
+        });
+      }
     }
   });
-  for (const auto& some : places) out.places.insert(out.places.end(), some.begin(), some.end());
-  if (corners)
-    for (const Index at : out.places) out.kinds.push_back(static_cast<std::uint8_t>(out.flags[static_cast<std::size_t>(at)] & (how.planar ? 15 : 255)));
-  return out;
+  Found all;
+  for (const Found& one : slabs) {
+    all.places.insert(all.places.end(), one.places.begin(), one.places.end());
+    all.kinds.insert(all.kinds.end(), one.kinds.begin(), one.kinds.end());
+  }
+  return all;
 }
 
 }   // namespace surfaces

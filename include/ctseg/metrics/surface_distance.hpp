@@ -2,8 +2,7 @@
 // pass finds the distances from every place of each surface to the other one; every score is then a few sums over them. Which
 // definition is meant is an option, for three of them are in use under the same names.
 #pragma once
-#include "label_scan.hpp"
-#include "surface.hpp"
+#include "nearest.hpp"
 
 namespace ctseg {
 
@@ -58,6 +57,7 @@ namespace surfaces {
 inline double linear_percentile(std::vector<float> values, double percentile) {
   const double rank = percentile / 100 * static_cast<double>(values.size() - 1), below = std::floor(rank);
   const auto at = values.begin() + static_cast<std::ptrdiff_t>(below);
+  if (percentile == 100) return double{*std::max_element(values.begin(), values.end())};
   std::nth_element(values.begin(), at, values.end());
   const double low = double{*at};
   if (rank == below) return low;
@@ -96,20 +96,9 @@ class SurfaceDistances {
     if (pair.box.shape().x <= 0) return;
     const surfaces::HowToFind how{options.surface, options.planar, options.executor};
     surfaces::Found prediction = find_surface(pair.prediction, pair, how), truth = find_surface(pair.truth, pair, how);
-    const DistanceOptions measure{.spacing_mm = spacing, .executor = options.executor};
-    const auto directed = [&](surfaces::Found& from, const surfaces::Found& to) {
-      DirectedDistances out;
-      if (!to.places.empty() && !from.places.empty()) {
-        const std::vector<float> mm = distance_to_foreground(to.flags.data(), to.shape, measure);
-        out.mm.reserve(from.places.size());
-        for (const Index at : from.places) out.mm.push_back(mm[static_cast<std::size_t>(at)]);
-      } else {
-        out.mm.assign(from.places.size(), std::numeric_limits<float>::infinity());
-      }
-      return out;
-    };
-    to_truth_ = directed(prediction, truth);
-    to_prediction_ = directed(truth, prediction);
+    const surfaces::Bricks of_prediction(prediction.places), of_truth(truth.places);
+    to_truth_.mm = nearest_distances(of_prediction, of_truth, {spacing, options.executor});
+    to_prediction_.mm = nearest_distances(of_truth, of_prediction, {spacing, options.executor});
     to_truth_.kinds = std::move(prediction.kinds), to_prediction_.kinds = std::move(truth.kinds);
   }
 
@@ -211,7 +200,8 @@ class SurfaceDistances {
 };
 
 /// The distances between the surfaces of one label in two volumes; spacing is that of the grid.
-/// Cost      two distance transforms in the box that holds both masks: 7 bytes a voxel of it, and 9 a place of the surfaces.
+/// Cost      a read of the box that holds both masks, and of each surface a search of the other (nearest_distances); about 50
+///           bytes for each place of both surfaces.
 /// Errors    shape_mismatch unless both lie on one grid; unsupported for sheared grids (mask::spacing_for_distance); those of
 ///           SurfaceDistances.
 inline SurfaceDistances surface_distances(const Volume<std::uint8_t>& prediction, const Volume<std::uint8_t>& truth,
