@@ -110,7 +110,7 @@ int main(int argc, char** argv) {
           cpu.push_back(cpu_seconds() - before);
         }
         if (rounds > 0)
-          std::printf("%-12s %-9s %7d %10.4f %10.4f %12.9g %12.9g\n", p.name, text(surface).c_str(), pool->threads(), median(wall),
-                      median(cpu), s.hd95_mm, s.nsd);
+          std::printf("%-12s %-9s %7d %10.4f %10.4f %12.9g %12.9g\n", p.name, text(surface).c_str(), pool->threads(),
+                      median(wall), median(cpu), s.hd95_mm, s.nsd);
       }
 }

@@ -24,8 +24,7 @@ struct Pair {
 
 std::vector<std::uint8_t> unpacked(const std::vector<std::uint8_t>& bits, std::size_t& at, Index count) {
   std::vector<std::uint8_t> out;
-  for (Index i = 0; i < count; ++i)
-    out.push_back(bits[at + static_cast<std::size_t>(i) / 8] >> (7 - i % 8) & 1);
+  for (Index i = 0; i < count; ++i) out.push_back(bits[at + static_cast<std::size_t>(i) / 8] >> (7 - i % 8) & 1);
   at += static_cast<std::size_t>(count + 7) / 8;
   return out;
 }
@@ -34,7 +33,8 @@ std::vector<Pair> pairs() {
   const test::Fixture fixture("metrics");
   const auto bits = fixture.values<std::uint8_t>("masks"), lines = fixture.values<std::uint8_t>("skeletons");
   const auto shapes = fixture.values<std::int32_t>("shapes");
-  const auto spacings = fixture.values("spacings"), tolerances = fixture.values("tolerances"), scores = fixture.values("scores");
+  const auto spacings = fixture.values("spacings"), tolerances = fixture.values("tolerances"),
+             scores = fixture.values("scores");
   std::istringstream words(fixture.metadata("columns"));
   const std::vector<std::string> columns{std::istream_iterator<std::string>(words), {}};
   std::vector<Pair> out;
@@ -109,10 +109,9 @@ TEST_CASE("centre lines are scikit-image's, voxel for voxel") {
 TEST_CASE("evaluate says the same as the functions it is made of") {
   Worst worst;
   for (const Pair& p : pairs()) {
-    const LabelScores s =
-        evaluate(p.prediction, p.truth,
-                 {.labels = {1}, .nsd_tolerance_mm = p.tolerance_mm, .planar = p.planar, .centerlines = true})
-            .labels[0];
+    const LabelScores s = evaluate(p.prediction, p.truth,
+                                   {.labels = {1}, .nsd_tolerance_mm = p.tolerance_mm, .planar = p.planar, .centerlines = true})
+                              .labels[0];
     const auto check = [&](const std::string& name, double found) { worst.add(name, found, p.scores.at(name)); };
     check("dice_nan", s.dice);
     check("sensitivity", s.sensitivity);

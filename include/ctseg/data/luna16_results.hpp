@@ -32,7 +32,8 @@ inline void write_luna16_results(const std::filesystem::path& path, const std::v
     out += f.series_uid;
     for (const double v : {f.centre.x, f.centre.y, f.centre.z, f.probability}) {
       if (!is_finite(v))
-        throw Error(Code::bad_argument, path.string(), text("a finding in ", f.series_uid, " has a number that is not finite."));
+        throw Error(Code::bad_argument, path.string(),
+                    text("a finding in ", f.series_uid, " has a number that is not finite."));
       char digits[32];
       const auto end = std::to_chars(digits, digits + sizeof digits, v).ptr;
       out += ',';

@@ -123,7 +123,8 @@ class Padded {
 /// Source    Lee, Kashyap and Chu, Building skeleton models via 3-D medial surface/axis thinning algorithms, CVGIP 56(6), 1994.
 ///           A voxel may go if foreground and background around it are one component each (Bertrand and Malandain, 1994), which
 ///           is what their tables of Euler characteristics say.
-template <class T> std::vector<std::uint8_t> skeletonize(const T* voxels, Xyz<Index> shape, const SkeletonOptions& options = {}) {
+template <class T>
+std::vector<std::uint8_t> skeletonize(const T* voxels, Xyz<Index> shape, const SkeletonOptions& options = {}) {
   mask::checked_extents(shape, "skeletonize");
   skeleton::Padded padded(voxels, shape, mask::foreground<T>(options.label, "skeletonize"));
   padded.thin_all(shape.z == 1);

@@ -41,7 +41,8 @@ inline CenterlineOverlap centerline_overlap(const MaskPair& pair) {
           flags.push_back(voxels[(z * pair.shape.y + y) * pair.shape.x + x] == pair.label);
     return flags;
   };
-  const auto count = [&](const std::vector<std::uint8_t>& of, const std::vector<std::uint8_t>& other, Index& all, Index& inside) {
+  const auto count = [&](const std::vector<std::uint8_t>& of, const std::vector<std::uint8_t>& other, Index& all,
+                         Index& inside) {
     const std::vector<std::uint8_t> line = skeletonize(of.data(), n);
     for (std::size_t i = 0; i < line.size(); ++i) all += line[i], inside += line[i] & other[i];
   };

@@ -22,17 +22,17 @@ struct QualityPolicy {
 };
 
 struct EvaluationOptions {
-  std::vector<std::uint8_t> labels{};       // unset: every label but 0 that occurs in one of both
-  std::vector<std::string> label_names{};   // of labels 0, 1, ...; may be shorter
-  EmptyPolicy empty = EmptyPolicy::nan;                       // Dice and IoU
-  EmptySurface empty_surface = EmptySurface::infinite;        // distances and surface Dice
-  bool surfaces = true;                                       // else distances and surface Dice are NaN
-  Surface hausdorff_surface = Surface::voxels;                // of hd, hd95 and assd
-  HausdorffOptions hausdorff{.percentile = 95};               // of hd95
+  std::vector<std::uint8_t> labels{};                    // unset: every label but 0 that occurs in one of both
+  std::vector<std::string> label_names{};                // of labels 0, 1, ...; may be shorter
+  EmptyPolicy empty = EmptyPolicy::nan;                  // Dice and IoU
+  EmptySurface empty_surface = EmptySurface::infinite;   // distances and surface Dice
+  bool surfaces = true;                                  // else distances and surface Dice are NaN
+  Surface hausdorff_surface = Surface::voxels;           // of hd, hd95 and assd
+  HausdorffOptions hausdorff{.percentile = 95};          // of hd95
   Surface nsd_surface = Surface::elements;
   double nsd_tolerance_mm = 1;
-  bool planar = false;         // volumes of one slice: contours
-  bool centerlines = false;    // clDice, for vessels; slow for thick organs
+  bool planar = false;        // volumes of one slice: contours
+  bool centerlines = false;   // clDice, for vessels; slow for thick organs
   QualityPolicy quality{};
   Executor* executor = nullptr;   // unset: the calling thread
 };

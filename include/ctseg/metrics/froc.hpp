@@ -20,10 +20,10 @@ struct FrocOptions {
 
 /// What is scored. Rows of scans that are not listed are left out and counted.
 struct FrocInput {
-  std::vector<std::string> series{};          // all scans, those without nodules and candidates too
-  std::vector<Nodule> nodules{};              // annotations.csv
-  std::vector<Nodule> excluded{};             // annotations_excluded.csv: hits there count for nothing
-  std::vector<NoduleFinding> candidates{};    // results.csv
+  std::vector<std::string> series{};         // all scans, those without nodules and candidates too
+  std::vector<Nodule> nodules{};             // annotations.csv
+  std::vector<Nodule> excluded{};            // annotations_excluded.csv: hits there count for nothing
+  std::vector<NoduleFinding> candidates{};   // results.csv
 };
 
 /// Candidates of at least a probability: how many false alarms, how many nodules found.
@@ -35,14 +35,14 @@ struct Interval {
   double value = 0, low = 0, high = 0;
 };
 struct FrocResult {
-  std::vector<FrocPoint> curve{};         // falling thresholds; one point for each different probability
-  std::vector<Interval> sensitivity{};    // at options.rates
+  std::vector<FrocPoint> curve{};        // falling thresholds; one point for each different probability
+  std::vector<Interval> sensitivity{};   // at options.rates
   Interval cpm{};
   Index scans = 0, nodules = 0, found = 0, false_positives = 0;
-  Index double_hits = 0;      // further candidates in a nodule that was found: neither right nor wrong
-  Index irrelevant = 0;       // candidates in excluded annotations alone
-  Index over_limit = 0;       // candidates beyond max_candidates
-  Index not_listed = 0;       // nodules, excluded ones and candidates of scans that are not listed
+  Index double_hits = 0;   // further candidates in a nodule that was found: neither right nor wrong
+  Index irrelevant = 0;    // candidates in excluded annotations alone
+  Index over_limit = 0;    // candidates beyond max_candidates
+  Index not_listed = 0;    // nodules, excluded ones and candidates of scans that are not listed
 };
 
 namespace froc {
@@ -238,8 +238,9 @@ inline FrocResult evaluate_froc(const FrocInput& input, const FrocOptions& optio
   }
   out.scans = std::ssize(scans);
   if (out.nodules == 0)
-    throw Error(Code::bad_input, "froc",
-                text("none of the ", out.scans, " scans has a nodule; sensitivity needs one. Hint: do the names of series match?"));
+    throw Error(
+        Code::bad_input, "froc",
+        text("none of the ", out.scans, " scans has a nodule; sensitivity needs one. Hint: do the names of series match?"));
   std::stable_sort(marks.sorted.begin(), marks.sorted.end(),
                    [](const froc::Mark& a, const froc::Mark& b) { return a.probability > b.probability; });
   const std::vector<Index> once(scans.size(), 1);

@@ -37,8 +37,8 @@ class Bricks {
 
   struct Brick {
     Extent extent;
-    Index first = 0, padded = 0;    // in x, y, z: where its places begin, and how many lie there
-    Index place = 0, places = 0;    // in order(): the same without repetition
+    Index first = 0, padded = 0;   // in x, y, z: where its places begin, and how many lie there
+    Index place = 0, places = 0;   // in order(): the same without repetition
   };
   struct Block {
     Extent extent;
@@ -132,7 +132,8 @@ struct Candidate {
   float least;
   const Bricks::Brick* brick;
 };
-inline void find_candidates(const Extent& box, const Bricks& to, const std::array<float, 3>& scale, std::vector<Candidate>& out) {
+inline void find_candidates(const Extent& box, const Bricks& to, const std::array<float, 3>& scale,
+                            std::vector<Candidate>& out) {
   float most = std::numeric_limits<float>::infinity();
   for (const Bricks::Block& b : to.blocks()) most = std::min(most, most_squared(box, b.extent, scale));
   out.clear();

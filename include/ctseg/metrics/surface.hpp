@@ -183,7 +183,8 @@ inline Found find_surface(const std::uint8_t* voxels, const MaskPair& pair, cons
         mask::for_runs(row.data(), m.x, mask::Foreground<std::uint8_t>{}, [&](Index begin, Index end) {
           for (Index x = begin; x < end; ++x) {
             found.places.push_back({static_cast<std::int32_t>(x), static_cast<std::int32_t>(y), static_cast<std::int32_t>(z)});
-            if (corners) found.kinds.push_back(static_cast<std::uint8_t>(row[static_cast<std::size_t>(x)] & (how.planar ? 15 : 255)));
+            if (corners)
+              found.kinds.push_back(static_cast<std::uint8_t>(row[static_cast<std::size_t>(x)] & (how.planar ? 15 : 255)));
           }
         });
       }
