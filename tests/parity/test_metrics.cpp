@@ -60,9 +60,9 @@ struct Worst {
     apart[name] = std::max(apart[name], gap / std::max(1.0, std::isfinite(exact) ? std::abs(exact) : 1.0));
   }
   void check() const {
-    for (const auto& [name, gap] : apart) {
-      MESSAGE(name << " differs by at most " << gap);
-      CHECK_MESSAGE(gap <= 1e-6, name << " differs by " << gap);
+    for (const auto& score : apart) {
+      MESSAGE(score.first << " differs by at most " << score.second);
+      CHECK_MESSAGE(score.second <= 1e-6, score.first << " differs by " << score.second);
     }
   }
 };
