@@ -19,6 +19,9 @@ enum class EmptyPolicy {
   one_zero,   // 1 if nothing was predicted either, else 0
   nnunet,     // NaN if nothing was predicted either, else 0: false alarms count
 };
+inline std::string text(EmptyPolicy e) {
+  return e == EmptyPolicy::nan ? "nan" : e == EmptyPolicy::one_zero ? "one_zero" : "nnunet";
+}
 
 /// The four counts of one label, and the scores that follow from them. A score without a denominator is NaN.
 struct Overlap {
