@@ -197,7 +197,7 @@ class Winograd {
         const Index first = chunk * cut_.chunk, count = std::min(cut_.chunk, plan_.tiles() - first);
         for (Index t = 0, run; t < count; t += run) {
           run = strip(first + t, count - t);
-          for (Index c = 0; c < cut_.from; c += lanes_) transform_input(first + t, run, c, v + t * cut_.from + c);
+          for (Index c = 0; c < cut_.from; c += kGroup) transform_input(first + t, run, c, v + t * cut_.from + c);
         }
         for (Index block = 0; block < cut_.blocks; ++block) multiply(block, first, count, v, m);
       }
@@ -205,17 +205,17 @@ class Winograd {
   }
 
  private:
-  static constexpr Index kMostLanes = 16,
-                         kBox = 18 * kMostInputs * kMostInputs;   // vectors: 40 KiB, most of the first-level cache
+  static constexpr Index kMostLanes = 16, kGroup = 32;   // channels: 128 bytes of a voxel, which caches fetch together
+  static constexpr Index kBox = kMostInputs * kMostInputs * kMostInputs * kGroup;   // 27 KiB, most of the first-level cache
 
   void run_shared(Executor& executor) {
-    const Index vectors = cut_.from / lanes_;
+    const Index groups = ceil_div(cut_.from, kGroup);
     float *v = scratch_, *products = scratch_ + cut_.input;
     for (Index first = 0; first < plan_.tiles(); first += cut_.chunk) {
       const Index count = std::min(cut_.chunk, plan_.tiles() - first), parts = ceil_div(count, cut_.task_tiles);
-      parallel_for(executor, parts * vectors, [&](Index task) {
-        const Index begin = task / vectors * cut_.task_tiles, end = std::min(count, begin + cut_.task_tiles);
-        const Index channel = task % vectors * lanes_;
+      parallel_for(executor, parts * groups, [&](Index task) {
+        const Index begin = task / groups * cut_.task_tiles, end = std::min(count, begin + cut_.task_tiles);
+        const Index channel = task % groups * kGroup;
         for (Index t = begin, run; t < end; t += run) {
           run = strip(first + t, end - t);
           transform_input(first + t, run, channel, v + t * cut_.from + channel);
@@ -243,51 +243,76 @@ class Winograd {
     transforms[static_cast<std::size_t>(plan_.tiling[axis])](p);
   }
 
-  /// Tiles from `tile` on, at most `most`, that lie side by side in one row and fit the box that a strip is transformed in.
-  Index strip(Index tile, Index most) const {
-    const Index inputs = (kBox / (plan_.n(0) * plan_.n(1)) - (plan_.n(2) - plan_.m(2))) / plan_.m(2);
-    const Index products = kBox / (plan_.m(0) * plan_.n(1) * plan_.n(2));
-    return std::min({most, inputs, products, plan_.tiles(2) - tile % plan_.tiles(2)});
-  }
+  /// Tiles from `tile` on, at most `most`, that lie side by side in one row.
+  Index strip(Index tile, Index most) const { return std::min(most, plan_.tiles(2) - tile % plan_.tiles(2)); }
+  /// Channels that are transformed together from `channel` on, rounded up to whole vectors.
+  Index group(Index channel) const { return std::min(kGroup, cut_.from - channel); }
 
-  /// A vector of channels of the inputs of `run` tiles side by side, to v + point * point_v + tile * from. Columns that two
-  /// tiles share are read and transformed along z and y once.
+  /// A group of channels of the inputs of `run` tiles side by side, to v + point * point_v + tile * from. As many tiles at a
+  /// time as fit the first-level cache; columns that a tile shares with the one before are transformed along z and y once.
   void transform_input(Index tile, Index run, Index channel, float* v) const {
     const Transform(&input)[4] = source_table_.transforms->input;
-    const Index lanes = lanes_, n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), m2 = plan_.m(2), column = n0 * n1 * lanes;
-    const Index columns = run * m2 + n2 - m2, pitch = buffers_.x_pitch;
-    const auto& extent = plan_.conv.source_extent();
+    const Index lanes = lanes_, width = group(channel), vectors = width / lanes;
+    const Index n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), m2 = plan_.m(2), shared = n2 - m2;
+    const Index line = n1 * width, column = n0 * line, most = (kBox / column - shared) / m2;
+    alignas(64) float box[kBox];   // [column][z][y][channel]
     Place p = place(tile);
     p.z += plan_.offset(0), p.y += plan_.offset(1), p.x += plan_.offset(2);
-    const bool inside = p.z >= 0 && p.y >= 0 && p.x >= 0 && p.z + n0 <= extent[0] && p.y + n1 <= extent[1] &&
-                        p.x + columns <= extent[2] && channel + lanes <= plan_.conv.from;
-    alignas(64) float box[kBox * kMostLanes];   // [column][z][y][channel]
-    const TransformPass::Walk in_box = {n1 * lanes, lanes, column};
-    if (inside) {
-      const Index row = extent[2] * pitch;
-      const float* source = buffers_.x + ((p.image * extent[0] + p.z) * extent[1] + p.y) * row + p.x * pitch + channel;
-      pass(input, 0, {source, {extent[1] * row, row, pitch}, box, in_box, n1, columns});
-    } else {
-      copy_edge(p, columns, channel, box);
-      pass(input, 0, {box, in_box, box, in_box, n1, columns});
+    for (Index begin = 0; begin < run; begin += most, v += most * cut_.from) {
+      const Index count = std::min(most, run - begin), old = begin == 0 ? 0 : shared, columns = count * m2 + shared - old;
+      if (old > 0) std::memmove(box, box + most * m2 * column, static_cast<std::size_t>(old * column) * sizeof(float));
+      float* fresh = box + old * column;
+      transform_columns(p, columns, channel, fresh);
+      p.x += columns;
+      pass(input, 1, {fresh, {width, lanes, line}, fresh, {width, lanes, line}, vectors, columns * n0});
+      for (Index i = 0; i < count; ++i)
+        pass(input, 2,
+             {box + i * m2 * column,
+              {column, lanes, width},
+              v + i * cut_.from,
+              {cut_.point_v, lanes, n2 * cut_.point_v},
+              vectors,
+              n0 * n1});
     }
-    pass(input, 1, {box, {lanes, n1 * lanes, column}, box, {lanes, n1 * lanes, column}, n0, columns});
-    pass(input, 2, {box, {column, lanes, m2 * column}, v, {cut_.point_v, n2 * cut_.point_v, cut_.from}, n0 * n1, run});
   }
-  /// A vector of channels of the columns at `at`, as far as they exist, and zeros.
+  /// A group of channels of the columns at `at`, transformed along z.
+  void transform_columns(const Place& at, Index columns, Index channel, float* to) const {
+    const Transform(&input)[4] = source_table_.transforms->input;
+    const Index lanes = lanes_, width = group(channel), pitch = buffers_.x_pitch;
+    const Index n0 = plan_.n(0), n1 = plan_.n(1), line = n1 * width, column = n0 * line;
+    const auto& extent = plan_.conv.source_extent();
+    const bool inside = at.z >= 0 && at.y >= 0 && at.x >= 0 && at.z + n0 <= extent[0] && at.y + n1 <= extent[1] &&
+                        at.x + columns <= extent[2] && channel + width <= plan_.conv.from;
+    const Index row = extent[2] * pitch;
+    const TransformPass::Walk in_box = {line, lanes, column, width};
+    if (inside) {
+      const float* source = buffers_.x + ((at.image * extent[0] + at.z) * extent[1] + at.y) * row + at.x * pitch + channel;
+      pass(input, 0, {source, {extent[1] * row, lanes, pitch, row}, to, in_box, width / lanes, columns, n1});
+    } else {
+      copy_edge(at, columns, channel, to);
+      pass(input, 0, {to, in_box, to, in_box, width / lanes, columns, n1});
+    }
+  }
+  /// A group of channels of the columns at `at`, as far as they exist, and zeros.
   void copy_edge(const Place& at, Index columns, Index channel, float* to) const {
     const auto& extent = plan_.conv.source_extent();
-    const auto count = static_cast<std::size_t>(std::min(lanes_, plan_.conv.from - channel));
-    std::memset(to, 0, static_cast<std::size_t>(columns * plan_.n(0) * plan_.n(1) * lanes_) * sizeof(float));
-    const Index first = std::max<Index>(0, -at.x), last = std::min(columns, extent[2] - at.x);
-    for (Index i = 0; i < plan_.n(0) * plan_.n(1); ++i, to += lanes_) {
-      const Index z = at.z + i / plan_.n(1), y = at.y + i % plan_.n(1);
-      if (z < 0 || y < 0 || z >= extent[0] || y >= extent[1]) continue;
-      const float* row =
-          buffers_.x + (((at.image * extent[0] + z) * extent[1] + y) * extent[2] + at.x) * buffers_.x_pitch + channel;
-      for (Index x = first; x < last; ++x)
-        std::memcpy(to + x * plan_.n(0) * plan_.n(1) * lanes_, row + x * buffers_.x_pitch, count * sizeof(float));
-    }
+    const Index n0 = plan_.n(0), n1 = plan_.n(1), pitch = buffers_.x_pitch, width = group(channel), line = n1 * width;
+    const Index channels = std::min(width, plan_.conv.from - channel), whole = channels / lanes_;
+    const auto rest = static_cast<std::size_t>(channels - whole * lanes_);
+    std::memset(to, 0, static_cast<std::size_t>(columns * n0 * line) * sizeof(float));
+    const Index first_x = std::max<Index>(0, -at.x), last_x = std::min(columns, extent[2] - at.x);
+    const Index first_y = std::max<Index>(0, -at.y), last_y = std::min(n1, extent[1] - at.y);
+    for (Index z = std::max<Index>(0, -at.z); z < std::min(n0, extent[0] - at.z); ++z)
+      for (Index y = first_y; y < last_y; ++y) {
+        const float* from = buffers_.x + channel +
+                            (((at.image * extent[0] + at.z + z) * extent[1] + at.y + y) * extent[2] + at.x + first_x) * pitch;
+        float* out = to + first_x * n0 * line + z * line + y * width;
+        source_table_.transforms->input[static_cast<std::size_t>(Tiling::whole)](
+            {from, {0, lanes_, pitch}, out, {0, lanes_, n0 * line}, whole, last_x - first_x});
+        if (rest == 0) continue;
+        for (Index x = 0; x < last_x - first_x; ++x)
+          std::memcpy(out + x * n0 * line + whole * lanes_, from + x * pitch + whole * lanes_, rest * sizeof(float));
+      }
   }
 
   /// Results of `count` tiles from tile `first` in one block of channels; v is that of the first, m room for the products.
@@ -316,57 +341,46 @@ class Winograd {
         q += rest.rows;
       }
     }
-    for (Index i = 0, run; i < count; i += run) {
-      run = strip(first + i, count - i);
-      const Index last = (first + i + run) % plan_.tiles(2) == 0 && plan_.conv.result_extent()[2] % plan_.m(2) > 0 ? 1 : 0;
-      if (run > 1) run -= last;   // a tile that is cut off comes alone
-      for (Index c = 0; c < real; c += table_.lanes)
-        transform_output(first + i, run, {channel + c, std::min(table_.lanes, real - c), width}, m + i * width + c);
-    }
+    for (Index i = 0; i < count; ++i) transform_output(first + i, {channel, real, width}, m + i * width);
   }
 
   struct Channels {
-    Index first, count;   // no more than a vector
-    Index width;          // of their block
+    Index first, count;   // of a block of results
+    Index width;          // rounded up to whole vectors
   };
-  /// Products of `run` tiles side by side to their results, as far as they exist.
-  void transform_output(Index tile, Index run, const Channels& channels, const float* m) const {
+  /// Products of a tile to its results, as far as they exist.
+  void transform_output(Index tile, const Channels& channels, const float* m) const {
     const Transform(&output)[4] = table_.transforms->output;
-    const Index lanes = table_.lanes, n1 = plan_.n(1), n2 = plan_.n(2), plane = n1 * n2, m2 = plan_.m(2),
-                pitch = buffers_.y_pitch;
+    const Index lanes = table_.lanes, width = channels.width, vectors = width / lanes, n2 = plan_.n(2),
+                plane = plan_.n(1) * n2, pitch = buffers_.y_pitch;
     const auto& extent = plan_.conv.result_extent();
     const Place p = place(tile);
     const Index nz = std::min(plan_.m(0), extent[0] - p.z), ny = std::min(plan_.m(1), extent[1] - p.y),
-                nx = std::min(m2, extent[2] - p.x);
-    const Index row = extent[2] * pitch;
-    float* y = buffers_.y + ((p.image * extent[0] + p.z) * extent[1] + p.y) * row + p.x * pitch + channels.first;
-    alignas(64) float box[kBox * kMostLanes], bias[kMostLanes] = {};   // [tile][z][y][x][channel]
-    if (buffers_.bias) std::copy_n(buffers_.bias + channels.first, channels.count, bias);
-    const TransformPass::Walk lines = {n2 * lanes, lanes, plane * lanes};
+                nx = std::min(plan_.m(2), extent[2] - p.x);
+    const Index row = extent[2] * pitch, slice = extent[1] * row;
+    float* y = buffers_.y + (p.image * extent[0] + p.z) * slice + p.y * row + p.x * pitch + channels.first;
+    alignas(64) float box[kBox], rest[64 * kMostLanes];   // [z][y][x][channel]
     pass(output, 0,
          {m,
-          {plane * cut_.point_m, cut_.point_m, channels.width},
+          {plane * cut_.point_m, lanes, cut_.point_m},
           box,
-          {plane * lanes, lanes, nz * plane * lanes},
+          {plane * width, lanes, width},
+          vectors,
           plane,
-          run,
+          1,
           nz});
-    pass(output, 1, {box, lines, box, lines, n2, run * nz, ny});
-    for (Index z = 0; z < nz; ++z, y += extent[1] * row) {
-      TransformPass last{
-          box + z * plane * lanes, {lanes, n2 * lanes, nz * plane * lanes}, y, {pitch, row, m2 * pitch}, ny, run, nx, bias};
-      if (channels.count == lanes) {
-        pass(output, 2, last);
-        continue;
-      }
-      alignas(64) float rest[4 * kMostLanes];   // a line of one tile
-      last.lines = last.planes = 1, last.to = rest, last.to_step.value = lanes;
-      for (Index i = 0; i < run * ny; ++i) {
-        last.from = box + (z + i / ny * nz) * plane * lanes + i % ny * n2 * lanes;
-        pass(output, 2, last);
-        for (Index x = 0; x < nx; ++x)
-          std::copy_n(rest + x * lanes, channels.count, y + i % ny * row + (i / ny * m2 + x) * pitch);
-      }
+    const TransformPass::Walk lines = {n2 * width, lanes, plane * width};
+    pass(output, 1, {box, lines, box, lines, n2 * vectors, nz, 1, ny});
+    for (Index c = 0; c < channels.count; c += lanes, y += lanes) {
+      alignas(64) float bias[kMostLanes] = {};
+      const Index real = std::min(lanes, channels.count - c);
+      if (buffers_.bias) std::copy_n(buffers_.bias + channels.first + c, real, bias);
+      TransformPass last{box + c, {width, n2 * width, plane * width}, y, {pitch, row, slice}, ny, nz, 1, nx, bias};
+      if (real < lanes) last.to = rest, last.to_step = {lanes, nx * lanes, ny * nx * lanes};
+      pass(output, 2, last);
+      if (real == lanes) continue;
+      for (Index i = 0; i < nz * ny * nx; ++i)
+        std::copy_n(rest + i * lanes, real, y + i / nx / ny * slice + i / nx % ny * row + i % nx * pitch);
     }
   }
 
