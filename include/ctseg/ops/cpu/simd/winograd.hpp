@@ -206,7 +206,7 @@ class Winograd {
 
  private:
   static constexpr Index kMostLanes = 16, kGroup = 32;   // channels: 128 bytes of a voxel, which caches fetch together
-  static constexpr Index kBox = kMostInputs * kMostInputs * kMostInputs * kGroup;   // 27 KiB, most of the first-level cache
+  static constexpr Index kBox = 18 * kMostInputs * kMostInputs * kGroup;   // 81 KiB: short of it, reading rows is slow
 
   void run_shared(Executor& executor) {
     const Index groups = ceil_div(cut_.from, kGroup);
@@ -264,55 +264,50 @@ class Winograd {
       float* fresh = box + old * column;
       transform_columns(p, columns, channel, fresh);
       p.x += columns;
-      pass(input, 1, {fresh, {width, lanes, line}, fresh, {width, lanes, line}, vectors, columns * n0});
-      for (Index i = 0; i < count; ++i)
+      for (Index z = 0; z < n0; ++z) {   // a plane stays in the first-level cache
+        float* plane = fresh + z * line;
+        pass(input, 1, {plane, {width, lanes, column}, plane, {width, lanes, column}, vectors, columns});
         pass(input, 2,
-             {box + i * m2 * column,
-              {column, lanes, width},
-              v + i * cut_.from,
-              {cut_.point_v, lanes, n2 * cut_.point_v},
+             {box + z * line,
+              {column, lanes, width, m2 * column},
+              v + z * n1 * n2 * cut_.point_v,
+              {cut_.point_v, lanes, n2 * cut_.point_v, cut_.from},
               vectors,
-              n0 * n1});
+              n1,
+              count});
+      }
     }
   }
-  /// A group of channels of the columns at `at`, transformed along z.
+  /// A group of channels of the columns at `at`, transformed along z; where there is no source, zeros.
   void transform_columns(const Place& at, Index columns, Index channel, float* to) const {
     const Transform(&input)[4] = source_table_.transforms->input;
-    const Index lanes = lanes_, width = group(channel), pitch = buffers_.x_pitch;
+    const Index width = group(channel), vectors = width / lanes_, pitch = buffers_.x_pitch;
     const Index n0 = plan_.n(0), n1 = plan_.n(1), line = n1 * width, column = n0 * line;
     const auto& extent = plan_.conv.source_extent();
-    const bool inside = at.z >= 0 && at.y >= 0 && at.x >= 0 && at.z + n0 <= extent[0] && at.y + n1 <= extent[1] &&
-                        at.x + columns <= extent[2] && channel + width <= plan_.conv.from;
-    const Index row = extent[2] * pitch;
-    const TransformPass::Walk in_box = {line, lanes, column, width};
-    if (inside) {
-      const float* source = buffers_.x + ((at.image * extent[0] + at.z) * extent[1] + at.y) * row + at.x * pitch + channel;
-      pass(input, 0, {source, {extent[1] * row, lanes, pitch, row}, to, in_box, width / lanes, columns, n1});
-    } else {
-      copy_edge(at, columns, channel, to);
-      pass(input, 0, {to, in_box, to, in_box, width / lanes, columns, n1});
+    const Index row = extent[2] * pitch, slice = extent[1] * row;
+    const Index first_z = std::max<Index>(0, -at.z), first_y = std::max<Index>(0, -at.y), first_x = std::max<Index>(0, -at.x);
+    const Index rows_z = std::min(n0, extent[0] - at.z) - first_z, rows_y = std::min(n1, extent[1] - at.y) - first_y,
+                rows_x = std::min(columns, extent[2] - at.x) - first_x;
+    const bool all_z = rows_z == n0 && channel + width <= plan_.conv.from;
+    if (!all_z || rows_y < n1 || rows_x < columns)
+      std::memset(to, 0, static_cast<std::size_t>(columns * column) * sizeof(float));
+    if (rows_z <= 0 || rows_y <= 0 || rows_x <= 0) return;
+    const float* from = buffers_.x + (at.image * extent[0] + at.z + first_z) * slice + (at.y + first_y) * row +
+                        (at.x + first_x) * pitch + channel;
+    to += first_x * column + first_y * width;
+    const TransformPass::Walk in_box = {line, lanes_, column, width};
+    if (all_z) return pass(input, 0, {from, {slice, lanes_, pitch, row}, to, in_box, vectors, rows_x, rows_y});
+    const Index whole = std::min(width, plan_.conv.from - channel) / lanes_, rest = plan_.conv.from - channel - whole * lanes_;
+    for (Index z = 0; z < rows_z; ++z, from += slice) {
+      float* plane = to + (first_z + z) * line;
+      input[static_cast<std::size_t>(Tiling::whole)](
+          {from, {0, lanes_, pitch, row}, plane, {0, lanes_, column, width}, whole, rows_x, rows_y});
+      if (whole == vectors) continue;
+      for (Index i = 0; i < rows_y * rows_x; ++i)
+        std::copy_n(from + i / rows_x * row + i % rows_x * pitch + whole * lanes_, rest,
+                    plane + i / rows_x * width + i % rows_x * column + whole * lanes_);
     }
-  }
-  /// A group of channels of the columns at `at`, as far as they exist, and zeros.
-  void copy_edge(const Place& at, Index columns, Index channel, float* to) const {
-    const auto& extent = plan_.conv.source_extent();
-    const Index n0 = plan_.n(0), n1 = plan_.n(1), pitch = buffers_.x_pitch, width = group(channel), line = n1 * width;
-    const Index channels = std::min(width, plan_.conv.from - channel), whole = channels / lanes_;
-    const auto rest = static_cast<std::size_t>(channels - whole * lanes_);
-    std::memset(to, 0, static_cast<std::size_t>(columns * n0 * line) * sizeof(float));
-    const Index first_x = std::max<Index>(0, -at.x), last_x = std::min(columns, extent[2] - at.x);
-    const Index first_y = std::max<Index>(0, -at.y), last_y = std::min(n1, extent[1] - at.y);
-    for (Index z = std::max<Index>(0, -at.z); z < std::min(n0, extent[0] - at.z); ++z)
-      for (Index y = first_y; y < last_y; ++y) {
-        const float* from = buffers_.x + channel +
-                            (((at.image * extent[0] + at.z + z) * extent[1] + at.y + y) * extent[2] + at.x + first_x) * pitch;
-        float* out = to + first_x * n0 * line + z * line + y * width;
-        source_table_.transforms->input[static_cast<std::size_t>(Tiling::whole)](
-            {from, {0, lanes_, pitch}, out, {0, lanes_, n0 * line}, whole, last_x - first_x});
-        if (rest == 0) continue;
-        for (Index x = 0; x < last_x - first_x; ++x)
-          std::memcpy(out + x * n0 * line + whole * lanes_, from + x * pitch + whole * lanes_, rest * sizeof(float));
-      }
+    pass(input, 0, {to, in_box, to, in_box, vectors, rows_x, rows_y});
   }
 
   /// Results of `count` tiles from tile `first` in one block of channels; v is that of the first, m room for the products.
@@ -359,7 +354,7 @@ class Winograd {
                 nx = std::min(plan_.m(2), extent[2] - p.x);
     const Index row = extent[2] * pitch, slice = extent[1] * row;
     float* y = buffers_.y + (p.image * extent[0] + p.z) * slice + p.y * row + p.x * pitch + channels.first;
-    alignas(64) float box[kBox], rest[64 * kMostLanes];   // [z][y][x][channel]
+    alignas(64) float box[4 * kMostInputs * kMostInputs * kGroup], rest[64 * kMostLanes];   // [z][y][x][channel]
     pass(output, 0,
          {m,
           {plane * cut_.point_m, lanes, cut_.point_m},
