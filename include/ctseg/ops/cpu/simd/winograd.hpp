@@ -207,6 +207,7 @@ class Winograd {
  private:
   static constexpr Index kMostLanes = 16, kGroup = 32;   // channels: 128 bytes of a voxel, which caches fetch together
   static constexpr Index kBox = 18 * kMostInputs * kMostInputs * kGroup;   // 81 KiB: short of it, reading rows is slow
+  static constexpr Index kOutputBox = 4 * kMostInputs * kMostInputs * kGroup;        // 18 KiB, half the first-level cache
 
   void run_shared(Executor& executor) {
     const Index groups = ceil_div(cut_.from, kGroup);
@@ -336,15 +337,21 @@ class Winograd {
         q += rest.rows;
       }
     }
-    for (Index i = 0; i < count; ++i) transform_output(first + i, {channel, real, width}, m + i * width);
+    const Index most = std::max<Index>(1, kOutputBox / (plan_.m(0) * plan_.n(1) * plan_.n(2) * width));
+    const Index cut_off = plan_.conv.result_extent()[2] % plan_.m(2) > 0 ? 1 : 0;   // the last tile of a row, which comes alone
+    for (Index i = 0, run; i < count; i += run) {
+      run = strip(first + i, std::min(most, count - i));
+      if (run > 1 && (first + i + run) % plan_.tiles(2) == 0) run -= cut_off;
+      transform_output(first + i, run, {channel, real, width}, m + i * width);
+    }
   }
 
   struct Channels {
     Index first, count;   // of a block of results
     Index width;          // rounded up to whole vectors
   };
-  /// Products of a tile to its results, as far as they exist.
-  void transform_output(Index tile, const Channels& channels, const float* m) const {
+  /// Products of `run` tiles side by side to their results, as far as they exist.
+  void transform_output(Index tile, Index run, const Channels& channels, const float* m) const {
     const Transform(&output)[4] = table_.transforms->output;
     const Index lanes = table_.lanes, width = channels.width, vectors = width / lanes, n2 = plan_.n(2),
                 plane = plan_.n(1) * n2, pitch = buffers_.y_pitch;
@@ -354,28 +361,34 @@ class Winograd {
                 nx = std::min(plan_.m(2), extent[2] - p.x);
     const Index row = extent[2] * pitch, slice = extent[1] * row;
     float* y = buffers_.y + (p.image * extent[0] + p.z) * slice + p.y * row + p.x * pitch + channels.first;
-    alignas(64) float box[4 * kMostInputs * kMostInputs * kGroup], rest[64 * kMostLanes];   // [z][y][x][channel]
+    const Index x_step = plan_.m(2) * pitch, line = n2 * width, tile_step = nz * plane * width;
+    alignas(64) float box[kOutputBox];   // [tile][z][y][x][channel]
     pass(output, 0,
          {m,
-          {plane * cut_.point_m, lanes, cut_.point_m},
+          {plane * cut_.point_m, lanes, width, cut_.point_m},
           box,
-          {plane * width, lanes, width},
+          {plane * width, lanes, tile_step, width},
           vectors,
+          run,
           plane,
-          1,
           nz});
-    const TransformPass::Walk lines = {n2 * width, lanes, plane * width};
-    pass(output, 1, {box, lines, box, lines, n2 * vectors, nz, 1, ny});
+    const TransformPass::Walk lines = {line, lanes, plane * width};
+    pass(output, 1, {box, lines, box, lines, n2 * vectors, run * nz, 1, ny});
     for (Index c = 0; c < channels.count; c += lanes, y += lanes) {
-      alignas(64) float bias[kMostLanes] = {};
+      alignas(64) float bias[kMostLanes] = {}, rest[4 * 4 * 4 * kMostLanes];
       const Index real = std::min(lanes, channels.count - c);
       if (buffers_.bias) std::copy_n(buffers_.bias + channels.first + c, real, bias);
-      TransformPass last{box + c, {width, n2 * width, plane * width}, y, {pitch, row, slice}, ny, nz, 1, nx, bias};
-      if (real < lanes) last.to = rest, last.to_step = {lanes, nx * lanes, ny * nx * lanes};
-      pass(output, 2, last);
-      if (real == lanes) continue;
-      for (Index i = 0; i < nz * ny * nx; ++i)
-        std::copy_n(rest + i * lanes, real, y + i / nx / ny * slice + i / nx % ny * row + i % nx * pitch);
+      TransformPass last{box + c, {width, line, plane * width, tile_step}, y, {pitch, row, slice, x_step}, ny, nz, run, nx, bias};
+      if (real == lanes) {
+        pass(output, 2, last);
+        continue;
+      }
+      last.to = rest, last.to_step = {lanes, nx * lanes, ny * nx * lanes}, last.sheets = 1;   // a tile at a time
+      for (Index t = 0; t < run; ++t, last.from += tile_step) {
+        pass(output, 2, last);
+        for (Index i = 0; i < nz * ny * nx; ++i)
+          std::copy_n(rest + i * lanes, real, y + t * x_step + i / nx / ny * slice + i / nx % ny * row + i % nx * pitch);
+      }
     }
   }
 
