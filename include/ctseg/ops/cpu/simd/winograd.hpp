@@ -319,24 +319,14 @@ class Winograd {
     const TileSet& set = table_.wide(vectors);
     const TileShape& shape = set.best(count, vectors);
     const float* w = buffers_.packed + channel * plan_.points() * from;
-    alignas(64) static constexpr float kZeros[2 * kMostLanes] = {};
-    GatherTile t{};
-    t.x_step = cut_.from, t.taps_z = t.taps_y = t.taps_x = 1, t.length = from, t.init = kZeros, t.out_step = width,
-    t.width = width;
-    for (Index point = 0; point < plan_.points(); ++point) {
-      t.w = w + point * from * width;
-      const auto tile = [&](const TileShape& s, Index q) {
-        t.x = v + point * cut_.point_v + q * cut_.from, t.out = m + point * cut_.point_m + q * width, t.rows = s.rows;
-        s.gather(t);
-      };
-      Index q = 0;
-      for (; q + shape.rows <= count; q += shape.rows) tile(shape, q);
-      while (q < count) {
-        const TileShape& rest = set.within(count - q);
-        tile(rest, q);
-        q += rest.rows;
+    for (Index point = 0; point < plan_.points(); ++point)
+      for (Index q = 0, rows; q < count; q += rows) {
+        const TileShape& tile = q + shape.rows <= count ? shape : set.within(count - q);
+        const Index blocks = (count - q) / tile.rows;
+        rows = blocks * tile.rows;
+        tile.product({v + point * cut_.point_v + q * cut_.from, cut_.from, from, w + point * from * width,
+                      m + point * cut_.point_m + q * width, width, tile.rows, width, blocks});
       }
-    }
     const Index most = std::max<Index>(1, kOutputBox / (plan_.m(0) * plan_.n(1) * plan_.n(2) * width));
     const Index cut_off = plan_.conv.result_extent()[2] % plan_.m(2) > 0 ? 1 : 0;   // the last tile of a row, which comes alone
     for (Index i = 0, run; i < count; i += run) {
