@@ -255,21 +255,21 @@ class Winograd {
     const Transform(&input)[4] = source_table_.transforms->input;
     const Index lanes = lanes_, width = group(channel), vectors = width / lanes;
     const Index n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), m2 = plan_.m(2), shared = n2 - m2;
-    const Index line = n1 * width, column = n0 * line, most = (kBox / column - shared) / m2;
-    alignas(64) float box[kBox];   // [column][z][y][channel]
+    const Index column = n1 * width, plane = kBox / n0, most = (plane / column - shared) / m2;
+    alignas(64) float box[kBox];   // [z][column][y][channel]
     Place p = place(tile);
     p.z += plan_.offset(0), p.y += plan_.offset(1), p.x += plan_.offset(2);
     for (Index begin = 0; begin < run; begin += most, v += most * cut_.from) {
       const Index count = std::min(most, run - begin), old = begin == 0 ? 0 : shared, columns = count * m2 + shared - old;
-      if (old > 0) std::memmove(box, box + most * m2 * column, static_cast<std::size_t>(old * column) * sizeof(float));
-      float* fresh = box + old * column;
-      transform_columns(p, columns, channel, fresh);
+      for (Index z = 0; z < n0 && old > 0; ++z)
+        std::memmove(box + z * plane, box + z * plane + most * m2 * column, static_cast<std::size_t>(old * column) * sizeof(float));
+      transform_columns(p, columns, channel, box + old * column);
       p.x += columns;
       for (Index z = 0; z < n0; ++z) {   // a plane stays in the first-level cache
-        float* plane = fresh + z * line;
-        pass(input, 1, {plane, {width, lanes, column}, plane, {width, lanes, column}, vectors, columns});
+        float *all = box + z * plane, *fresh = all + old * column;
+        pass(input, 1, {fresh, {width, lanes, column}, fresh, {width, lanes, column}, vectors, columns});
         pass(input, 2,
-             {box + z * line,
+             {all,
               {column, lanes, width, m2 * column},
               v + z * n1 * n2 * cut_.point_v,
               {cut_.point_v, lanes, n2 * cut_.point_v, cut_.from},
@@ -283,7 +283,7 @@ class Winograd {
   void transform_columns(const Place& at, Index columns, Index channel, float* to) const {
     const Transform(&input)[4] = source_table_.transforms->input;
     const Index width = group(channel), vectors = width / lanes_, pitch = buffers_.x_pitch;
-    const Index n0 = plan_.n(0), n1 = plan_.n(1), line = n1 * width, column = n0 * line;
+    const Index n0 = plan_.n(0), n1 = plan_.n(1), column = n1 * width, plane = kBox / n0;
     const auto& extent = plan_.conv.source_extent();
     const Index row = extent[2] * pitch, slice = extent[1] * row;
     const Index first_z = std::max<Index>(0, -at.z), first_y = std::max<Index>(0, -at.y), first_x = std::max<Index>(0, -at.x);
@@ -291,22 +291,23 @@ class Winograd {
                 rows_x = std::min(columns, extent[2] - at.x) - first_x;
     const bool all_z = rows_z == n0 && channel + width <= plan_.conv.from;
     if (!all_z || rows_y < n1 || rows_x < columns)
-      std::memset(to, 0, static_cast<std::size_t>(columns * column) * sizeof(float));
+      for (Index z = 0; z < n0; ++z)
+        std::memset(to + z * plane, 0, static_cast<std::size_t>(columns * column) * sizeof(float));
     if (rows_z <= 0 || rows_y <= 0 || rows_x <= 0) return;
     const float* from = buffers_.x + (at.image * extent[0] + at.z + first_z) * slice + (at.y + first_y) * row +
                         (at.x + first_x) * pitch + channel;
     to += first_x * column + first_y * width;
-    const TransformPass::Walk in_box = {line, lanes_, column, width};
+    const TransformPass::Walk in_box = {plane, lanes_, column, width};
     if (all_z) return pass(input, 0, {from, {slice, lanes_, pitch, row}, to, in_box, vectors, rows_x, rows_y});
     const Index whole = std::min(width, plan_.conv.from - channel) / lanes_, rest = plan_.conv.from - channel - whole * lanes_;
     for (Index z = 0; z < rows_z; ++z, from += slice) {
-      float* plane = to + (first_z + z) * line;
+      float* out = to + (first_z + z) * plane;
       input[static_cast<std::size_t>(Tiling::whole)](
-          {from, {0, lanes_, pitch, row}, plane, {0, lanes_, column, width}, whole, rows_x, rows_y});
+          {from, {0, lanes_, pitch, row}, out, {0, lanes_, column, width}, whole, rows_x, rows_y});
       if (whole == vectors) continue;
       for (Index i = 0; i < rows_y * rows_x; ++i)
         std::copy_n(from + i / rows_x * row + i % rows_x * pitch + whole * lanes_, rest,
-                    plane + i / rows_x * width + i % rows_x * column + whole * lanes_);
+                    out + i / rows_x * width + i % rows_x * column + whole * lanes_);
     }
     pass(input, 0, {to, in_box, to, in_box, vectors, rows_x, rows_y});
   }
