@@ -352,6 +352,11 @@ class Winograd {
                 nx = std::min(plan_.m(2), extent[2] - p.x);
     const Index row = extent[2] * pitch, slice = extent[1] * row;
     float* y = buffers_.y + (p.image * extent[0] + p.z) * slice + p.y * row + p.x * pitch + channels.first;
+    for (Index i = 0; i < nz * ny; ++i) {   // the results' lines arrive while two axes are transformed
+      const float* at = y + i / ny * slice + i % ny * row;
+      for (Index x = 0; x < run * nx; ++x, at += pitch)
+        for (Index c = 0; c < channels.count; c += 16) __builtin_prefetch(at + c, 1, 2);
+    }
     const Index x_step = plan_.m(2) * pitch, line = n2 * width, tile_step = nz * plane * width;
     alignas(64) float box[kOutputBox];   // [tile][z][y][x][channel]
     pass(output, 0,
