@@ -13,140 +13,14 @@
 // share, and a task is a block of result channels.
 #pragma once
 #include <atomic>
-#include <optional>
 
 #include "gather.hpp"
-#include "transforms.hpp"
+#include "winograd_plan.hpp"
 
 namespace ctseg::simd {
 
-struct WinogradPlan {
-  ConvPlan conv;
-  std::array<Tiling, 3> tiling{};   // along z, y, x
-
-  Index n(std::size_t axis) const { return inputs_of(tiling[axis]); }
-  Index m(std::size_t axis) const { return results_of(tiling[axis]); }
-  Index points() const { return n(0) * n(1) * n(2); }
-  Index tiles(std::size_t axis) const { return ceil_div(conv.result_extent()[axis], m(axis)); }
-  Index tiles() const { return conv.images * tiles(0) * tiles(1) * tiles(2); }
-  /// The source of result r begins at voxel r + offset.
-  Index offset(std::size_t axis) const {
-    const Index padding = conv.window.padding[axis];
-    return conv.side == Side::output ? -padding : padding - (conv.window.kernel[axis] - 1);
-  }
-};
-
-/// True where tiles of these kinds can make the convolution.
-inline bool winograd_fits(const ConvPlan& plan, const std::array<Tiling, 3>& tiling) {
-  for (std::size_t d = 0; d < 3; ++d)
-    if (plan.window.stride[d] != 1 || plan.window.dilation[d] != 1 || plan.window.kernel[d] != taps_of(tiling[d])) return false;
-  return plan.window.taps() > 1;
-}
-
-/// What a weight costs beside a multiply-add: to be read by one call, and to be packed where it changes between calls. Measured
-/// at 64 to 320 channels.
-constexpr double weight_cost(bool packed_once) { return packed_once ? 8 : 58; }
-
-/// Multiply-adds of one result voxel, transforms counted at what they cost beside the product: measured at 32 and 64 channels.
-inline double winograd_cost(const WinogradPlan& plan, bool packed_once) {
-  constexpr double kInput = 20, kOutput = 12;
-  const double from = double(plan.conv.from), to = double(plan.conv.to), points = double(plan.points());
-  const auto padded = [&](Index channels) {
-    const Index lanes = tiles(plan.conv.isa, channels).lanes;
-    return double(ceil_div(channels, lanes) * lanes);
-  };
-  const double tile = from * to + kInput * padded(plan.conv.from) + kOutput * padded(plan.conv.to);
-  return points * (double(plan.tiles()) * tile + weight_cost(packed_once) * from * to) / plan.conv.results();
-}
-/// The same of gather(), which leaves out the taps outside along z and y.
-inline double direct_cost(const ConvPlan& plan, bool packed_once) {
-  double taps = double(plan.window.kernel[2]);
-  for (std::size_t d = 0; d < 2; ++d) {
-    const AxisPhase axis = axis_phase(plan, d, 0);
-    Index met = 0;
-    for (Index q = 0; q < axis.count; ++q) met += std::max<Index>(0, axis.end(q, plan.source_extent()[d]) - axis.begin(q));
-    taps *= double(met) / double(axis.count);
-  }
-  return (taps + weight_cost(packed_once) * double(plan.window.taps()) / plan.results()) * double(plan.from * plan.to);
-}
-
-/// The kinds of tiles for each axis, large ones where they mean fewer points; none: a kernel that has no tiles.
-inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, bool large) {
-  WinogradPlan plan{conv};
-  for (std::size_t d = 0; d < 3; ++d) {
-    const Index extent = conv.result_extent()[d], kernel = conv.window.kernel[d];
-    if (kernel == 3)
-      plan.tiling[d] = large && ceil_div(extent, 4) * 6 < ceil_div(extent, 2) * 4 ? Tiling::f4k3 : Tiling::f2k3;
-    else if (kernel == 5 && large)
-      plan.tiling[d] = Tiling::f2k5;
-    else if (kernel != 1)
-      return std::nullopt;
-  }
-  return winograd_fits(conv, plan.tiling) ? std::optional(plan) : std::nullopt;
-}
-
-/// The cheapest way that `accuracy` allows; none: the direct one. Small images with many channels have more weights than
-/// voxels: there the points of large tiles, or of any, cost more than they save, most of all where every call packs them.
-/// Chosen from shape, instruction set and mode alone, so that results repeat.
-inline std::optional<WinogradPlan> choose_winograd(const ConvPlan& conv, Accuracy accuracy, bool packed_once = true) {
-  std::optional<WinogradPlan> best;
-  if (accuracy == Accuracy::strict) return best;
-  double least = 0.9 * direct_cost(conv, packed_once);
-  for (const bool large : {false, true}) {
-    if (large && accuracy != Accuracy::fast) continue;
-    const auto plan = winograd_tiles(conv, large);
-    if (!plan) continue;
-    if (const double cost = winograd_cost(*plan, packed_once); cost < least) best = plan, least = cost;
-  }
-  return best;
-}
-
-/// How tiles and channels become tasks and what memory they need, in floats: by shape alone.
-struct WinogradCut {
-  Index from;               // channels of the source, rounded up to whole vectors
-  Index width, blocks;      // channels of a block of results, rounded up to whole vectors; blocks
-  Index rows, task_tiles;   // tiles that a task multiplies at a time
-  Index chunk, chunks;      // tiles transformed together
-  bool shared;              // ... for all tasks, not for one
-  Index slots;              // tasks that can run at a time
-  Index point_v, point_m;   // floats from one point to the next
-  Index input, product;     // floats of one set of transformed inputs, and of one task's products
-
-  WinogradCut(const WinogradPlan& plan, const TileTable& table) {
-    constexpr Index kInputs = Index{768} << 10, kShared = Index{4} << 20, kWeights = Index{8} << 20, kFewest = 6, kSlots = 32;
-    constexpr Index kFloat = Index{sizeof(float)}, kTasks = 16;   // as the direct engine
-    const Index points = plan.points(), all = plan.tiles(), lanes = tiles(plan.conv.isa, plan.conv.from).lanes;
-    from = ceil_div(plan.conv.from, lanes) * lanes;
-    width = std::min(table.block(), ceil_div(plan.conv.to, table.lanes) * table.lanes);
-    blocks = ceil_div(plan.conv.to, table.block());
-    rows = table.wide(width / table.lanes).shapes[0].rows;
-    const Index tile_bytes = points * std::max(from, width) * kFloat, weight_bytes = points * from * plan.conv.to * kFloat;
-    const Index fit = kInputs / tile_bytes;   // tiles whose points stay in the cache of one core
-    shared = fit < kFewest || weight_bytes > kWeights;
-    chunk = shared ? std::max(rows, kShared / tile_bytes / rows * rows) : fit >= rows ? fit / rows * rows : fit;
-    if (!shared) chunk = std::min(chunk, ceil_div(ceil_div(all, kTasks), rows) * rows);
-    chunks = ceil_div(all, chunk);
-    chunk = ceil_div(all, chunks);   // of equal size
-    task_tiles = shared ? std::min(chunk, rows) : chunk;
-    slots = std::min(kSlots, shared ? blocks * ceil_div(chunk, task_tiles) : chunks);
-    point_v = chunk * from + 16;   // 16: points do not fall on the same lines of the cache
-    point_m = task_tiles * width + 16;
-    input = points * point_v;
-    product = points * point_m;
-  }
-  Index floats() const { return (shared ? input : slots * input) + slots * product; }
-};
-
-inline Index winograd_scratch_bytes(const WinogradPlan& plan) {
-  return WinogradCut(plan, tiles(plan.conv.isa, plan.conv.to)).floats() * Index{sizeof(float)};
-}
-/// Weights at all points, with the result channels rounded up to whole vectors.
-inline Index winograd_packed_bytes(const WinogradPlan& plan) {
-  const Index lanes = tiles(plan.conv.isa, plan.conv.to).lanes;
-  return plan.points() * plan.conv.from * ceil_div(plan.conv.to, lanes) * lanes * Index{sizeof(float)};
-}
-
-/// Weights to points, in the order in which the product reads them: [block of result channels][point][from][channel in block].
+/// Weights to points, in the order in which the product reads them: [block of result channels][y][x][z of a point][from][channel
+/// in block].
 inline void winograd_pack(Executor& executor, const WinogradPlan& plan, const PackBuffers& b) {
   const Index from = plan.conv.from, to = plan.conv.to;
   const TileTable& table = tiles(plan.conv.isa, to);
@@ -172,7 +46,7 @@ inline void winograd_pack(Executor& executor, const WinogradPlan& plan, const Pa
     pass(2, {a, {lanes, kernel[2] * lanes, 0}, c, {lanes, n2 * lanes, 0}, kernel[0] * kernel[1], 1});
     pass(1, {c, {n2 * lanes, lanes, kernel[1] * n2 * lanes}, a, {n2 * lanes, lanes, n1 * n2 * lanes}, n2, kernel[0]});
     float* out = b.packed + first / block * block * points * from + i * width + first % block;
-    pass(0, {a, {n1 * n2 * lanes, lanes, 0}, out, {n1 * n2 * from * width, from * width, 0}, n1 * n2, 1});
+    pass(0, {a, {n1 * n2 * lanes, lanes, 0}, out, {from * width, plan.n(0) * from * width, 0}, n1 * n2, 1});
   });
 }
 
@@ -206,8 +80,8 @@ class Winograd {
 
  private:
   static constexpr Index kMostLanes = 16, kGroup = 32;   // channels: 128 bytes of a voxel, which caches fetch together
-  static constexpr Index kBox = 18 * kMostInputs * kMostInputs * kGroup;   // 81 KiB: short of it, reading rows is slow
-  static constexpr Index kOutputBox = 4 * kMostInputs * kMostInputs * kGroup;        // 18 KiB, half the first-level cache
+  static constexpr Index kBox = 18 * kMostInputs * kMostInputs * kGroup;   // 81 KiB: in shorter runs, rows are read slowly
+  static constexpr Index kOutputBox = 2 * 4 * 4 * kMostInputs * kGroup;    // 24 KiB, two tiles of F(4, 3)
 
   void run_shared(Executor& executor) {
     const Index groups = ceil_div(cut_.from, kGroup);
@@ -262,7 +136,8 @@ class Winograd {
     for (Index begin = 0; begin < run; begin += most, v += most * cut_.from) {
       const Index count = std::min(most, run - begin), old = begin == 0 ? 0 : shared, columns = count * m2 + shared - old;
       for (Index z = 0; z < n0 && old > 0; ++z)
-        std::memmove(box + z * plane, box + z * plane + most * m2 * column, static_cast<std::size_t>(old * column) * sizeof(float));
+        std::memmove(box + z * plane, box + z * plane + most * m2 * column,
+                     static_cast<std::size_t>(old * column) * sizeof(float));
       transform_columns(p, columns, channel, box + old * column);
       p.x += columns;
       for (Index z = 0; z < n0; ++z) {   // a plane stays in the first-level cache
@@ -271,8 +146,8 @@ class Winograd {
         pass(input, 2,
              {all,
               {column, lanes, width, m2 * column},
-              v + z * n1 * n2 * cut_.point_v,
-              {cut_.point_v, lanes, n2 * cut_.point_v, cut_.from},
+              v + z * cut_.point_v,
+              {n0 * cut_.point_v, lanes, n2 * n0 * cut_.point_v, cut_.from},
               vectors,
               n1,
               count});
@@ -320,15 +195,21 @@ class Winograd {
     const TileSet& set = table_.wide(vectors);
     const TileShape& shape = set.best(count, vectors);
     const float* w = buffers_.packed + channel * plan_.points() * from;
-    for (Index point = 0; point < plan_.points(); ++point)
-      for (Index q = 0, rows; q < count; q += rows) {
-        const TileShape& tile = q + shape.rows <= count ? shape : set.within(count - q);
-        const Index blocks = (count - q) / tile.rows;
-        rows = blocks * tile.rows;
-        tile.product({v + point * cut_.point_v + q * cut_.from, cut_.from, from, w + point * from * width,
-                      m + point * cut_.point_m + q * width, width, tile.rows, width, blocks});
-      }
-    const Index most = std::max<Index>(1, kOutputBox / (plan_.m(0) * plan_.n(1) * plan_.n(2) * width));
+    const Index plane = plan_.n(1) * plan_.n(2), line_m = cut_.line_m, lines = plan_.m(0) * line_m;
+    float* products = m + plane * lines;
+    for (Index i = 0; i < plane; ++i) {   // the products of a line along z stay in the first-level cache
+      for (Index z = 0; z < plan_.n(0); ++z)
+        for (Index q = 0, rows, point = i * plan_.n(0) + z; q < count; q += rows) {
+          const TileShape& tile = q + shape.rows <= count ? shape : set.within(count - q);
+          const Index blocks = (count - q) / tile.rows;
+          rows = blocks * tile.rows;
+          tile.product({v + point * cut_.point_v + q * cut_.from, cut_.from, from, w + point * from * width,
+                        products + z * line_m + q * width, width, tile.rows, width, blocks});
+        }
+      pass(table_.transforms->output, 0,
+           {products, {line_m, table_.lanes, 0}, m + i * lines, {line_m, table_.lanes, 0}, count * vectors, 1, 1, plan_.m(0)});
+    }
+    const Index most = kOutputBox / (plan_.m(0) * plan_.m(1) * plan_.n(2) * width);
     const Index cut_off = plan_.conv.result_extent()[2] % plan_.m(2) > 0 ? 1 : 0;   // the last tile of a row, which comes alone
     for (Index i = 0, run; i < count; i += run) {
       run = strip(first + i, std::min(most, count - i));
@@ -341,11 +222,10 @@ class Winograd {
     Index first, count;   // of a block of results
     Index width;          // rounded up to whole vectors
   };
-  /// Products of `run` tiles side by side to their results, as far as they exist.
+  /// Products of `run` tiles side by side, transformed along z, to their results, as far as they exist.
   void transform_output(Index tile, Index run, const Channels& channels, const float* m) const {
     const Transform(&output)[4] = table_.transforms->output;
-    const Index lanes = table_.lanes, width = channels.width, vectors = width / lanes, n2 = plan_.n(2),
-                plane = plan_.n(1) * n2, pitch = buffers_.y_pitch;
+    const Index lanes = table_.lanes, width = channels.width, n2 = plan_.n(2), pitch = buffers_.y_pitch;
     const auto& extent = plan_.conv.result_extent();
     const Place p = place(tile);
     const Index nz = std::min(plan_.m(0), extent[0] - p.z), ny = std::min(plan_.m(1), extent[1] - p.y),
@@ -357,30 +237,22 @@ class Winograd {
       for (Index x = 0; x < run * nx; ++x, at += pitch)
         for (Index c = 0; c < channels.count; c += 16) __builtin_prefetch(at + c, 1, 2);
     }
-    const Index x_step = plan_.m(2) * pitch, line = n2 * width, tile_step = nz * plane * width;
-    alignas(64) float box[kOutputBox];   // [tile][z][y][x][channel]
-    pass(output, 0,
-         {m,
-          {plane * cut_.point_m, lanes, width, cut_.point_m},
-          box,
-          {plane * width, lanes, tile_step, width},
-          vectors,
-          run,
-          plane,
-          nz});
-    const TransformPass::Walk lines = {line, lanes, plane * width};
-    pass(output, 1, {box, lines, box, lines, n2 * vectors, run * nz, 1, ny});
+    const Index x_step = plan_.m(2) * pitch, value = run * width, line = n2 * value, plane = ny * line;
+    const Index lines_m = plan_.m(0) * cut_.line_m;
+    alignas(64) float box[kOutputBox];   // [z][y][x][tile][channel]
+    pass(output, 1,
+         {m, {n2 * lines_m, lanes, cut_.line_m, lines_m}, box, {line, lanes, plane, value}, value / lanes, nz, n2, ny});
     for (Index c = 0; c < channels.count; c += lanes, y += lanes) {
       alignas(64) float bias[kMostLanes] = {}, rest[4 * 4 * 4 * kMostLanes];
       const Index real = std::min(lanes, channels.count - c);
       if (buffers_.bias) std::copy_n(buffers_.bias + channels.first + c, real, bias);
-      TransformPass last{box + c, {width, line, plane * width, tile_step}, y, {pitch, row, slice, x_step}, ny, nz, run, nx, bias};
+      TransformPass last{box + c, {value, line, plane, width}, y, {pitch, row, slice, x_step}, ny, nz, run, nx, bias};
       if (real == lanes) {
         pass(output, 2, last);
         continue;
       }
       last.to = rest, last.to_step = {lanes, nx * lanes, ny * nx * lanes}, last.sheets = 1;   // a tile at a time
-      for (Index t = 0; t < run; ++t, last.from += tile_step) {
+      for (Index t = 0; t < run; ++t, last.from += width) {
         pass(output, 2, last);
         for (Index i = 0; i < nz * ny * nx; ++i)
           std::copy_n(rest + i * lanes, real, y + t * x_step + i / nx / ny * slice + i / nx % ny * row + i % nx * pitch);
