@@ -19,8 +19,8 @@
 
 namespace ctseg::simd {
 
-/// Weights to points, in the order in which the product reads them: [block of result channels][y][x][z of a point][from][channel
-/// in block].
+/// Weights to points, in the order in which the product reads them: [block of result channels][y][x][z of a point][from]
+/// [channel in block].
 inline void winograd_pack(Executor& executor, const WinogradPlan& plan, const PackBuffers& b) {
   const Index from = plan.conv.from, to = plan.conv.to;
   const TileTable& table = tiles(plan.conv.isa, to);

@@ -1,5 +1,5 @@
-// How a convolution is cut into Winograd's tiles (winograd.hpp): which kinds of tiles, whether at all, and how tiles and channels
-// become tasks.
+// How a convolution is cut into Winograd's tiles (winograd.hpp): which kinds of tiles, whether at all, and how tiles and
+// channels become tasks.
 #pragma once
 #include <optional>
 
