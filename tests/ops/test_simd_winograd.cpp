@@ -79,6 +79,8 @@ TEST_CASE("simd winograd: 200 odd shapes, channels that do and do not fill vecto
 
 TEST_CASE("simd winograd: long rows, many tiles, tiles shared by all tasks") {
   check({4, 5, 70}, {Tiling::f2k3, Tiling::f2k3, Tiling::f2k3}, {1, 1, 1}, {1, 3, 5});
+  for (const Tiling t : {Tiling::f2k3, Tiling::f4k3, Tiling::f2k5})   // more columns than are transformed at a time
+    check({3, 4, 66}, {t, t, t}, {taps_of(t) / 2, taps_of(t) / 2, taps_of(t) / 2}, {1, 31, 3});
   check({1, 9, 150}, {Tiling::whole, Tiling::f4k3, Tiling::f4k3}, {0, 1, 1}, {1, 17, 33});
   check({9, 2, 150}, {Tiling::f4k3, Tiling::whole, Tiling::whole}, {1, 0, 0}, {1, 17, 17});
   check({2, 2, 150}, {Tiling::whole, Tiling::whole, Tiling::f2k5}, {0, 0, 2}, {1, 17, 17});

@@ -29,6 +29,14 @@ inline const Four* four(const float* p) { return reinterpret_cast<const Four*>(p
     for (Index c = 0; c < width; ++c) t.out[i * t.out_step + c] = a[i * width + c];
 }
 
+[[gnu::cold]] inline void product(const ProductTile& t) {
+  alignas(16) constexpr float kZeros[kMostWidth] = {};
+  GatherTile g{};
+  g.x = t.x, g.x_step = t.x_step, g.taps_z = g.taps_y = g.taps_x = 1, g.length = t.length, g.w = t.w, g.init = kZeros;
+  g.out = t.out, g.out_step = t.out_step, g.rows = t.rows, g.width = t.width;
+  for (Index block = 0; block < t.blocks; ++block, g.x += t.rows * t.x_step, g.out += t.rows * t.out_step) gather(g);
+}
+
 [[gnu::cold]] inline void gradient(const GradientTile& t) {
   const Index rows = t.rows, width = t.width;
   float a[kMostRows * kMostWidth] = {};
@@ -61,6 +69,6 @@ inline constexpr TransformTable kTransforms = {{transform<kLanes, kFour.input[0]
                                                {transform<kLanes, kFour.output[0]>, transform<kLanes, kFour.output[1]>,
                                                 transform<kLanes, kFour.output[2]>, transform<kLanes, kFour.output[3]>}};
 
-template <Index... Rows> inline constexpr TileShape kShapes[] = {{Rows, &gather, &gradient}...};
+template <Index... Rows> inline constexpr TileShape kShapes[] = {{Rows, &gather, &gradient, &product}...};
 
 }   // namespace ctseg::simd::plain

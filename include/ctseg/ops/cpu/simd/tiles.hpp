@@ -23,6 +23,18 @@ struct GatherTile {
   Index rows, width;   // R and the channels of the block; only plain tiles need to be told
 };
 
+/// R rows of x times a matrix, then the next R, `blocks` times: out[i] = sum over channels of x[i * step + ...] * w[...].
+/// What gather() does for one tap and zeros, without its loops: a call of a few hundred cycles feels them.
+struct ProductTile {
+  const float* x;
+  Index x_step, length;
+  const float* w;
+  float* out;
+  Index out_step;
+  Index rows, width;   // as in GatherTile
+  Index blocks;
+};
+
 /// R channels of x times a block of channels of dy for one tap: out[i] += sum over voxels of x[i] * dy[...].
 struct GradientTile {
   const float* x;
@@ -40,6 +52,7 @@ struct TileShape {
   Index rows = 0;
   void (*gather)(const GatherTile&) = nullptr;
   void (*gradient)(const GradientTile&) = nullptr;
+  void (*product)(const ProductTile&) = nullptr;
 };
 
 /// Tiles that are `vectors` vectors wide, most rows first, ending with one row.

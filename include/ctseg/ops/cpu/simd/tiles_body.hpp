@@ -42,6 +42,33 @@ template <int Vectors, Index... I> struct Tile<Vectors, std::integer_sequence<In
     if constexpr (Vectors == 2) ((*reinterpret_cast<Loose*>(t.out + I * t.out_step + kLanes) = b[I]), ...);
   }
 
+  CTSEG_SIMD_TARGET static void product(const ProductTile& t) {
+    const Index step = t.x_step, step3 = 3 * step, length = t.length, out_step = t.out_step;
+    const float *x = t.x, *w = t.w;
+    float* out = t.out;
+    for (Index block = t.blocks; block > 0; --block, x += kRows * step) {
+      Vec a[sizeof...(I)], b[sizeof...(I)];
+      ((a[I] = Vec{}, b[I] = Vec{}), ...);
+      const float* base[3] = {x, x + 5 * step, x + 10 * step};   // as in gather
+      const float* v = w;
+      for (Index k = 0; k < length; ++k, v += kWidth) {
+        const Vec w0 = *reinterpret_cast<const Loose*>(v);
+        if constexpr (Vectors == 2) {
+          const Vec w1 = *reinterpret_cast<const Loose*>(v + kLanes);
+          ((a[I] += w0 * base[I / 5][k + (I % 5 == 3 ? step3 : I % 5 * step)],
+            b[I] += w1 * base[I / 5][k + (I % 5 == 3 ? step3 : I % 5 * step)]),
+           ...);
+        } else {
+          ((a[I] += w0 * base[I / 5][k + (I % 5 == 3 ? step3 : I % 5 * step)]), ...);
+        }
+      }
+      if constexpr (Vectors == 2)
+        ((*reinterpret_cast<Loose*>(out) = a[I], *reinterpret_cast<Loose*>(out + kLanes) = b[I], out += out_step), ...);
+      else
+        ((*reinterpret_cast<Loose*>(out) = a[I], out += out_step), ...);
+    }
+  }
+
   CTSEG_SIMD_TARGET static void gradient(const GradientTile& t) {
     Vec a[sizeof...(I)], b[sizeof...(I)];
     ((a[I] = Vec{}, b[I] = Vec{}), ...);
@@ -63,7 +90,7 @@ template <int Vectors, Index... I> struct Tile<Vectors, std::integer_sequence<In
     if constexpr (Vectors == 2) ((*reinterpret_cast<Loose*>(t.out + I * t.out_step + kLanes) += b[I]), ...);
   }
 
-  static constexpr TileShape shape() { return {kRows, &gather, &gradient}; }
+  static constexpr TileShape shape() { return {kRows, &gather, &gradient, &product}; }
 };
 
 template <int Vectors, Index... Rows>

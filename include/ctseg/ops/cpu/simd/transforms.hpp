@@ -24,14 +24,14 @@ inline constexpr Index kMostInputs = 6;   // along one axis
 
 /// Lines of vectors transformed along one axis. Steps count floats; a value of a line is one vector of channels.
 struct TransformPass {
-  struct Walk {   // between the values of a line, between lines, between planes of lines
-    Index value, line, plane;
+  struct Walk {   // between the values of a line, between lines, planes of lines, sheets of planes
+    Index value, line, plane, sheet = 0;
   };
   const float* from;
   Walk step;
   float* to;
   Walk to_step;
-  Index lines, planes;
+  Index lines, planes, sheets = 1;
   Index results = 0;             // output transforms store that many of a line
   const float* bias = nullptr;   // output transforms: a vector to add, or none
 };

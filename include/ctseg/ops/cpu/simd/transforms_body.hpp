@@ -9,18 +9,26 @@ inline constexpr Index kLanes = CTSEG_SIMD_LANES;
 typedef float Vec __attribute__((vector_size(4 * CTSEG_SIMD_LANES)));
 typedef float Loose __attribute__((vector_size(4 * CTSEG_SIMD_LANES), aligned(4), may_alias));   // a Vec anywhere in memory
 
-#define LINES(p)                                                                                            \
-  const Index value = p.step.value, to_value = p.to_step.value;                                             \
-  const float* from_plane = p.from;                                                                         \
-  float* to_plane = p.to;                                                                                   \
-  for (Index plane = p.planes; plane > 0; --plane, from_plane += p.step.plane, to_plane += p.to_step.plane) \
-    for (Index line = 0, n = p.lines; line < n; ++line)                                                     \
-      if (const float* from = from_plane + line * p.step.line; float* to = to_plane + line * p.to_step.line)
+#define LINES(p)                                                                                                     \
+  const Index value = p.step.value, to_value = p.to_step.value, n = p.lines;                                         \
+  const float* from_sheet = p.from;                                                                                  \
+  float* to_sheet = p.to;                                                                                            \
+  for (Index sheet = p.sheets; sheet > 0; --sheet, from_sheet += p.step.sheet, to_sheet += p.to_step.sheet) {        \
+    const float* from_plane = from_sheet;                                                                            \
+    float* to_plane = to_sheet;                                                                                      \
+    for (Index plane = p.planes; plane > 0; --plane, from_plane += p.step.plane, to_plane += p.to_step.plane) {      \
+      const float* from = from_plane;                                                                                \
+      float* to = to_plane;                                                                                          \
+      for (Index line = n; line > 0; --line, from += p.step.line, to += p.to_step.line) {
+#define END_LINES \
+  }               \
+  }               \
+  }
 #define LOAD(i) (*reinterpret_cast<const Loose*>(from + (i)*value))
 #define STORE(i) *reinterpret_cast<Loose*>(to + (i)*to_value)
 
 template <Tiling kTiling> CTSEG_SIMD_TARGET void input_transform(const TransformPass& p) {
-  LINES(p) {
+  LINES(p)
     const Vec a = LOAD(0);
     if constexpr (kTiling == Tiling::whole) {
       STORE(0) = a;
@@ -40,11 +48,11 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void input_transform(const Transform
       STORE(4) = even2 - odd2;
       STORE(5) = 4.0f * b - 5.0f * d + f;
     }
-  }
+  END_LINES
 }
 
 template <Tiling kTiling> CTSEG_SIMD_TARGET void weight_transform(const TransformPass& p) {
-  LINES(p) {
+  LINES(p)
     const Vec a = LOAD(0);
     if constexpr (kTiling == Tiling::whole) {
       STORE(0) = a;
@@ -70,13 +78,13 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void weight_transform(const Transfor
         STORE(5) = last;
       }
     }
-  }
+  END_LINES
 }
 
 template <Tiling kTiling> CTSEG_SIMD_TARGET void output_transform(const TransformPass& p) {
   Vec bias = {};
   if (p.bias) bias = *reinterpret_cast<const Loose*>(p.bias);
-  LINES(p) {
+  LINES(p)
     const Vec a = LOAD(0) + bias;
     if constexpr (kTiling == Tiling::whole) {
       STORE(0) = a;
@@ -97,10 +105,11 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void output_transform(const Transfor
         }
       }
     }
-  }
+  END_LINES
 }
 
 #undef LINES
+#undef END_LINES
 #undef LOAD
 #undef STORE
 

@@ -13,140 +13,14 @@
 // share, and a task is a block of result channels.
 #pragma once
 #include <atomic>
-#include <optional>
 
 #include "gather.hpp"
-#include "transforms.hpp"
+#include "winograd_plan.hpp"
 
 namespace ctseg::simd {
 
-struct WinogradPlan {
-  ConvPlan conv;
-  std::array<Tiling, 3> tiling{};   // along z, y, x
-
-  Index n(std::size_t axis) const { return inputs_of(tiling[axis]); }
-  Index m(std::size_t axis) const { return results_of(tiling[axis]); }
-  Index points() const { return n(0) * n(1) * n(2); }
-  Index tiles(std::size_t axis) const { return ceil_div(conv.result_extent()[axis], m(axis)); }
-  Index tiles() const { return conv.images * tiles(0) * tiles(1) * tiles(2); }
-  /// The source of result r begins at voxel r + offset.
-  Index offset(std::size_t axis) const {
-    const Index padding = conv.window.padding[axis];
-    return conv.side == Side::output ? -padding : padding - (conv.window.kernel[axis] - 1);
-  }
-};
-
-/// True where tiles of these kinds can make the convolution.
-inline bool winograd_fits(const ConvPlan& plan, const std::array<Tiling, 3>& tiling) {
-  for (std::size_t d = 0; d < 3; ++d)
-    if (plan.window.stride[d] != 1 || plan.window.dilation[d] != 1 || plan.window.kernel[d] != taps_of(tiling[d])) return false;
-  return plan.window.taps() > 1;
-}
-
-/// What a weight costs beside a multiply-add: to be read by one call, and to be packed where it changes between calls. Measured
-/// at 64 to 320 channels.
-constexpr double weight_cost(bool packed_once) { return packed_once ? 8 : 58; }
-
-/// Multiply-adds of one result voxel, transforms counted at what they cost beside the product: measured at 32 and 64 channels.
-inline double winograd_cost(const WinogradPlan& plan, bool packed_once) {
-  constexpr double kInput = 20, kOutput = 12;
-  const double from = double(plan.conv.from), to = double(plan.conv.to), points = double(plan.points());
-  const auto padded = [&](Index channels) {
-    const Index lanes = tiles(plan.conv.isa, channels).lanes;
-    return double(ceil_div(channels, lanes) * lanes);
-  };
-  const double tile = from * to + kInput * padded(plan.conv.from) + kOutput * padded(plan.conv.to);
-  return points * (double(plan.tiles()) * tile + weight_cost(packed_once) * from * to) / plan.conv.results();
-}
-/// The same of gather(), which leaves out the taps outside along z and y.
-inline double direct_cost(const ConvPlan& plan, bool packed_once) {
-  double taps = double(plan.window.kernel[2]);
-  for (std::size_t d = 0; d < 2; ++d) {
-    const AxisPhase axis = axis_phase(plan, d, 0);
-    Index met = 0;
-    for (Index q = 0; q < axis.count; ++q) met += std::max<Index>(0, axis.end(q, plan.source_extent()[d]) - axis.begin(q));
-    taps *= double(met) / double(axis.count);
-  }
-  return (taps + weight_cost(packed_once) * double(plan.window.taps()) / plan.results()) * double(plan.from * plan.to);
-}
-
-/// The kinds of tiles for each axis, large ones where they mean fewer points; none: a kernel that has no tiles.
-inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, bool large) {
-  WinogradPlan plan{conv};
-  for (std::size_t d = 0; d < 3; ++d) {
-    const Index extent = conv.result_extent()[d], kernel = conv.window.kernel[d];
-    if (kernel == 3)
-      plan.tiling[d] = large && ceil_div(extent, 4) * 6 < ceil_div(extent, 2) * 4 ? Tiling::f4k3 : Tiling::f2k3;
-    else if (kernel == 5 && large)
-      plan.tiling[d] = Tiling::f2k5;
-    else if (kernel != 1)
-      return std::nullopt;
-  }
-  return winograd_fits(conv, plan.tiling) ? std::optional(plan) : std::nullopt;
-}
-
-/// The cheapest way that `accuracy` allows; none: the direct one. Small images with many channels have more weights than
-/// voxels: there the points of large tiles, or of any, cost more than they save, most of all where every call packs them.
-/// Chosen from shape, instruction set and mode alone, so that results repeat.
-inline std::optional<WinogradPlan> choose_winograd(const ConvPlan& conv, Accuracy accuracy, bool packed_once = true) {
-  std::optional<WinogradPlan> best;
-  if (accuracy == Accuracy::strict) return best;
-  double least = 0.9 * direct_cost(conv, packed_once);
-  for (const bool large : {false, true}) {
-    if (large && accuracy != Accuracy::fast) continue;
-    const auto plan = winograd_tiles(conv, large);
-    if (!plan) continue;
-    if (const double cost = winograd_cost(*plan, packed_once); cost < least) best = plan, least = cost;
-  }
-  return best;
-}
-
-/// How tiles and channels become tasks and what memory they need, in floats: by shape alone.
-struct WinogradCut {
-  Index from;               // channels of the source, rounded up to whole vectors
-  Index width, blocks;      // channels of a block of results, rounded up to whole vectors; blocks
-  Index rows, task_tiles;   // tiles that a task multiplies at a time
-  Index chunk, chunks;      // tiles transformed together
-  bool shared;              // ... for all tasks, not for one
-  Index slots;              // tasks that can run at a time
-  Index point_v, point_m;   // floats from one point to the next
-  Index input, product;     // floats of one set of transformed inputs, and of one task's products
-
-  WinogradCut(const WinogradPlan& plan, const TileTable& table) {
-    constexpr Index kInputs = Index{768} << 10, kShared = Index{4} << 20, kWeights = Index{8} << 20, kFewest = 6, kSlots = 32;
-    constexpr Index kFloat = Index{sizeof(float)}, kTasks = 16;   // as the direct engine
-    const Index points = plan.points(), all = plan.tiles(), lanes = tiles(plan.conv.isa, plan.conv.from).lanes;
-    from = ceil_div(plan.conv.from, lanes) * lanes;
-    width = std::min(table.block(), ceil_div(plan.conv.to, table.lanes) * table.lanes);
-    blocks = ceil_div(plan.conv.to, table.block());
-    rows = table.wide(width / table.lanes).shapes[0].rows;
-    const Index tile_bytes = points * std::max(from, width) * kFloat, weight_bytes = points * from * plan.conv.to * kFloat;
-    const Index fit = kInputs / tile_bytes;   // tiles whose points stay in the cache of one core
-    shared = fit < kFewest || weight_bytes > kWeights;
-    chunk = shared ? std::max(rows, kShared / tile_bytes / rows * rows) : fit >= rows ? fit / rows * rows : fit;
-    if (!shared) chunk = std::min(chunk, ceil_div(ceil_div(all, kTasks), rows) * rows);
-    chunks = ceil_div(all, chunk);
-    chunk = ceil_div(all, chunks);   // of equal size
-    task_tiles = shared ? std::min(chunk, rows) : chunk;
-    slots = std::min(kSlots, shared ? blocks * ceil_div(chunk, task_tiles) : chunks);
-    point_v = chunk * from + 16;   // 16: points do not fall on the same lines of the cache
-    point_m = task_tiles * width + 16;
-    input = points * point_v;
-    product = points * point_m;
-  }
-  Index floats() const { return (shared ? input : slots * input) + slots * product; }
-};
-
-inline Index winograd_scratch_bytes(const WinogradPlan& plan) {
-  return WinogradCut(plan, tiles(plan.conv.isa, plan.conv.to)).floats() * Index{sizeof(float)};
-}
-/// Weights at all points, with the result channels rounded up to whole vectors.
-inline Index winograd_packed_bytes(const WinogradPlan& plan) {
-  const Index lanes = tiles(plan.conv.isa, plan.conv.to).lanes;
-  return plan.points() * plan.conv.from * ceil_div(plan.conv.to, lanes) * lanes * Index{sizeof(float)};
-}
-
-/// Weights to points, in the order in which the product reads them: [block of result channels][point][from][channel in block].
+/// Weights to points, in the order in which the product reads them: [block of result channels][y][x][z of a point][from]
+/// [channel in block].
 inline void winograd_pack(Executor& executor, const WinogradPlan& plan, const PackBuffers& b) {
   const Index from = plan.conv.from, to = plan.conv.to;
   const TileTable& table = tiles(plan.conv.isa, to);
@@ -172,7 +46,7 @@ inline void winograd_pack(Executor& executor, const WinogradPlan& plan, const Pa
     pass(2, {a, {lanes, kernel[2] * lanes, 0}, c, {lanes, n2 * lanes, 0}, kernel[0] * kernel[1], 1});
     pass(1, {c, {n2 * lanes, lanes, kernel[1] * n2 * lanes}, a, {n2 * lanes, lanes, n1 * n2 * lanes}, n2, kernel[0]});
     float* out = b.packed + first / block * block * points * from + i * width + first % block;
-    pass(0, {a, {n1 * n2 * lanes, lanes, 0}, out, {n1 * n2 * from * width, from * width, 0}, n1 * n2, 1});
+    pass(0, {a, {n1 * n2 * lanes, lanes, 0}, out, {from * width, plan.n(0) * from * width, 0}, n1 * n2, 1});
   });
 }
 
@@ -197,7 +71,7 @@ class Winograd {
         const Index first = chunk * cut_.chunk, count = std::min(cut_.chunk, plan_.tiles() - first);
         for (Index t = 0, run; t < count; t += run) {
           run = strip(first + t, count - t);
-          for (Index c = 0; c < cut_.from; c += lanes_) transform_input(first + t, run, c, v + t * cut_.from + c);
+          for (Index c = 0; c < cut_.from; c += kGroup) transform_input(first + t, run, c, v + t * cut_.from + c);
         }
         for (Index block = 0; block < cut_.blocks; ++block) multiply(block, first, count, v, m);
       }
@@ -205,17 +79,18 @@ class Winograd {
   }
 
  private:
-  static constexpr Index kMostLanes = 16,
-                         kBox = 18 * kMostInputs * kMostInputs;   // vectors: 40 KiB, most of the first-level cache
+  static constexpr Index kMostLanes = 16, kGroup = 32;   // channels: 128 bytes of a voxel, which caches fetch together
+  static constexpr Index kBox = 18 * kMostInputs * kMostInputs * kGroup;   // 81 KiB: in shorter runs, rows are read slowly
+  static constexpr Index kOutputBox = 2 * 4 * 4 * kMostInputs * kGroup;    // 24 KiB, two tiles of F(4, 3)
 
   void run_shared(Executor& executor) {
-    const Index vectors = cut_.from / lanes_;
+    const Index groups = ceil_div(cut_.from, kGroup);
     float *v = scratch_, *products = scratch_ + cut_.input;
     for (Index first = 0; first < plan_.tiles(); first += cut_.chunk) {
       const Index count = std::min(cut_.chunk, plan_.tiles() - first), parts = ceil_div(count, cut_.task_tiles);
-      parallel_for(executor, parts * vectors, [&](Index task) {
-        const Index begin = task / vectors * cut_.task_tiles, end = std::min(count, begin + cut_.task_tiles);
-        const Index channel = task % vectors * lanes_;
+      parallel_for(executor, parts * groups, [&](Index task) {
+        const Index begin = task / groups * cut_.task_tiles, end = std::min(count, begin + cut_.task_tiles);
+        const Index channel = task % groups * kGroup;
         for (Index t = begin, run; t < end; t += run) {
           run = strip(first + t, end - t);
           transform_input(first + t, run, channel, v + t * cut_.from + channel);
@@ -243,51 +118,73 @@ class Winograd {
     transforms[static_cast<std::size_t>(plan_.tiling[axis])](p);
   }
 
-  /// Tiles from `tile` on, at most `most`, that lie side by side in one row and fit the box that a strip is transformed in.
-  Index strip(Index tile, Index most) const {
-    const Index inputs = (kBox / (plan_.n(0) * plan_.n(1)) - (plan_.n(2) - plan_.m(2))) / plan_.m(2);
-    const Index products = kBox / (plan_.m(0) * plan_.n(1) * plan_.n(2));
-    return std::min({most, inputs, products, plan_.tiles(2) - tile % plan_.tiles(2)});
-  }
+  /// Tiles from `tile` on, at most `most`, that lie side by side in one row.
+  Index strip(Index tile, Index most) const { return std::min(most, plan_.tiles(2) - tile % plan_.tiles(2)); }
+  /// Channels that are transformed together from `channel` on, rounded up to whole vectors.
+  Index group(Index channel) const { return std::min(kGroup, cut_.from - channel); }
 
-  /// A vector of channels of the inputs of `run` tiles side by side, to v + point * point_v + tile * from. Columns that two
-  /// tiles share are read and transformed along z and y once.
+  /// A group of channels of the inputs of `run` tiles side by side, to v + point * point_v + tile * from. As many tiles at a
+  /// time as fit the first-level cache; columns that a tile shares with the one before are transformed along z and y once.
   void transform_input(Index tile, Index run, Index channel, float* v) const {
     const Transform(&input)[4] = source_table_.transforms->input;
-    const Index lanes = lanes_, n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), m2 = plan_.m(2), column = n0 * n1 * lanes;
-    const Index columns = run * m2 + n2 - m2, pitch = buffers_.x_pitch;
-    const auto& extent = plan_.conv.source_extent();
+    const Index lanes = lanes_, width = group(channel), vectors = width / lanes;
+    const Index n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), m2 = plan_.m(2), shared = n2 - m2;
+    const Index column = n1 * width, plane = kBox / n0, most = (plane / column - shared) / m2;
+    alignas(64) float box[kBox];   // [z][column][y][channel]
     Place p = place(tile);
     p.z += plan_.offset(0), p.y += plan_.offset(1), p.x += plan_.offset(2);
-    const bool inside = p.z >= 0 && p.y >= 0 && p.x >= 0 && p.z + n0 <= extent[0] && p.y + n1 <= extent[1] &&
-                        p.x + columns <= extent[2] && channel + lanes <= plan_.conv.from;
-    alignas(64) float box[kBox * kMostLanes];   // [column][z][y][channel]
-    const TransformPass::Walk in_box = {n1 * lanes, lanes, column};
-    if (inside) {
-      const Index row = extent[2] * pitch;
-      const float* source = buffers_.x + ((p.image * extent[0] + p.z) * extent[1] + p.y) * row + p.x * pitch + channel;
-      pass(input, 0, {source, {extent[1] * row, row, pitch}, box, in_box, n1, columns});
-    } else {
-      copy_edge(p, columns, channel, box);
-      pass(input, 0, {box, in_box, box, in_box, n1, columns});
+    for (Index begin = 0; begin < run; begin += most, v += most * cut_.from) {
+      const Index count = std::min(most, run - begin), old = begin == 0 ? 0 : shared, columns = count * m2 + shared - old;
+      for (Index z = 0; z < n0 && old > 0; ++z)
+        std::memmove(box + z * plane, box + z * plane + most * m2 * column,
+                     static_cast<std::size_t>(old * column) * sizeof(float));
+      transform_columns(p, columns, channel, box + old * column);
+      p.x += columns;
+      for (Index z = 0; z < n0; ++z) {   // a plane stays in the first-level cache
+        float *all = box + z * plane, *fresh = all + old * column;
+        pass(input, 1, {fresh, {width, lanes, column}, fresh, {width, lanes, column}, vectors, columns});
+        pass(input, 2,
+             {all,
+              {column, lanes, width, m2 * column},
+              v + z * cut_.point_v,
+              {n0 * cut_.point_v, lanes, n2 * n0 * cut_.point_v, cut_.from},
+              vectors,
+              n1,
+              count});
+      }
     }
-    pass(input, 1, {box, {lanes, n1 * lanes, column}, box, {lanes, n1 * lanes, column}, n0, columns});
-    pass(input, 2, {box, {column, lanes, m2 * column}, v, {cut_.point_v, n2 * cut_.point_v, cut_.from}, n0 * n1, run});
   }
-  /// A vector of channels of the columns at `at`, as far as they exist, and zeros.
-  void copy_edge(const Place& at, Index columns, Index channel, float* to) const {
+  /// A group of channels of the columns at `at`, transformed along z; where there is no source, zeros.
+  void transform_columns(const Place& at, Index columns, Index channel, float* to) const {
+    const Transform(&input)[4] = source_table_.transforms->input;
+    const Index width = group(channel), vectors = width / lanes_, pitch = buffers_.x_pitch;
+    const Index n0 = plan_.n(0), n1 = plan_.n(1), column = n1 * width, plane = kBox / n0;
     const auto& extent = plan_.conv.source_extent();
-    const auto count = static_cast<std::size_t>(std::min(lanes_, plan_.conv.from - channel));
-    std::memset(to, 0, static_cast<std::size_t>(columns * plan_.n(0) * plan_.n(1) * lanes_) * sizeof(float));
-    const Index first = std::max<Index>(0, -at.x), last = std::min(columns, extent[2] - at.x);
-    for (Index i = 0; i < plan_.n(0) * plan_.n(1); ++i, to += lanes_) {
-      const Index z = at.z + i / plan_.n(1), y = at.y + i % plan_.n(1);
-      if (z < 0 || y < 0 || z >= extent[0] || y >= extent[1]) continue;
-      const float* row =
-          buffers_.x + (((at.image * extent[0] + z) * extent[1] + y) * extent[2] + at.x) * buffers_.x_pitch + channel;
-      for (Index x = first; x < last; ++x)
-        std::memcpy(to + x * plan_.n(0) * plan_.n(1) * lanes_, row + x * buffers_.x_pitch, count * sizeof(float));
+    const Index row = extent[2] * pitch, slice = extent[1] * row;
+    const Index first_z = std::max<Index>(0, -at.z), first_y = std::max<Index>(0, -at.y), first_x = std::max<Index>(0, -at.x);
+    const Index rows_z = std::min(n0, extent[0] - at.z) - first_z, rows_y = std::min(n1, extent[1] - at.y) - first_y,
+                rows_x = std::min(columns, extent[2] - at.x) - first_x;
+    const bool all_z = rows_z == n0 && channel + width <= plan_.conv.from;
+    if (!all_z || rows_y < n1 || rows_x < columns)
+      for (Index z = 0; z < n0; ++z)
+        std::memset(to + z * plane, 0, static_cast<std::size_t>(columns * column) * sizeof(float));
+    if (rows_z <= 0 || rows_y <= 0 || rows_x <= 0) return;
+    const float* from = buffers_.x + (at.image * extent[0] + at.z + first_z) * slice + (at.y + first_y) * row +
+                        (at.x + first_x) * pitch + channel;
+    to += first_x * column + first_y * width;
+    const TransformPass::Walk in_box = {plane, lanes_, column, width};
+    if (all_z) return pass(input, 0, {from, {slice, lanes_, pitch, row}, to, in_box, vectors, rows_x, rows_y});
+    const Index whole = std::min(width, plan_.conv.from - channel) / lanes_, rest = plan_.conv.from - channel - whole * lanes_;
+    for (Index z = 0; z < rows_z; ++z, from += slice) {
+      float* out = to + (first_z + z) * plane;
+      input[static_cast<std::size_t>(Tiling::whole)](
+          {from, {0, lanes_, pitch, row}, out, {0, lanes_, column, width}, whole, rows_x, rows_y});
+      if (whole == vectors) continue;
+      for (Index i = 0; i < rows_y * rows_x; ++i)
+        std::copy_n(from + i / rows_x * row + i % rows_x * pitch + whole * lanes_, rest,
+                    out + i / rows_x * width + i % rows_x * column + whole * lanes_);
     }
+    pass(input, 0, {to, in_box, to, in_box, vectors, rows_x, rows_y});
   }
 
   /// Results of `count` tiles from tile `first` in one block of channels; v is that of the first, m room for the products.
@@ -298,74 +195,67 @@ class Winograd {
     const TileSet& set = table_.wide(vectors);
     const TileShape& shape = set.best(count, vectors);
     const float* w = buffers_.packed + channel * plan_.points() * from;
-    alignas(64) static constexpr float kZeros[2 * kMostLanes] = {};
-    GatherTile t{};
-    t.x_step = cut_.from, t.taps_z = t.taps_y = t.taps_x = 1, t.length = from, t.init = kZeros, t.out_step = width,
-    t.width = width;
-    for (Index point = 0; point < plan_.points(); ++point) {
-      t.w = w + point * from * width;
-      const auto tile = [&](const TileShape& s, Index q) {
-        t.x = v + point * cut_.point_v + q * cut_.from, t.out = m + point * cut_.point_m + q * width, t.rows = s.rows;
-        s.gather(t);
-      };
-      Index q = 0;
-      for (; q + shape.rows <= count; q += shape.rows) tile(shape, q);
-      while (q < count) {
-        const TileShape& rest = set.within(count - q);
-        tile(rest, q);
-        q += rest.rows;
-      }
+    const Index plane = plan_.n(1) * plan_.n(2), line_m = cut_.line_m, lines = plan_.m(0) * line_m;
+    float* products = m + plane * lines;
+    for (Index i = 0; i < plane; ++i) {   // the products of a line along z stay in the first-level cache
+      for (Index z = 0; z < plan_.n(0); ++z)
+        for (Index q = 0, rows, point = i * plan_.n(0) + z; q < count; q += rows) {
+          const TileShape& tile = q + shape.rows <= count ? shape : set.within(count - q);
+          const Index blocks = (count - q) / tile.rows;
+          rows = blocks * tile.rows;
+          tile.product({v + point * cut_.point_v + q * cut_.from, cut_.from, from, w + point * from * width,
+                        products + z * line_m + q * width, width, tile.rows, width, blocks});
+        }
+      pass(table_.transforms->output, 0,
+           {products, {line_m, table_.lanes, 0}, m + i * lines, {line_m, table_.lanes, 0}, count * vectors, 1, 1, plan_.m(0)});
     }
+    const Index most = kOutputBox / (plan_.m(0) * plan_.m(1) * plan_.n(2) * width);
+    const Index cut_off = plan_.conv.result_extent()[2] % plan_.m(2) > 0 ? 1 : 0;   // the last tile of a row, which comes alone
     for (Index i = 0, run; i < count; i += run) {
-      run = strip(first + i, count - i);
-      const Index last = (first + i + run) % plan_.tiles(2) == 0 && plan_.conv.result_extent()[2] % plan_.m(2) > 0 ? 1 : 0;
-      if (run > 1) run -= last;   // a tile that is cut off comes alone
-      for (Index c = 0; c < real; c += table_.lanes)
-        transform_output(first + i, run, {channel + c, std::min(table_.lanes, real - c), width}, m + i * width + c);
+      run = strip(first + i, std::min(most, count - i));
+      if (run > 1 && (first + i + run) % plan_.tiles(2) == 0) run -= cut_off;
+      transform_output(first + i, run, {channel, real, width}, m + i * width);
     }
   }
 
   struct Channels {
-    Index first, count;   // no more than a vector
-    Index width;          // of their block
+    Index first, count;   // of a block of results
+    Index width;          // rounded up to whole vectors
   };
-  /// Products of `run` tiles side by side to their results, as far as they exist.
+  /// Products of `run` tiles side by side, transformed along z, to their results, as far as they exist.
   void transform_output(Index tile, Index run, const Channels& channels, const float* m) const {
     const Transform(&output)[4] = table_.transforms->output;
-    const Index lanes = table_.lanes, n1 = plan_.n(1), n2 = plan_.n(2), plane = n1 * n2, m2 = plan_.m(2),
-                pitch = buffers_.y_pitch;
+    const Index lanes = table_.lanes, width = channels.width, n2 = plan_.n(2), pitch = buffers_.y_pitch;
     const auto& extent = plan_.conv.result_extent();
     const Place p = place(tile);
     const Index nz = std::min(plan_.m(0), extent[0] - p.z), ny = std::min(plan_.m(1), extent[1] - p.y),
-                nx = std::min(m2, extent[2] - p.x);
-    const Index row = extent[2] * pitch;
-    float* y = buffers_.y + ((p.image * extent[0] + p.z) * extent[1] + p.y) * row + p.x * pitch + channels.first;
-    alignas(64) float box[kBox * kMostLanes], bias[kMostLanes] = {};   // [tile][z][y][x][channel]
-    if (buffers_.bias) std::copy_n(buffers_.bias + channels.first, channels.count, bias);
-    const TransformPass::Walk lines = {n2 * lanes, lanes, plane * lanes};
-    pass(output, 0,
-         {m,
-          {plane * cut_.point_m, cut_.point_m, channels.width},
-          box,
-          {plane * lanes, lanes, nz * plane * lanes},
-          plane,
-          run,
-          nz});
-    pass(output, 1, {box, lines, box, lines, n2, run * nz, ny});
-    for (Index z = 0; z < nz; ++z, y += extent[1] * row) {
-      TransformPass last{
-          box + z * plane * lanes, {lanes, n2 * lanes, nz * plane * lanes}, y, {pitch, row, m2 * pitch}, ny, run, nx, bias};
-      if (channels.count == lanes) {
+                nx = std::min(plan_.m(2), extent[2] - p.x);
+    const Index row = extent[2] * pitch, slice = extent[1] * row;
+    float* y = buffers_.y + (p.image * extent[0] + p.z) * slice + p.y * row + p.x * pitch + channels.first;
+    for (Index i = 0; i < nz * ny; ++i) {   // the results' lines arrive while two axes are transformed
+      const float* at = y + i / ny * slice + i % ny * row;
+      for (Index x = 0; x < run * nx; ++x, at += pitch)
+        for (Index c = 0; c < channels.count; c += 16) __builtin_prefetch(at + c, 1, 2);
+    }
+    const Index x_step = plan_.m(2) * pitch, value = run * width, line = n2 * value, plane = ny * line;
+    const Index lines_m = plan_.m(0) * cut_.line_m;
+    alignas(64) float box[kOutputBox];   // [z][y][x][tile][channel]
+    pass(output, 1,
+         {m, {n2 * lines_m, lanes, cut_.line_m, lines_m}, box, {line, lanes, plane, value}, value / lanes, nz, n2, ny});
+    for (Index c = 0; c < channels.count; c += lanes, y += lanes) {
+      alignas(64) float bias[kMostLanes] = {}, rest[4 * 4 * 4 * kMostLanes];
+      const Index real = std::min(lanes, channels.count - c);
+      if (buffers_.bias) std::copy_n(buffers_.bias + channels.first + c, real, bias);
+      TransformPass last{box + c, {value, line, plane, width}, y, {pitch, row, slice, x_step}, ny, nz, run, nx, bias};
+      if (real == lanes) {
         pass(output, 2, last);
         continue;
       }
-      alignas(64) float rest[4 * kMostLanes];   // a line of one tile
-      last.lines = last.planes = 1, last.to = rest, last.to_step.value = lanes;
-      for (Index i = 0; i < run * ny; ++i) {
-        last.from = box + (z + i / ny * nz) * plane * lanes + i % ny * n2 * lanes;
+      last.to = rest, last.to_step = {lanes, nx * lanes, ny * nx * lanes}, last.sheets = 1;   // a tile at a time
+      for (Index t = 0; t < run; ++t, last.from += width) {
         pass(output, 2, last);
-        for (Index x = 0; x < nx; ++x)
-          std::copy_n(rest + x * lanes, channels.count, y + i % ny * row + (i / ny * m2 + x) * pitch);
+        for (Index i = 0; i < nz * ny * nx; ++i)
+          std::copy_n(rest + i * lanes, real, y + t * x_step + i / nx / ny * slice + i / nx % ny * row + i % nx * pitch);
       }
     }
   }

@@ -1,0 +1,138 @@
+// How a convolution is cut into Winograd's tiles (winograd.hpp): which kinds of tiles, whether at all, and how tiles and
+// channels become tasks.
+#pragma once
+#include <optional>
+
+#include "plan.hpp"
+#include "transforms.hpp"
+
+namespace ctseg::simd {
+
+struct WinogradPlan {
+  ConvPlan conv;
+  std::array<Tiling, 3> tiling{};   // along z, y, x
+
+  Index n(std::size_t axis) const { return inputs_of(tiling[axis]); }
+  Index m(std::size_t axis) const { return results_of(tiling[axis]); }
+  Index points() const { return n(0) * n(1) * n(2); }
+  Index tiles(std::size_t axis) const { return ceil_div(conv.result_extent()[axis], m(axis)); }
+  Index tiles() const { return conv.images * tiles(0) * tiles(1) * tiles(2); }
+  /// The source of result r begins at voxel r + offset.
+  Index offset(std::size_t axis) const {
+    const Index padding = conv.window.padding[axis];
+    return conv.side == Side::output ? -padding : padding - (conv.window.kernel[axis] - 1);
+  }
+};
+
+/// True where tiles of these kinds can make the convolution.
+inline bool winograd_fits(const ConvPlan& plan, const std::array<Tiling, 3>& tiling) {
+  for (std::size_t d = 0; d < 3; ++d)
+    if (plan.window.stride[d] != 1 || plan.window.dilation[d] != 1 || plan.window.kernel[d] != taps_of(tiling[d])) return false;
+  return plan.window.taps() > 1;
+}
+
+/// What a weight costs beside a multiply-add: to be read by one call, and to be packed where it changes between calls. Measured
+/// at 64 to 320 channels.
+constexpr double weight_cost(bool packed_once) { return packed_once ? 8 : 58; }
+
+/// Multiply-adds of one result voxel, transforms counted at what they cost beside the product: measured at 32 and 64 channels.
+inline double winograd_cost(const WinogradPlan& plan, bool packed_once) {
+  constexpr double kInput = 20, kOutput = 12;
+  const double from = double(plan.conv.from), to = double(plan.conv.to), points = double(plan.points());
+  const auto padded = [&](Index channels) {
+    const Index lanes = tiles(plan.conv.isa, channels).lanes;
+    return double(ceil_div(channels, lanes) * lanes);
+  };
+  const double tile = from * to + kInput * padded(plan.conv.from) + kOutput * padded(plan.conv.to);
+  return points * (double(plan.tiles()) * tile + weight_cost(packed_once) * from * to) / plan.conv.results();
+}
+/// The same of gather(), which leaves out the taps outside along z and y.
+inline double direct_cost(const ConvPlan& plan, bool packed_once) {
+  double taps = double(plan.window.kernel[2]);
+  for (std::size_t d = 0; d < 2; ++d) {
+    const AxisPhase axis = axis_phase(plan, d, 0);
+    Index met = 0;
+    for (Index q = 0; q < axis.count; ++q) met += std::max<Index>(0, axis.end(q, plan.source_extent()[d]) - axis.begin(q));
+    taps *= double(met) / double(axis.count);
+  }
+  return (taps + weight_cost(packed_once) * double(plan.window.taps()) / plan.results()) * double(plan.from * plan.to);
+}
+
+/// The kinds of tiles for each axis, large ones where they mean fewer points; none: a kernel that has no tiles.
+inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, bool large) {
+  WinogradPlan plan{conv};
+  for (std::size_t d = 0; d < 3; ++d) {
+    const Index extent = conv.result_extent()[d], kernel = conv.window.kernel[d];
+    if (kernel == 3)
+      plan.tiling[d] = large && ceil_div(extent, 4) * 6 < ceil_div(extent, 2) * 4 ? Tiling::f4k3 : Tiling::f2k3;
+    else if (kernel == 5 && large)
+      plan.tiling[d] = Tiling::f2k5;
+    else if (kernel != 1)
+      return std::nullopt;
+  }
+  return winograd_fits(conv, plan.tiling) ? std::optional(plan) : std::nullopt;
+}
+
+/// The cheapest way that `accuracy` allows; none: the direct one. Small images with many channels have more weights than
+/// voxels: there the points of large tiles, or of any, cost more than they save, most of all where every call packs them.
+/// Chosen from shape, instruction set and mode alone, so that results repeat.
+inline std::optional<WinogradPlan> choose_winograd(const ConvPlan& conv, Accuracy accuracy, bool packed_once = true) {
+  std::optional<WinogradPlan> best;
+  if (accuracy == Accuracy::strict) return best;
+  double least = 0.9 * direct_cost(conv, packed_once);
+  for (const bool large : {false, true}) {
+    if (large && accuracy != Accuracy::fast) continue;
+    const auto plan = winograd_tiles(conv, large);
+    if (!plan) continue;
+    if (const double cost = winograd_cost(*plan, packed_once); cost < least) best = plan, least = cost;
+  }
+  return best;
+}
+
+/// How tiles and channels become tasks and what memory they need, in floats: by shape alone.
+struct WinogradCut {
+  Index from;               // channels of the source, rounded up to whole vectors
+  Index width, blocks;      // channels of a block of results, rounded up to whole vectors; blocks
+  Index rows, task_tiles;   // tiles that a task multiplies at a time
+  Index chunk, chunks;      // tiles transformed together
+  bool shared;              // ... for all tasks, not for one
+  Index slots;              // tasks that can run at a time
+  Index point_v;            // floats from one transformed input to the next of a tile
+  Index line_m;             // floats of one product, or half-way result, of all tiles of a task
+  Index input, product;     // floats of one set of transformed inputs, and of one task's products
+
+  WinogradCut(const WinogradPlan& plan, const TileTable& table) {
+    constexpr Index kInputs = Index{768} << 10, kShared = Index{4} << 20, kWeights = Index{8} << 20, kFewest = 6, kSlots = 32;
+    constexpr Index kFloat = Index{sizeof(float)}, kTasks = 16;   // as the direct engine
+    const Index points = plan.points(), all = plan.tiles(), lanes = tiles(plan.conv.isa, plan.conv.from).lanes;
+    from = ceil_div(plan.conv.from, lanes) * lanes;
+    width = std::min(table.block(), ceil_div(plan.conv.to, table.lanes) * table.lanes);
+    blocks = ceil_div(plan.conv.to, table.block());
+    rows = table.wide(width / table.lanes).shapes[0].rows;
+    const Index tile_bytes = points * std::max(from, width) * kFloat, weight_bytes = points * from * plan.conv.to * kFloat;
+    const Index fit = kInputs / tile_bytes;   // tiles whose points stay in the cache of one core
+    shared = fit < kFewest || weight_bytes > kWeights;
+    chunk = shared ? std::max(rows, kShared / tile_bytes / rows * rows) : fit >= rows ? fit / rows * rows : fit;
+    if (!shared) chunk = std::min(chunk, ceil_div(ceil_div(all, kTasks), rows) * rows);
+    chunks = ceil_div(all, chunk);
+    chunk = ceil_div(all, chunks);   // of equal size
+    task_tiles = shared ? std::min(chunk, rows) : chunk;
+    slots = std::min(kSlots, shared ? blocks * ceil_div(chunk, task_tiles) : chunks);
+    point_v = chunk * from + 16;   // 16: points do not fall on the same lines of the cache
+    line_m = task_tiles * width + 16;
+    input = points * point_v;
+    product = (plan.m(0) * plan.n(1) * plan.n(2) + plan.n(0)) * line_m;
+  }
+  Index floats() const { return (shared ? input : slots * input) + slots * product; }
+};
+
+inline Index winograd_scratch_bytes(const WinogradPlan& plan) {
+  return WinogradCut(plan, tiles(plan.conv.isa, plan.conv.to)).floats() * Index{sizeof(float)};
+}
+/// Weights at all points, with the result channels rounded up to whole vectors.
+inline Index winograd_packed_bytes(const WinogradPlan& plan) {
+  const Index lanes = tiles(plan.conv.isa, plan.conv.to).lanes;
+  return plan.points() * plan.conv.from * ceil_div(plan.conv.to, lanes) * lanes * Index{sizeof(float)};
+}
+
+}   // namespace ctseg::simd
