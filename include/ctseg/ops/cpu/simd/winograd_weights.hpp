@@ -12,36 +12,84 @@
 // Products: n^3 for m^3 voxels in place of 27 m^3. The product is the register tile of the direct weight gradient with one tap
 // and tiles in place of voxels. A chunk of tiles is transformed, then the points are multiplied.
 #pragma once
+#include <optional>
+
 #include "weight_gradient.hpp"
 #include "winograd.hpp"
 
 namespace ctseg::simd {
 
+/// Multiply-adds, transforms and the memory of the sums counted at what they cost beside the product (measured at 8 to 512
+/// channels).
+inline double winograd_weights_cost(const WinogradPlan& plan) {
+  constexpr double kInput = 25, kOutput = 15, kSum = 45, kProduct = 1.15;
+  const double weights = double(plan.conv.from) * double(plan.conv.to);
+  const auto padded = [&](Index channels) {
+    const Index lanes = tiles(plan.conv.isa, channels).lanes;
+    return double(ceil_div(channels, lanes) * lanes);
+  };
+  const double tile = kProduct * weights + kInput * padded(plan.conv.from) + kOutput * padded(plan.conv.to);
+  return double(plan.points()) * (double(plan.tiles()) * tile + kSum * weights);
+}
+/// The same of weight_gradient(), which leaves out the taps outside.
+inline double weight_gradient_cost(const ConvPlan& plan) {
+  constexpr double kSum = 45;
+  double pairs = double(plan.images);
+  for (std::size_t d = 0; d < 3; ++d) {
+    const AxisPhase axis = axis_phase(plan, d, 0);
+    Index met = 0;
+    for (Index q = 0; q < axis.count; ++q) met += std::max<Index>(0, axis.end(q, plan.source_extent()[d]) - axis.begin(q));
+    pairs *= double(met);
+  }
+  return (pairs + kSum * double(plan.window.taps())) * double(plan.from * plan.to);
+}
+
+/// The cheapest tiles that `accuracy` allows; none: the direct sum, as for small images with many channels. `standard` has
+/// large tiles along x alone: sums over a whole image forgive that, and it is a fifth faster than F(2, 3) everywhere.
+inline std::optional<WinogradPlan> choose_winograd_weights(const ConvPlan& conv, Accuracy accuracy) {
+  std::optional<WinogradPlan> best;
+  if (accuracy == Accuracy::strict) return best;
+  double least = 0.9 * weight_gradient_cost(conv);
+  for (const bool large : {false, true}) {
+    if (large && accuracy != Accuracy::fast) continue;
+    WinogradPlan plan{conv};
+    for (std::size_t d = 0; d < 3; ++d) {
+      const Index extent = conv.result_extent()[d], kernel = conv.window.kernel[d];
+      if (kernel == 3)
+        plan.tiling[d] = (large || d == 2) && ceil_div(extent, 4) * 6 < ceil_div(extent, 2) * 4 ? Tiling::f4k3 : Tiling::f2k3;
+      else if (kernel == 5 && large)
+        plan.tiling[d] = Tiling::f2k5;
+    }
+    if (!winograd_fits(conv, plan.tiling)) continue;
+    if (const double cost = winograd_weights_cost(plan); cost < least) best = plan, least = cost;
+  }
+  return best;
+}
+
 /// How tiles and channels become tasks and what memory they need, in floats: by shape alone.
 struct WinogradWeightsCut {
-  Index group, groups;   // channels of x taken at a time, in whole vectors, so that the sums at all points have a bound
-  Index from, to;        // channels of a group and of dy, rounded up to whole vectors
-  Index copies;          // of the sums: tasks that each take a range of tiles through all stages; 1: tasks share a chunk
-  Index chunk;           // tiles transformed before they are multiplied
+  Index from, groups;   // channels of x taken at a time, in whole vectors, so that the sums at all points have a bound
+  Index to;             // channels of dy, rounded up to whole vectors
+  Index copies;         // of the sums: tasks that each take a range of tiles through all stages; 1: tasks share a chunk
+  Index chunk;          // tiles transformed before they are multiplied
   Index point_x, point_y, point_u;   // floats from one point to the next: transformed x, dy, sums
   Index chunk_floats, sum_floats;    // of one copy
 
   explicit WinogradWeightsCut(const WinogradPlan& plan) {
     constexpr Index kFloat = Index{sizeof(float)}, kPad = 16;   // points do not fall on the same lines of the cache
-    static const Index kSums = (getenv("SUMS") ? atoi(getenv("SUMS")) : 16 << 10) << 10, kMostCopies = getenv("COPIES") ? atoi(getenv("COPIES")) : 16;
-    static const Index kShared = (getenv("SHARED") ? atoi(getenv("SHARED")) : 4096) << 10, kOwn = (getenv("OWN") ? atoi(getenv("OWN")) : 512) << 10, kFewest = getenv("FEWEST") ? atoi(getenv("FEWEST")) : 32;
+    constexpr Index kSums = 16 << 20, kOwn = 1 << 20, kLeast = 4 << 20, kMost = 16 << 20, kFewest = 16, kCopies = 16;
     const Index points = plan.points(), all = plan.tiles();
     const Index lanes = tiles(plan.conv.isa, plan.conv.from).lanes, to_lanes = tiles(plan.conv.isa, plan.conv.to).lanes;
+    const Index vectors = ceil_div(plan.conv.from, lanes);
     to = ceil_div(plan.conv.to, to_lanes) * to_lanes;
-    from = ceil_div(plan.conv.from, lanes) * lanes;
-    groups = std::min(from / lanes, ceil_div(points * from * to * kFloat, kSums));
-    group = ceil_div(from / lanes, groups) * lanes;
-    groups = ceil_div(from, group);
-    from = group;
+    from = ceil_div(vectors, std::min(vectors, ceil_div(points * vectors * lanes * to * kFloat, kSums))) * lanes;
+    groups = ceil_div(vectors * lanes, from);
     const Index sum_bytes = points * from * to * kFloat, tile_bytes = points * (from + to) * kFloat;
-    copies = groups > 1 ? 1 : std::min({kMostCopies, kSums / sum_bytes, ceil_div(all, kFewest)});
-    if (copies < kMostCopies / 2) copies = 1;
-    chunk = std::max(copies > 1 ? kOwn / tile_bytes : kShared / tile_bytes, kFewest);
+    // Copies of the sums must be cleared and added: that pays where their tiles are 64 times as much to read.
+    copies = groups > 1 ? 1 : std::min({kCopies, kSums / sum_bytes, all * tile_bytes / (64 * sum_bytes)});
+    if (copies < kCopies / 2) copies = 1;
+    // Sums are read and written once for each chunk: the larger they are, the larger the chunk.
+    chunk = std::max((copies > 1 ? kOwn : std::clamp(sum_bytes, kLeast, kMost)) / tile_bytes, kFewest);
     const Index share = ceil_div(all, copies);
     chunk = ceil_div(share, ceil_div(share, chunk));   // of equal size
     point_x = chunk * from + kPad, point_y = chunk * to + kPad, point_u = from * to + kPad;
@@ -77,8 +125,8 @@ class WinogradWeights {
 
   void run(Executor& executor) {
     for (Index group = 0; group < cut_.groups; ++group) {
-      const Index first = group * cut_.group;
-      const Channels channels = {first, std::min(cut_.group, plan_.conv.from - first)};
+      const Index first = group * cut_.from;
+      const Group channels = {first, std::min(cut_.from, plan_.conv.from - first)};
       if (cut_.copies == 1)
         sum_tiles(executor, 0, channels);
       else   // tasks run what they cut themselves
@@ -94,10 +142,12 @@ class WinogradWeights {
   }
 
  private:
-  static constexpr Index kMostLanes = 16, kBox = 18 * kMostInputs * kMostInputs, kRun = 4, kPart = 16;
+  static constexpr Index kMostLanes = 16, kRun = 8, kPart = 16;
+  static constexpr Index kPiece = 32;   // channels transformed together: 128 bytes of a voxel, which caches fetch together
+  static constexpr Index kBox = kMostInputs * kMostInputs * kMostInputs * kPiece;   // 27 KiB, most of the first-level cache
 
-  struct Channels {
-    Index first, count;   // of x
+  struct Group {
+    Index first, count;   // channels of x
   };
   /// x or dy: where its tiles lie, and how they become points.
   struct Factor {
@@ -113,24 +163,25 @@ class WinogradWeights {
   float* chunk(Index copy) const { return sums(cut_.copies) + copy * cut_.chunk_floats; }
 
   /// The sums of one copy's tiles at all points.
-  void sum_tiles(Executor& executor, Index copy, const Channels& channels) const {
+  void sum_tiles(Executor& executor, Index copy, const Group& channels) const {
     const Index begin = plan_.tiles() * copy / cut_.copies, end = plan_.tiles() * (copy + 1) / cut_.copies;
     float *x = chunk(copy), *dy = x + plan_.points() * cut_.point_x, *u = sums(copy);
-    const Index x_vectors = ceil_div(channels.count, x_.lanes), vectors = x_vectors + cut_.to / dy_.lanes;
+    const Index pieces = ceil_div(channels.count, kPiece), all = pieces + ceil_div(cut_.to, kPiece);
     const bool keeps_dy = channels.first > 0 && end - begin <= cut_.chunk;   // from the group before
     for (Index first = begin; first < end; first += cut_.chunk) {
       const Index count = std::min(cut_.chunk, end - first), parts = ceil_div(count, kPart);
-      parallel_for(executor, parts * (keeps_dy ? x_vectors : vectors), [&](Index task) {
-        const Index v = task / parts, t = task % parts * kPart, last = std::min(count, t + kPart);
-        const Factor& f = v < x_vectors ? x_ : dy_;
-        const Index c = (v < x_vectors ? v : v - x_vectors) * f.lanes;
-        float* to = (v < x_vectors ? x : dy) + c;
-        transform(f, {first + t, first + last}, v < x_vectors ? channels.first + c : c, to + t * f.width);
+      parallel_for(executor, parts * (keeps_dy ? pieces : all), [&](Index task) {
+        const Index piece = task / parts, t = task % parts * kPart;
+        const bool of_x = piece < pieces;
+        const Factor& f = of_x ? x_ : dy_;
+        const Index c = (of_x ? piece : piece - pieces) * kPiece;
+        transform(f, {first + t, first + std::min(count, t + kPart)},
+                  {of_x ? channels.first + c : c, std::min(kPiece, f.width - c)}, (of_x ? x : dy) + c + t * f.width);
       });
       parallel_for(executor, plan_.points(), [&](Index point) {
         float* sum = u + point * cut_.point_u;
         if (first == begin) std::fill(sum, sum + cut_.point_u, 0.0f);
-        multiply(channels.count, count, {x + point * cut_.point_x, dy + point * cut_.point_y, sum});
+        multiply(channels.count, count, {x + point * cut_.point_x, dy + point * cut_.point_y, sum, first > begin});
       });
     }
   }
@@ -138,59 +189,91 @@ class WinogradWeights {
   struct Tiles {
     Index first, last;
   };
-  /// A vector of channels of these tiles to their points, v + point * f.point + tile * f.width. Tiles side by side go together
-  /// and transform the columns that they share along z and y once.
-  void transform(const Factor& f, Tiles tiles, Index channel, float* v) const {
-    const Index n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), m2 = plan_.m(2), column = n0 * n1 * f.lanes;
-    const Index along = plan_.tiles(2), most = (kBox / (n0 * n1) - (f.read[2] - m2)) / m2;
-    alignas(64) float box[kBox * kMostLanes];   // [column][z][y][channel], with room for the points
-    const TransformPass::Walk lines_z = {n1 * f.lanes, f.lanes, column}, lines_y = {f.lanes, n1 * f.lanes, column};
-    for (Index tile = tiles.first, run; tile < tiles.last; tile += run, v += run * f.width) {
+  struct Channels {
+    Index first, width;   // rounded up to whole vectors
+  };
+  /// These channels of some tiles to their points, v + point * f.point + tile * f.width. As many tiles at a time as fit the
+  /// first-level cache; columns that a tile shares with the one before are transformed along z and y once.
+  void transform(const Factor& f, const Tiles& tiles, const Channels& channels, float* v) const {
+    const Index n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), m2 = plan_.m(2), along = plan_.tiles(2);
+    const Index width = channels.width, vectors = width / f.lanes, line = n1 * width, column = n0 * line;
+    const Index shared = f.read[2] - m2, most = (kBox / column - shared) / m2;
+    alignas(64) float box[kBox];   // [column][z][y][channel], with room for the points
+    for (Index tile = tiles.first, run, before = 0; tile < tiles.last; tile += run, v += run * f.width) {
       run = std::min({most, tiles.last - tile, along - tile % along});
-      const Index columns = run * m2 + f.read[2] - m2;
-      load(f, tile, columns, channel, box);
-      pass(f, 0, {box, lines_z, box, lines_z, f.read[1], columns});
-      pass(f, 1, {box, lines_y, box, lines_y, n0, columns});
-      pass(f, 2, {box, {column, f.lanes, m2 * column}, v, {f.point, n2 * f.point, f.width}, n0 * n1, run});
+      Place at = place(f, tile);
+      const Index old = tile == tiles.first || tile % along == 0 ? 0 : shared, columns = run * m2 + shared - old;
+      if (old > 0) std::memmove(box, box + before * m2 * column, static_cast<std::size_t>(old * column) * sizeof(float));
+      at.x += old, before = run;
+      load(f, at, columns, channels, box + old * column);
+      float* fresh = box + old * column;
+      pass(f, 1, {fresh, {width, f.lanes, line}, fresh, {width, f.lanes, line}, vectors, columns * n0});
+      for (Index t = 0; t < run; ++t)
+        pass(f, 2,
+             {box + t * m2 * column,
+              {column, f.lanes, width},
+              v + t * f.width,
+              {f.point, f.lanes, n2 * f.point},
+              vectors,
+              n0 * n1});
     }
   }
   void pass(const Factor& f, std::size_t axis, const TransformPass& p) const {
     f.transforms[static_cast<std::size_t>(plan_.tiling[axis])](p);
   }
 
-  /// A vector of channels of the columns from the tile's first on, with zeros for voxels and channels that do not exist.
-  void load(const Factor& f, Index tile, Index columns, Index channel, float* box) const {
-    const Index tx = plan_.tiles(2), ty = plan_.tiles(1), tz = plan_.tiles(0), n0 = plan_.n(0), n1 = plan_.n(1);
-    const Index image = tile / tx / ty / tz, first = tile % tx * plan_.m(2) + f.offset[2];
-    const Index real = std::min(f.lanes, f.channels - channel), begin = std::clamp<Index>(-first, 0, columns),
-                end = std::clamp<Index>(f.extent[2] - first, begin, columns);
-    const auto bytes = static_cast<std::size_t>(f.lanes) * sizeof(float);
-    for (Index z = 0; z < f.read[0]; ++z)
-      for (Index y = 0; y < f.read[1]; ++y) {
-        const Index at_z = tile / tx / ty % tz * plan_.m(0) + f.offset[0] + z, at_y = tile / tx % ty * plan_.m(1) + f.offset[1] + y;
-        float* to = box + (z * n1 + y) * f.lanes;
-        const Index step = n0 * n1 * f.lanes;
-        const bool inside = at_z >= 0 && at_y >= 0 && at_z < f.extent[0] && at_y < f.extent[1];
-        const Index from = inside ? begin : columns, upto = inside ? end : columns;
-        for (Index x = 0; x < from; ++x) std::memset(to + x * step, 0, bytes);
-        for (Index x = upto; x < columns; ++x) std::memset(to + x * step, 0, bytes);
-        if (from == upto) continue;
-        const float* row = f.data + (((image * f.extent[0] + at_z) * f.extent[1] + at_y) * f.extent[2] + first) * f.pitch + channel;
-        if (real == f.lanes) {
-          const TransformPass copy = {row + from * f.pitch, {0, f.pitch, 0}, to + from * step, {0, step, 0}, upto - from, 1};
-          f.transforms[static_cast<std::size_t>(Tiling::whole)](copy);
-          continue;
-        }
-        for (Index x = from; x < upto; ++x) {
-          std::memset(to + x * step, 0, bytes);
-          std::memcpy(to + x * step, row + x * f.pitch, static_cast<std::size_t>(real) * sizeof(float));
-        }
-      }
+  struct Place {
+    Index image, z, y, x;   // of a tile's first voxel, which may be outside
+  };
+  Place place(const Factor& f, Index tile) const {
+    const Index x = plan_.tiles(2), y = plan_.tiles(1), z = plan_.tiles(0);
+    return {tile / x / y / z, tile / x / y % z * plan_.m(0) + f.offset[0], tile / x % y * plan_.m(1) + f.offset[1],
+            tile % x * plan_.m(2) + f.offset[2]};
+  }
+  static const float* voxel(const Factor& f, const Place& p) {
+    return f.data + (((p.image * f.extent[0] + p.z) * f.extent[1] + p.y) * f.extent[2] + p.x) * f.pitch;
+  }
+  /// The columns at `at`, transformed along z.
+  void load(const Factor& f, const Place& at, Index columns, const Channels& channels, float* box) const {
+    const Index width = channels.width, vectors = width / f.lanes, line = plan_.n(1) * width, column = plan_.n(0) * line;
+    const bool inside = at.z >= 0 && at.y >= 0 && at.x >= 0 && at.z + f.read[0] <= f.extent[0] &&
+                        at.y + f.read[1] <= f.extent[1] && at.x + columns <= f.extent[2] &&
+                        channels.first + width <= f.channels;
+    if (!inside) copy_edge(f, at, columns, channels, box);
+    const Index row = f.extent[2] * f.pitch;
+    for (Index y = 0; y < f.read[1]; ++y) {
+      float* to = box + y * width;
+      if (inside)
+        pass(f, 0,
+             {voxel(f, at) + y * row + channels.first,
+              {f.extent[1] * row, f.lanes, f.pitch},
+              to,
+              {line, f.lanes, column},
+              vectors,
+              columns});
+      else
+        pass(f, 0, {to, {line, f.lanes, column}, to, {line, f.lanes, column}, vectors, columns});
+    }
+  }
+  /// The columns at `at`, as far as they exist, and zeros.
+  void copy_edge(const Factor& f, const Place& at, Index columns, const Channels& channels, float* box) const {
+    const Index line = plan_.n(1) * channels.width, column = plan_.n(0) * line;
+    const Index first = std::max<Index>(0, -at.x), last = std::min(columns, f.extent[2] - at.x);
+    const auto count = static_cast<std::size_t>(std::min(channels.width, f.channels - channels.first));
+    std::memset(box, 0, static_cast<std::size_t>(columns * column) * sizeof(float));
+    for (Index i = 0; i < f.read[0] * f.read[1]; ++i) {
+      const Index z = i / f.read[1], y = i % f.read[1];
+      if (at.z + z < 0 || at.y + y < 0 || at.z + z >= f.extent[0] || at.y + y >= f.extent[1]) continue;
+      const float* row = voxel(f, {at.image, at.z + z, at.y + y, at.x}) + channels.first;
+      float* to = box + z * line + y * channels.width;
+      for (Index x = first; x < last; ++x) std::memcpy(to + x * column, row + x * f.pitch, count * sizeof(float));
+    }
   }
 
   struct AtPoint {
     const float *x, *dy;
     float* sum;
+    bool again;   // sums that an earlier chunk began
   };
   /// sum[from][to] += over `count` tiles x[tile][from] dy[tile][to], at one point.
   void multiply(Index from, Index count, const AtPoint& p) const {
@@ -204,6 +287,8 @@ class WinogradWeights {
         const TileShape& shape = from - c >= best.rows ? best : set.within(from - c);
         t.x = p.x + c, t.dy = p.dy + channel, t.out = p.sum + c * cut_.to + channel;
         t.rows = shape.rows, t.width = vectors * table_.lanes;
+        for (Index i = 0; p.again && i < shape.rows; ++i)   // they come from far away, and are needed last
+          for (Index v = 0; v < vectors; ++v) __builtin_prefetch(t.out + i * cut_.to + v * table_.lanes, 1);
         shape.gradient(t);
         c += shape.rows;
       }
@@ -211,7 +296,7 @@ class WinogradWeights {
   }
 
   /// Of a run of vectors of [from][to], the sums at all points to the taps, which are added to dw.
-  void add_taps(const Channels& channels, Index vector, Index run) const {
+  void add_taps(const Group& channels, Index vector, Index run) const {
     const Index lanes = table_.lanes, n1 = plan_.n(1), n2 = plan_.n(2), u = cut_.point_u, wide = run * lanes;
     const auto& kernel = plan_.conv.window.kernel;
     alignas(64) float box[5 * kMostInputs * kMostInputs * kRun * kMostLanes];   // [z][y][x][vector]
@@ -226,7 +311,8 @@ class WinogradWeights {
     const Index to = plan_.conv.to, vectors = cut_.to / lanes, taps = plan_.conv.window.taps();
     for (Index t = 0; t < taps; ++t) {
       const float* from = box + (t / kernel[2] / kernel[1] * n1 * n2 + t / kernel[2] % kernel[1] * n2 + t % kernel[2]) * wide;
-      float* dw = buffers_.dw + (plan_.conv.side == Side::output ? t : taps - 1 - t) * plan_.conv.from * to + channels.first * to;
+      float* dw =
+          buffers_.dw + (plan_.conv.side == Side::output ? t : taps - 1 - t) * plan_.conv.from * to + channels.first * to;
       if (to == cut_.to) {
         table_.add(from, dw + vector * lanes, wide);
         continue;
