@@ -78,6 +78,7 @@ struct WinogradWeightsCut {
   explicit WinogradWeightsCut(const WinogradPlan& plan) {
     constexpr Index kFloat = Index{sizeof(float)}, kPad = 16;   // points do not fall on the same lines of the cache
     constexpr Index kSums = 16 << 20, kOwn = 1 << 20, kLeast = 4 << 20, kMost = 16 << 20, kFewest = 16, kCopies = 16;
+    constexpr Index kAll = 36 << 20;
     const Index points = plan.points(), all = plan.tiles();
     const Index lanes = tiles(plan.conv.isa, plan.conv.from).lanes, to_lanes = tiles(plan.conv.isa, plan.conv.to).lanes;
     const Index vectors = ceil_div(plan.conv.from, lanes);
@@ -86,8 +87,9 @@ struct WinogradWeightsCut {
     groups = ceil_div(vectors * lanes, from);
     const Index sum_bytes = points * from * to * kFloat, tile_bytes = points * (from + to) * kFloat;
     // Copies of the sums must be cleared and added: that pays where their tiles are 64 times as much to read.
-    copies = groups > 1 ? 1 : std::min({kCopies, kSums / sum_bytes, all * tile_bytes / (64 * sum_bytes)});
-    if (copies < kCopies / 2) copies = 1;
+    copies = std::min({kCopies, all * tile_bytes / (64 * sum_bytes), kSums / sum_bytes,
+                       kAll / (sum_bytes + std::max(kOwn, kFewest * tile_bytes))});
+    if (copies < kCopies / 2 || groups > 1) copies = 1;
     // Sums are read and written once for each chunk: the larger they are, the larger the chunk.
     chunk = std::max((copies > 1 ? kOwn : std::clamp(sum_bytes, kLeast, kMost)) / tile_bytes, kFewest);
     const Index share = ceil_div(all, copies);
