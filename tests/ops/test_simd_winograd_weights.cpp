@@ -133,6 +133,17 @@ TEST_CASE("simd winograd weights: rounding over a whole image") {
   CHECK(error(Accuracy::fast) < 2e-5);
 }
 
+TEST_CASE("simd winograd weights: copies that are added, groups that take several chunks each") {
+  ConvPlan small = cube(40, 4, 4), wide = cube(20, 260, 90);
+  small.isa = wide.isa = detect_isa();
+  const WinogradPlan copied{small, {kTwo, kTwo, kTwo}}, grouped{wide, {kFour, kFour, kFour}};
+  CHECK(WinogradWeightsCut(copied).copies > 1);
+  CHECK(WinogradWeightsCut(grouped).groups > 1);
+  CHECK(WinogradWeightsCut(grouped).chunk < grouped.tiles());
+  CHECK(error_of(small, gradient_of(small, copied, 2)) < 3e-6);
+  CHECK(error_of(wide, gradient_of(wide, grouped, 2)) < 2e-5);
+}
+
 TEST_CASE("simd winograd weights: tiles are chosen from shape and accuracy") {
   const auto kinds = [](ConvPlan p, Accuracy a) {
     p.isa = Isa::scalar16;   // as avx512
