@@ -1,5 +1,5 @@
-// The transposes of Winograd's output and weight transforms, which the weight gradient needs; part of transforms_body.hpp, whose
-// macros they are written in. The input transform is used as it is.
+// The transposes of Winograd's output and weight transforms, for the weight gradient; its input transform is the one of forward.
+// Part of transforms_body.hpp, in whose macros they are written.
 // No #pragma once: this file is meant to be included several times.
 
 /// Gradients of m results to n points; in place where a line has room for n values.
