@@ -1,4 +1,4 @@
-// The transposes of Winograd's output and weight transforms, for the weight gradient; its input transform is the one of forward.
+// The transposes of Winograd's output and weight transforms, for the weight gradient, whose input transform is forward's.
 // Part of transforms_body.hpp, in whose macros they are written.
 // No #pragma once: this file is meant to be included several times.
 
