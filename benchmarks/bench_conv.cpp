@@ -1,5 +1,6 @@
 // Speed of the CPU float convolution engine beside the multiply-add peak of the same processor in the same run. "forward" is
-// the direct engine, "standard" and "fast" are Winograd's tiles where that accuracy takes any; FLOP are always the direct ones.
+// the direct engine, "standard" and "fast" are Winograd's tiles where that accuracy takes any ("w." those of
+// the weight gradient); FLOP are always the direct ones.
 // usage: bench_conv [seconds per figure = 0.4] [scalar, avx2, ... as in CTSEG_ISA] [only shapes whose name contains this]
 #include <cstdio>
 #include <cstdlib>
@@ -99,6 +100,11 @@ struct Case {
     const GradientBuffers b{x.data(), shape.from, y.data(), shape.to, dw.data(), scratch.data()};
     return measure(e, flop(), [&] { weight_gradient(e, weights, b); });
   }
+  Figure run_winograd_weights(Executor& e, const WinogradPlan& plan) {
+    std::vector<float> room = numbers(winograd_weights_scratch_bytes(plan) / 4);
+    const GradientBuffers b{x.data(), shape.from, y.data(), shape.to, dw.data(), room.data()};
+    return measure(e, flop(), [&] { winograd_weights(e, plan, b); });
+  }
 };
 
 void print(const Case& c, const char* what, const Figure& f) {
@@ -134,6 +140,9 @@ int main(int argc, char** argv) {
         if (const auto plan = choose_winograd(c.forward, a)) print(c, text(a).c_str(), c.run_winograd(*e, *plan));
       print(c, "data", c.run_data(*e));
       print(c, "weights", c.run_weights(*e));
+      for (const Accuracy a : {Accuracy::standard, Accuracy::fast})
+        if (const auto plan = choose_winograd_weights(c.weights, a))
+          print(c, a == Accuracy::fast ? "w. fast" : "w. stand", c.run_winograd_weights(*e, *plan));
     }
   }
 }

@@ -132,16 +132,21 @@ inline void check_gather(const ConvPlan& plan, const Sizes& s, bool flipped, boo
   CHECK(stray == 0);
 }
 
-inline void check_gradient(const ConvPlan& plan, const Sizes& s) {
+/// By the direct engine, or by Winograd's with these tiles.
+inline void check_gradient(const ConvPlan& plan, const Sizes& s, const std::optional<std::array<Tiling, 3>>& tiling = {}) {
   Numbers next{static_cast<std::uint64_t>(plan.from * 17 + plan.to)};
   const Index x_pitch = s.from + s.gap_x, d_pitch = s.to + s.gap_y;
   const Index ds = voxels(plan.result_extent()), xs = voxels(plan.source_extent()), count = plan.window.taps() * s.from * s.to;
   Guarded x((s.images * xs - 1) * x_pitch + s.from), dy((s.images * ds - 1) * d_pitch + s.to), dw(count, 0.5f);
-  Guarded scratch(weight_gradient_scratch_bytes(plan) / Index{sizeof(float)}, kNaN);
+  const WinogradPlan winograd_plan{plan, tiling.value_or(std::array<Tiling, 3>{})};
+  Guarded scratch(
+      (tiling ? winograd_weights_scratch_bytes(winograd_plan) : weight_gradient_scratch_bytes(plan)) / Index{sizeof(float)},
+      kNaN);
   fill_rows(x, x_pitch, s.from, next, kNaN);
   fill_rows(dy, d_pitch, s.to, next, kNaN);
   ThreadPool pool(2);
-  weight_gradient(pool, plan, {x.data, x_pitch, dy.data, d_pitch, dw.data, scratch.data});
+  const GradientBuffers buffers{x.data, x_pitch, dy.data, d_pitch, dw.data, scratch.data};
+  tiling ? winograd_weights(pool, winograd_plan, buffers) : weight_gradient(pool, plan, buffers);
   std::vector<double> want(static_cast<std::size_t>(count), 0.5), scale(want.size(), 1.0);
   for_pairs(plan.window, [&](Index o, Index i, Index t) {
     const Index d_row = plan.side == Side::output ? o : i, x_row = plan.side == Side::output ? i : o;
@@ -153,6 +158,8 @@ inline void check_gradient(const ConvPlan& plan, const Sizes& s) {
           want[at] += product, scale[at] += std::abs(product);
         }
   });
+  if (tiling)   // the taps share their rounding
+    std::fill(scale.begin(), scale.end(), *std::max_element(scale.begin(), scale.end()));
   int wrong = 0;
   for (std::size_t i = 0; i < want.size(); ++i) wrong += !close(dw.data[i], want[i], scale[i]);
   CHECK(wrong == 0);

@@ -8,18 +8,19 @@ namespace ctseg {
 template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
   using S = Spec<float, Dim, Cpu>;
 
-  /// choice: the instruction set and the way of either pass, so that a plan made for one processor repeats its bits on another
+  /// choice: the instruction set and the ways of forward, data and weight gradient, so that a plan made for one processor repeats its bits on another
   /// that has the same.
   static ConvChoice choose(const ConvProblem& p, Mode mode, const DeviceTraits<Cpu>& device) {
     const Way forward(forward_plan(p, device.isa), device.accuracy, mode != Mode::train);
     const Way back(data_gradient_plan(p, device.isa), device.accuracy, false);   // which packs its weights itself
     const Index rows = p.images * extent(p.y_side == Side::output ? p.window.output : p.window.input);
-    ConvChoice c{.choice = static_cast<int>(device.isa) | forward.code() << 3 | back.code() << 10,
+    const Way weights(forward.direct, simd::choose_winograd_weights(forward.direct, device.accuracy));
+    ConvChoice c{.choice = static_cast<int>(device.isa) | forward.code() << 3 | back.code() << 10 | weights.code() << 17,
                  .forward_scratch = bytes_of<std::byte>(forward.scratch_bytes())};
     if (mode == Mode::train)
-      c.backward_scratch = std::max({bytes_of<std::byte>(back.packed_bytes()) + bytes_of<std::byte>(back.scratch_bytes()),
-                                     bytes_of<std::byte>(simd::weight_gradient_scratch_bytes(forward.direct)),
-                                     cpu::partial_bytes<float>(rows, p.out_channels)});
+      c.backward_scratch =
+          std::max({bytes_of<std::byte>(back.packed_bytes()) + bytes_of<std::byte>(back.scratch_bytes()),
+                    bytes_of<std::byte>(weights.weights_scratch_bytes()), cpu::partial_bytes<float>(rows, p.out_channels)});
     return c;
   }
   static Index prepared_bytes(const ConvProblem& p, int choice) {
@@ -56,9 +57,10 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
               reinterpret_cast<float*>(rest.next));
     }
     if (!b.dw[0].empty())
-      simd::weight_gradient(
-          b.ctx.executor(), forward_plan(p, isa_of(b.choice)),
-          {.x = x.data, .x_pitch = x.pitch, .dy = dy.data, .dy_pitch = dy.pitch, .dw = b.dw[0].data(), .scratch = scratch});
+      Way(forward_plan(p, isa_of(b.choice)), b.choice >> 17 & 127)
+          .add_weight_gradient(
+              b.ctx.executor(),
+              {.x = x.data, .x_pitch = x.pitch, .dy = dy.data, .dy_pitch = dy.pitch, .dw = b.dw[0].data(), .scratch = scratch});
     if (b.dw.size() > 1 && !b.dw[1].empty()) cpu::add_channel_sums<S>(b.ctx, dy, b.dw[1], scratch);
   }
 
@@ -70,6 +72,7 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
 
     Way(const simd::ConvPlan& plan, Accuracy accuracy, bool packed_once)
         : direct(plan), winograd(simd::choose_winograd(plan, accuracy, packed_once)) {}
+    Way(const simd::ConvPlan& plan, const std::optional<simd::WinogradPlan>& chosen) : direct(plan), winograd(chosen) {}
     Way(const simd::ConvPlan& plan, int code) : direct(plan) {
       if (code == 0) return;
       const auto axis = [&](int d) { return static_cast<simd::Tiling>((code - 1) >> 2 * d & 3); };
@@ -87,6 +90,12 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     }
     void run(Executor& executor, const simd::GatherBuffers& b, float* scratch) const {
       winograd ? simd::winograd(executor, *winograd, b, scratch) : simd::gather(executor, direct, b);
+    }
+    Index weights_scratch_bytes() const {
+      return winograd ? simd::winograd_weights_scratch_bytes(*winograd) : simd::weight_gradient_scratch_bytes(direct);
+    }
+    void add_weight_gradient(Executor& executor, const simd::GradientBuffers& b) const {
+      winograd ? simd::winograd_weights(executor, *winograd, b) : simd::weight_gradient(executor, direct, b);
     }
   };
   static Isa isa_of(int choice) { return static_cast<Isa>(choice & 7); }

@@ -61,13 +61,17 @@ template <Index kLanes, Transform kFour> [[gnu::cold]] void transform(const Tran
   TransformPass four = pass;
   for (Index c = 0; c < kLanes; c += 4, four.from += 4, four.to += 4, four.bias += four.bias ? 4 : 0) kFour(four);
 }
-template <Index kLanes, const TransformTable& kFour>
-inline constexpr TransformTable kTransforms = {{transform<kLanes, kFour.input[0]>, transform<kLanes, kFour.input[1]>,
-                                                transform<kLanes, kFour.input[2]>, transform<kLanes, kFour.input[3]>},
-                                               {transform<kLanes, kFour.weights[0]>, transform<kLanes, kFour.weights[1]>,
-                                                transform<kLanes, kFour.weights[2]>, transform<kLanes, kFour.weights[3]>},
-                                               {transform<kLanes, kFour.output[0]>, transform<kLanes, kFour.output[1]>,
-                                                transform<kLanes, kFour.output[2]>, transform<kLanes, kFour.output[3]>}};
+template <Index kLanes, const TransformTable& kFour> inline constexpr TransformTable kTransforms = {
+    {transform<kLanes, kFour.input[0]>, transform<kLanes, kFour.input[1]>, transform<kLanes, kFour.input[2]>,
+     transform<kLanes, kFour.input[3]>},
+    {transform<kLanes, kFour.weights[0]>, transform<kLanes, kFour.weights[1]>, transform<kLanes, kFour.weights[2]>,
+     transform<kLanes, kFour.weights[3]>},
+    {transform<kLanes, kFour.output[0]>, transform<kLanes, kFour.output[1]>, transform<kLanes, kFour.output[2]>,
+     transform<kLanes, kFour.output[3]>},
+    {transform<kLanes, kFour.output_adjoint[0]>, transform<kLanes, kFour.output_adjoint[1]>,
+     transform<kLanes, kFour.output_adjoint[2]>, transform<kLanes, kFour.output_adjoint[3]>},
+    {transform<kLanes, kFour.weight_adjoint[0]>, transform<kLanes, kFour.weight_adjoint[1]>,
+     transform<kLanes, kFour.weight_adjoint[2]>, transform<kLanes, kFour.weight_adjoint[3]>}};
 
 template <Index... Rows> inline constexpr TileShape kShapes[] = {{Rows, &gather, &gradient, &product}...};
 

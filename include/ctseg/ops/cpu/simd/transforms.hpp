@@ -37,9 +37,9 @@ struct TransformPass {
 };
 using Transform = void (*)(const TransformPass&);
 
-/// The passes of one instruction set, by Tiling.
+/// The passes of one instruction set, by Tiling; the last two are transposes, for the weight gradient.
 struct TransformTable {
-  Transform input[4], weights[4], output[4];
+  Transform input[4], weights[4], output[4], output_adjoint[4], weight_adjoint[4];
 };
 
 }   // namespace ctseg::simd

@@ -108,6 +108,8 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void output_transform(const Transfor
   END_LINES
 }
 
+#include "transforms_adjoint_body.hpp"
+// in the same macros
 #undef LINES
 #undef END_LINES
 #undef LOAD
@@ -116,7 +118,8 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void output_transform(const Transfor
 #define CTSEG_OF_ALL(f) \
   { &f<Tiling::whole>, &f<Tiling::f2k3>, &f<Tiling::f4k3>, &f<Tiling::f2k5> }
 inline constexpr TransformTable kTransforms = {CTSEG_OF_ALL(input_transform), CTSEG_OF_ALL(weight_transform),
-                                               CTSEG_OF_ALL(output_transform)};
+                                               CTSEG_OF_ALL(output_transform), CTSEG_OF_ALL(output_adjoint),
+                                               CTSEG_OF_ALL(weight_adjoint)};
 #undef CTSEG_OF_ALL
 
 }   // namespace ctseg::simd::CTSEG_SIMD_NAME

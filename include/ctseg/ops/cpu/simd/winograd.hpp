@@ -20,33 +20,44 @@
 namespace ctseg::simd {
 
 /// Weights to points, in the order in which the product reads them: [block of result channels][y][x][z of a point][from]
-/// [channel in block].
+/// [channel in block]. A task takes 16 `from` of a block, and transforms as many together as fit the cache: points lie far apart, so each is
+/// given several vectors that follow each other.
 inline void winograd_pack(Executor& executor, const WinogradPlan& plan, const PackBuffers& b) {
+  constexpr Index kRun = 8, kTask = 16, kMostTaps = 5, kMostLanes = 16;
   const Index from = plan.conv.from, to = plan.conv.to;
   const TileTable& table = tiles(plan.conv.isa, to);
-  const TransformTable& transforms = *table.transforms;
   const Index lanes = table.lanes, block = table.block(), points = plan.points();
   const auto& kernel = plan.conv.window.kernel;
-  const Index n1 = plan.n(1), n2 = plan.n(2), taps = plan.conv.window.taps();
+  const Index n1 = plan.n(1), n2 = plan.n(2), taps = plan.conv.window.taps(), parts = ceil_div(from, kTask);
   const Index tap_from = b.flipped ? 1 : to, tap_to = b.flipped ? from : 1;
-  const Index vectors = ceil_div(to, lanes);
   const auto pass = [&](std::size_t axis, const TransformPass& p) {
-    transforms.weights[static_cast<std::size_t>(plan.tiling[axis])](p);
+    table.transforms->weights[static_cast<std::size_t>(plan.tiling[axis])](p);
   };
-  parallel_for(executor, vectors * from, [&](Index task) {
-    const Index i = task % from, first = task / from * lanes, real = std::min(lanes, to - first);
-    const Index width = std::min(block, ceil_div(to - first / block * block, lanes) * lanes);
-    alignas(64) float a[kMostInputs * kMostInputs * kMostInputs * 16], c[kMostInputs * kMostInputs * kMostInputs * 16];
-    for (Index t = 0; t < taps; ++t) {   // seen from the other side of the window, the taps come in falling order
-      const float* w = b.w + (plan.conv.side == Side::output ? t : taps - 1 - t) * from * to + i * tap_from + first * tap_to;
-      for (Index k = 0; k < real; ++k) a[t * lanes + k] = w[k * tap_to];
-      std::fill(a + t * lanes + real, a + (t + 1) * lanes, 0.0f);
+  parallel_for(executor, ceil_div(to, block) * parts, [&](Index task) {
+    const Index first = task / parts * block, real = std::min(block, to - first), width = ceil_div(real, lanes) * lanes;
+    const Index end = std::min(from, (task % parts + 1) * kTask), most = kRun * lanes / width;
+    alignas(64) float box[kMostTaps * kMostInputs * kMostInputs * kRun * kMostLanes];   // [z][y][x][from][channel]
+    for (Index i = task % parts * kTask, count; i < end; i += count) {
+      count = std::min(most, end - i);
+      const Index vectors = count * width / lanes, value = count * width, line = n2 * value, plane = n1 * line;
+      for (Index t = 0; t < taps; ++t) {   // seen from the other side of the window, the taps come in falling order
+        const float* w = b.w + (plan.conv.side == Side::output ? t : taps - 1 - t) * from * to + i * tap_from + first * tap_to;
+        float* x = box + t / kernel[2] / kernel[1] * plane + t / kernel[2] % kernel[1] * line + t % kernel[2] * value;
+        if (real < width) std::fill(x, x + value, 0.0f);
+        for (Index k = 0; k < count; ++k)
+          if (tap_to == 1)
+            std::copy_n(w + k * to, real, x + k * width);
+          else
+            for (Index c = 0; c < real; ++c) x[k * width + c] = w[c * tap_to + k];
+      }
+      float* out = b.packed + first * points * from + i * width;
+      for (Index z = 0; z < kernel[0]; ++z) {
+        float* x = box + z * plane;
+        pass(2, {x, {value, lanes, line}, x, {value, lanes, line}, vectors, kernel[1]});
+        pass(1, {x, {line, lanes, 0}, x, {line, lanes, 0}, n2 * vectors, 1});
+      }
+      pass(0, {box, {plane, lanes, value}, out, {from * width, lanes, plan.n(0) * from * width}, vectors, n1 * n2});
     }
-    // x: [kz][ky][kx] -> [kz][ky][n2]; y: -> [kz][n1][n2]; z: -> points
-    pass(2, {a, {lanes, kernel[2] * lanes, 0}, c, {lanes, n2 * lanes, 0}, kernel[0] * kernel[1], 1});
-    pass(1, {c, {n2 * lanes, lanes, kernel[1] * n2 * lanes}, a, {n2 * lanes, lanes, n1 * n2 * lanes}, n2, kernel[0]});
-    float* out = b.packed + first / block * block * points * from + i * width + first % block;
-    pass(0, {a, {n1 * n2 * lanes, lanes, 0}, out, {from * width, plan.n(0) * from * width, 0}, n1 * n2, 1});
   });
 }
 

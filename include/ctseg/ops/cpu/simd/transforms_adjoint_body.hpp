@@ -1,0 +1,63 @@
+// The transposes of Winograd's output and weight transforms, for the weight gradient, whose input transform is forward's.
+// Part of transforms_body.hpp, in whose macros they are written.
+// No #pragma once: this file is meant to be included several times.
+
+/// Gradients of m results to n points; in place where a line has room for n values.
+template <Tiling kTiling> CTSEG_SIMD_TARGET void output_adjoint(const TransformPass& p) {
+  LINES(p)
+    const Vec a = LOAD(0);
+    if constexpr (kTiling == Tiling::whole) {
+      STORE(0) = a;
+    } else if constexpr (kTiling == Tiling::f2k3) {
+      const Vec b = LOAD(1);
+      STORE(0) = a;
+      STORE(1) = a + b;
+      STORE(2) = a - b;
+      STORE(3) = -b;
+    } else {
+      const Vec b = LOAD(1);
+      Vec even = a, odd = b, even2 = a, odd2 = 2.0f * b, last = b;
+      if constexpr (kTiling == Tiling::f4k3) {
+        const Vec c = LOAD(2), d = LOAD(3);
+        even += c, odd += d, even2 += 4.0f * c, odd2 += 8.0f * d, last = d;
+      }
+      STORE(0) = a;
+      STORE(1) = even + odd;
+      STORE(2) = even - odd;
+      STORE(3) = even2 + odd2;
+      STORE(4) = even2 - odd2;
+      STORE(5) = last;
+    }
+  END_LINES
+}
+
+/// Sums at n points to gradients of the taps.
+template <Tiling kTiling> CTSEG_SIMD_TARGET void weight_adjoint(const TransformPass& p) {
+  LINES(p)
+    const Vec a = LOAD(0);
+    if constexpr (kTiling == Tiling::whole) {
+      STORE(0) = a;
+    } else {
+      const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3);
+      if constexpr (kTiling == Tiling::f2k3) {
+        const Vec even = 0.5f * (b + c);
+        STORE(0) = a + even;
+        STORE(1) = 0.5f * (b - c);
+        STORE(2) = even + d;
+      } else {
+        const Vec e = LOAD(4), last = LOAD(5);
+        const Vec even = (b + c) * (-1 / 6.0f), odd = (b - c) * (-1 / 6.0f);
+        const Vec even2 = (d + e) * (1 / 24.0f), odd2 = (d - e) * (1 / 24.0f);
+        STORE(0) = 0.25f * a + even + even2;
+        STORE(1) = odd + 2.0f * odd2;
+        if constexpr (kTiling == Tiling::f4k3) {
+          STORE(2) = even + 4.0f * even2 + last;
+        } else {
+          STORE(2) = even + 4.0f * even2;
+          STORE(3) = odd + 8.0f * odd2;
+          STORE(4) = even + 16.0f * even2 + last;
+        }
+      }
+    }
+  END_LINES
+}
