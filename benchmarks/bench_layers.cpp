@@ -303,7 +303,7 @@ int main(int argc, char** argv) try {
   std::vector<Layer> layers = table_layers();
   if (options.all)
     for (const char* name : kNetworks)
-      with_network(name, [&](const auto& net, const auto& shape) { gather_layers(layers, name, net, shape); });
+      with_network(name, [&](const auto& net, const auto& shape) { add_layers(layers, name, recorded_layers(net, shape)); });
   Bench bench(options);
   bench.start();
   for (const Layer& layer : layers)

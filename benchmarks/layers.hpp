@@ -85,17 +85,24 @@ template <AnySpec S> Layer layer_of(const ConvOp<S>& op, const Shape<S::kDim>& x
   return l;
 }
 
-/// Adds what is new of the convolutions that the network records, alone or in blocks.
-template <class Net>
-void gather_layers(std::vector<Layer>& all, const std::string& network, const Net& net, const Shape<Net::Spec::kDim>& shape) {
+/// The convolutions that the network records, alone or in blocks, in their order.
+template <class Net> std::vector<Layer> recorded_layers(const Net& net, const Shape<Net::Spec::kDim>& shape) {
   using S = typename Net::Spec;
   Tape<S> tape(Mode::train);
   net.forward(tape.input(shape));
+  std::vector<Layer> layers;
   for (const Node<S>& node : tape.nodes()) {
     const auto* conv = node.op.template get<ConvOp<S>>();
     if (const auto* block = node.op.template get<ConvNormActOp<S>>()) conv = &block->conv;
     if (!conv || conv->groups != 1 || conv->dilation != Axes<S::kDim>(1)) continue;   // no network here has any of these
-    const Layer layer = layer_of<S>(*conv, tape.nodes()[at(node.inputs[0])].info.shape);
+    layers.push_back(layer_of<S>(*conv, tape.nodes()[at(node.inputs[0])].info.shape));
+  }
+  return layers;
+}
+
+/// Adds what is new of them to `all`; what is known gets one more network.
+inline void add_layers(std::vector<Layer>& all, const std::string& network, const std::vector<Layer>& layers) {
+  for (const Layer& layer : layers) {
     const auto known = std::ranges::find_if(all, [&](const Layer& l) { return l.same(layer); });
     Layer& l = known != all.end() ? *known : all.emplace_back(layer);
     if (l.networks.find(network) == std::string::npos) l.networks += (l.networks.empty() ? "" : ", ") + network;
