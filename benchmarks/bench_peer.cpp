@@ -86,32 +86,49 @@ template <class Step, class Result> void serve(Executor& pool, double gflop, dou
   }
 }
 
+/// One patch of one channel, as large as "x" of the file.
+template <int Dim> Shape<Dim> shape_of(const io::TensorFile& file) {
+  for (const auto& t : file.tensors) {
+    Shape<Dim> shape;
+    if (t.name != "x" || t.shape.size() != Dim + 2) continue;
+    std::copy(t.shape.begin() + 2, t.shape.end(), shape.space.begin());
+    return shape;
+  }
+  throw Error(Code::bad_input, "bench_peer", text("no tensor x with ", Dim, " axes."));
+}
+
 template <class Net> double gflop_of(const Net& net, const Shape<Net::Spec::kDim>& shape) {
   double sum = 0;
   for (const Layer& l : recorded_layers(net, shape)) sum += l.flop() * 1e-9;
   return sum;
 }
 
-template <class Net> void infer(const Job& job, Net& net, const Shape<Net::Spec::kDim>& shape, double idle) {
+template <class Net> void infer(const Job& job, Net& net, double idle) {
   using S = typename Net::Spec;
   Context<Cpu> ctx({.threads = job.threads, .accuracy = job.accuracy});
-  Tensor<float, S::kDim> x(shape);
-  read(io::read_safetensors(job.folder + "/" + job.network + ".values.safetensors"), "x", x.view());
-  Predictor<Net> predict(ctx, net, shape);
-  In<S> y{};
-  serve(
-      ctx.executor(), gflop_of(net, shape), idle, [&] { return y = predict(x.view()), 0.0; }, [&] { return y; });
-}
-
-template <class Net> void train(const Job& job, Net& net, const Shape<Net::Spec::kDim>& shape, double idle) {
-  using S = typename Net::Spec;
-  Context<Cpu> ctx({.threads = job.threads, .accuracy = job.accuracy});
-  Tensor<float, S::kDim> patch(shape);
-  Tensor<std::uint8_t, S::kDim> truth(shape);
+  Tensor<float, S::kDim> x;
   {
     const io::TensorFile file = io::read_safetensors(job.folder + "/" + job.network + ".values.safetensors");
+    x = Tensor<float, S::kDim>(shape_of<S::kDim>(file));
+    read(file, "x", x.view());
+  }
+  Predictor<Net> predict(ctx, net, x.shape());
+  In<S> y{};
+  serve(
+      ctx.executor(), gflop_of(net, x.shape()), idle, [&] { return y = predict(x.view()), 0.0; }, [&] { return y; });
+}
+
+template <class Net> void train(const Job& job, Net& net, double idle) {
+  using S = typename Net::Spec;
+  Context<Cpu> ctx({.threads = job.threads, .accuracy = job.accuracy});
+  Tensor<float, S::kDim> patch;
+  Tensor<std::uint8_t, S::kDim> truth;
+  {
+    const io::TensorFile file = io::read_safetensors(job.folder + "/" + job.network + ".values.safetensors");
+    patch = Tensor<float, S::kDim>(shape_of<S::kDim>(file)), truth = Tensor<std::uint8_t, S::kDim>(patch.shape());
     read(file, "x", patch.view()), read(file, "labels", truth.view());
   }
+  const Shape<S::kDim> shape = patch.shape();
   Tape<S> tape(Mode::train, ctx.traits());
   const auto x = tape.input(shape), labels = tape.input(shape, Dtype::u8), y = net.forward(x), loss = dice_ce(y, labels);
   const Plan<S> plan(tape, {.loss = loss});
@@ -139,9 +156,9 @@ int main(int argc, char** argv) try {
   Job job{.network = argv[1], .work = argv[2], .folder = argv[5], .threads = std::atoi(argv[4])};
   for (const Accuracy a : {Accuracy::strict, Accuracy::fast})
     if (text(a) == argv[3]) job.accuracy = a;
-  const bool found = with_network(job.network, [&](auto net, const auto& shape) {
+  const bool found = with_network(job.network, [&](auto net, const auto&) {
     io::load_weights(job.folder + "/" + job.network + ".weights.safetensors", net);
-    job.work == "train" ? train(job, net, shape, idle) : infer(job, net, shape, idle);
+    job.work == "train" ? train(job, net, idle) : infer(job, net, idle);
   });
   if (!found) throw Error(Code::bad_argument, "bench_peer", text("no network ", job.network, "."));
 } catch (const std::exception& e) {

@@ -88,7 +88,7 @@ template <AnySpec S> Layer layer_of(const ConvOp<S>& op, const Shape<S::kDim>& x
 /// The convolutions that the network records, alone or in blocks, in their order.
 template <class Net> std::vector<Layer> recorded_layers(const Net& net, const Shape<Net::Spec::kDim>& shape) {
   using S = typename Net::Spec;
-  Tape<S> tape(Mode::train);
+  Tape<S> tape(Mode::infer);
   net.forward(tape.input(shape));
   std::vector<Layer> layers;
   for (const Node<S>& node : tape.nodes()) {

@@ -1,4 +1,4 @@
-// The networks that are measured as a whole and layer by layer, by name, each with the input it is measured on. peers/serve.py
+// The networks that are measured as a whole and layer by layer, by name, each with the size that it is measured on. peers/serve.py
 // builds the same ones in PyTorch. Dropout is 0: its random numbers would differ, and losses could not be compared.
 #pragma once
 #include <string_view>

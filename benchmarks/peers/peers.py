@@ -2,7 +2,7 @@
 """Whole networks, inference and one training step, beside PyTorch, ONNX Runtime and OpenVINO: ./run bench peers.
 
     peers.py --program build/release/bin/ctseg_bench_peer [--only NAME] [--work infer|train] [--threads N] [--rounds N]
-             [--json FILE] [--table FILE]
+             [--scale N] [--json FILE] [--table FILE]
 
 Every program is a process of its own that works when told to, in turns (A B C A B C); the others sleep. All have the same
 weights and the same input, and their logits are compared with PyTorch's. Times are medians. Memory is the peak of what is resident
@@ -122,10 +122,12 @@ def start(names, network, work, folder):
             running.append(program)
         except Failed as failed:
             program.end()
-            if name not in PEERS:
-                raise
             missing(network, work, str(failed))
     return running
+
+
+def title_of(network):
+    return NETWORKS[network][0] + (f", sizes / {ARGS.scale}" if ARGS.scale > 1 else "")
 
 
 def missing(network, work, why):
@@ -191,16 +193,18 @@ def memory_row(work, program, peer):
 
 
 def inference(network, folder):
-    title, modes, torch_goals, best_goals = NETWORKS[network]
-    work = title + ", inference"
+    _, modes, torch_goals, best_goals = NETWORKS[network]
+    work = title_of(network) + ", inference"
     print(work, flush=True)
     running = start([*PEERS, *modes], network, "infer", folder)
+    if not running:
+        return
     peers, ours = [p for p in running if p.name in PEERS], [p for p in running if p.name not in PEERS]
     try:
         rounds = in_turns(running)
         facts = [p.facts | json.loads(p.ask("facts")) for p in ours]
-        peak = statistics.median(f["peak"] for f in facts)
-        MACHINE.update(isa=facts[0]["isa"], compiler=facts[0]["compiler"])
+        peak = statistics.median(f["peak"] for f in facts) if facts else 0
+        MACHINE.update(facts[0] if facts else {})
         far = compare(running, folder)
     finally:
         for program in running:
@@ -227,10 +231,12 @@ def inference(network, folder):
 
 
 def training(network, folder):
-    title, modes, _, _ = NETWORKS[network]
-    work = title + ", training step"
+    modes = NETWORKS[network][1]
+    work = title_of(network) + ", training step"
     print(work, flush=True)
     running = start(["torch", *modes], network, "train", folder)
+    if not running:
+        return
     try:
         rounds = in_turns(running)
     finally:
@@ -280,7 +286,7 @@ def main():
         if ARGS.only and ARGS.only not in network:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            made = subprocess.run([sys.executable, f"{HERE}/serve.py", "make", network, folder], capture_output=True, text=True)
+            made = subprocess.run([sys.executable, f"{HERE}/serve.py", "make", network, folder, str(ARGS.scale)], capture_output=True, text=True)
             if not os.path.exists(f"{folder}/{network}.values.safetensors"):
                 missing(network, "all", (made.stderr.strip().splitlines() or ["no weights"])[-1])
                 continue
@@ -300,6 +306,7 @@ if __name__ == "__main__":
     parser.add_argument("--work", choices=("infer", "train"))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--scale", type=int, default=1, help="sizes divided by this: to check that all is well, not to measure")
     parser.add_argument("--json")
     parser.add_argument("--table")
     ARGS = parser.parse_args()

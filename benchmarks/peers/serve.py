@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A network in PyTorch, ONNX Runtime or OpenVINO at the other end of a pipe, as bench_peer.cpp is for ctseg; see peers.py.
 
-    serve.py make NETWORK FOLDER                                        weights, an input with labels, and an ONNX file
+    serve.py make NETWORK FOLDER SCALE                                  weights, an input with labels, and an ONNX file
     serve.py PEER NETWORK infer|train THREADS FOLDER [--format FORMAT]  "go" -> "ms", of a training step "ms loss";
                                                                         "write FILE" -> logits; "memory" -> MB; "facts" -> JSON
 
@@ -100,7 +100,7 @@ def load(path):
                 for name, t in header.items()}   # in the order of their bytes, as save() wrote them
 
 
-def make(name, folder):
+def make(name, folder, scale):
     import torch
     warnings.filterwarnings("ignore")   # of the exporter, about itself
     torch.manual_seed(0)
@@ -108,7 +108,7 @@ def make(name, folder):
     for module in net.modules():
         if isinstance(module, torch.nn.modules.dropout._DropoutNd):
             module.p = 0.0
-    x = torch.randn(1, 1, *SIZES[name])
+    x = torch.randn(1, 1, *(n // int(scale) for n in SIZES[name]))
     smooth = (torch.nn.functional.avg_pool3d if x.dim() == 5 else torch.nn.functional.avg_pool2d)(x, 5, 1, 2)
     values = dict(net.named_parameters()) | {k: v for k, v in net.named_buffers() if "num_batches" not in k}
     save(f"{folder}/{name}.weights.safetensors", {k: v.detach().numpy() for k, v in values.items()})
