@@ -13,7 +13,7 @@
 #include <ctseg/loss/loss.hpp>
 #include <ctseg/nn/predictor.hpp>
 #include <ctseg/ops/cpu.hpp>
-#include <ctseg/optim/adamw.hpp>
+#include <ctseg/optim/adam.hpp>
 
 #include "ceilings.hpp"
 #include "layers.hpp"
