@@ -59,6 +59,7 @@ template <AnySpec S> struct ConvOp {
             .backward_scratch = c.backward_scratch,
             .prepared = groups * Kernel<Convolution, S>::prepared_bytes(p, c.choice),
             .reads_inputs = true,
+            .again = transposed && kernel == stride ? Again::from_inputs : Again::never,   // one tap a result
             .choice = c.choice};
   }
   void prepare(const Prepare<S>& f) const {
