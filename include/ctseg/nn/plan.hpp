@@ -47,6 +47,8 @@ template <AnySpec S> class Plan {
   void share();
   void stack(const Step& step);
   void overwrite(int s);
+  void squeeze();
+  bool overlay(int step);
 
   Schedule<S> list_;
   int recorded_;
@@ -190,6 +192,35 @@ template <AnySpec S> std::string Plan<S>::summary() const {
   return out + line;
 }
 
+/// Where most is alive, an op that goes through its first input in order writes its result over what it has passed. That costs
+/// a little time, so only where it lowers the peak.
+template <AnySpec S> void Plan<S>::squeeze() {
+  for (bool better = true; better;) {
+    const std::vector<Index> before = slots_.alive(steps() + 1);
+    const auto peak = std::max_element(before.begin(), before.end());
+    const auto step = static_cast<int>(peak - before.begin());
+    const Arena kept = slots_;
+    better = overlay(step) && slots_.alive(steps() + 1)[at(step)] < *peak;
+    if (!better) slots_ = kept;
+  }
+}
+template <AnySpec S> bool Plan<S>::overlay(int s) {
+  if (s >= steps() || list_.steps[at(s)].kind == Step::backward) return false;
+  const Node<S>& node = nodes()[at(list_.steps[at(s)].node)];
+  if (node.info.ahead == 0 || std::count(node.inputs.begin(), node.inputs.end(), node.inputs[0]) > 1) return false;
+  const int source = node.inputs[0], whole = slots_.whole_of(value(list_.steps[at(s)].node));
+  Slot& x = slots_[value(source)];
+  const bool dying = x.last == s && x.into < 0 && x.behind < 0 && !nodes()[at(source)].inputs.empty();
+  if (!dying || slots_[whole].first != s) return false;   // a whole may have parts that are written already
+  const auto& info = nodes()[at(source)].info;
+  const Index rows = info.shape.n * info.shape.voxels(), size = size_of(info.dtype);
+  const Index from = info.shape.c * size, to = nodes()[at(whole)].info.shape.c * size;   // bytes of a row
+  const Index distance = to <= from ? node.info.ahead * to : rows * (to - from) + node.info.ahead * from;
+  x.behind = whole;
+  x.at = (distance + 63) / 64 * 64;
+  return true;
+}
+
 /// Refuses what cannot be planned before anything is.
 template <AnySpec S> const PlanOptions<S>& checked(const Tape<S>& tape, const PlanOptions<S>& options) {
   if (options.loss && tape.mode() == Mode::infer)
@@ -214,6 +245,7 @@ template <AnySpec S> Plan<S>::Plan(const Tape<S>& tape, const PlanOptions<S>& op
       device_(tape.device()) {
   measure(options);
   share();
+  squeeze();
   const std::vector<Index> alive = slots_.alive(steps() + 1);
   live_ = *std::max_element(alive.begin(), alive.end());
   arena_ = slots_.pack();

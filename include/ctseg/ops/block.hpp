@@ -34,6 +34,7 @@ template <AnySpec S> struct ConvNormActOp {
             .prepared = z.prepared,
             .reads_inputs = true,
             .again = Again::from_saved,
+            .ahead = f.mode == Mode::infer ? z.ahead : 0,
             .choice = z.choice};
   }
   void prepare(const Prepare<S>& p) const { conv.prepare({p.ctx, p.choice, p.inputs.first(1), p.w.first(2), p.prepared}); }

@@ -71,6 +71,7 @@ template <AnySpec S> struct Inferred {
   bool reads_output = false;   // backward looks at y
   Sharing sharing = Sharing::none;
   Again again = Again::never;
+  Index ahead = 0;   // y may overlap a packed x[0], being written at most so many voxels ahead of what is read; 0: it must not
   int choice = 0;   // of a kernel, made from the facts; forward and backward get it back
 };
 

@@ -3,4 +3,4 @@
 #pragma once
 #include "gather.hpp"
 #include "weight_gradient.hpp"
-#include "winograd.hpp"
+#include "overlap.hpp"

@@ -190,10 +190,19 @@ class Winograd {
 
   void run(Executor& executor) {
     if (cut_.shared) return run_shared(executor);
-    std::atomic<Index> next{0};   // memory goes with the task, and tiles to whoever is free
+    const Index wave = buffers_.wave > 0 ? buffers_.wave : cut_.chunks;
+    for (Index first = 0; first < cut_.chunks; first += wave) run_chunks(executor, first, std::min(cut_.chunks, first + wave));
+  }
+
+ private:
+  static constexpr Index kMostLanes = 16,
+                         kBox = 18 * kMostInputs * kMostInputs;   // vectors: 40 KiB, most of the first-level cache
+
+  void run_chunks(Executor& executor, Index first_chunk, Index last_chunk) {
+    std::atomic<Index> next{first_chunk};   // memory goes with the task, and tiles to whoever is free
     parallel_for(executor, cut_.slots, [&](Index slot) {
       float *v = scratch_ + slot * (cut_.input + cut_.product), *m = v + cut_.input;
-      for (Index chunk = next++; chunk < cut_.chunks; chunk = next++) {
+      for (Index chunk = next++; chunk < last_chunk; chunk = next++) {
         const Index first = chunk * cut_.chunk, count = std::min(cut_.chunk, plan_.tiles() - first);
         for (Index t = 0, run; t < count; t += run) {
           run = strip(first + t, count - t);
@@ -203,10 +212,6 @@ class Winograd {
       }
     });
   }
-
- private:
-  static constexpr Index kMostLanes = 16,
-                         kBox = 18 * kMostInputs * kMostInputs;   // vectors: 40 KiB, most of the first-level cache
 
   void run_shared(Executor& executor) {
     const Index vectors = cut_.from / lanes_;
