@@ -89,12 +89,14 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     Index rows_ahead() const { return winograd ? simd::rows_ahead(*winograd) : simd::rows_ahead(direct); }
     /// in_order: results overlap their source, in the way that rows_ahead() allows.
     void run(Executor& executor, simd::GatherBuffers b, float* scratch, bool in_order = false) const {
+      const simd::TileTable& table = simd::tiles(direct.isa, direct.to);
       if (winograd) {
-        if (in_order) b.wave = simd::winograd_wave({*winograd, simd::tiles(direct.isa, direct.to)});
+        if (in_order) b.wave = simd::wave(simd::WinogradCut(*winograd, table));
         return simd::winograd(executor, *winograd, b, scratch);
       }
-      simd::InWaves waves(executor, simd::kWave);
-      simd::gather(in_order ? waves : executor, direct, b);
+      if (!in_order) return simd::gather(executor, direct, b);
+      simd::InWaves waves(executor, simd::wave(simd::GatherCut(direct, table)));
+      simd::gather(waves, direct, b);
     }
   };
   static Isa isa_of(int choice) { return static_cast<Isa>(choice & 7); }

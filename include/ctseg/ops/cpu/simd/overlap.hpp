@@ -37,10 +37,9 @@ class InWaves final : public Executor {
   Index wave_;
 };
 
-constexpr Index kWave = 32;   // tasks: as many as can run at a time
-
-/// Chunks of tiles in a wave.
-inline Index winograd_wave(const WinogradCut& cut) { return cut.shared ? 1 : cut.slots; }
+/// Tasks of a wave: as many as can run at a time, but a quarter of all at most, or there would be nothing to win.
+inline Index wave(const WinogradCut& cut) { return cut.shared ? 1 : std::clamp<Index>(cut.chunks / 4, 1, cut.slots); }
+inline Index wave(const GatherCut& cut) { return std::clamp<Index>(cut.tasks / 4, 1, 32); }
 
 /// Rows that results are written at most ahead of the first row that is still to be read, rows of all images counted; 0: results
 /// must not overlap the source.
@@ -48,10 +47,10 @@ inline Index rows_ahead(const WinogradPlan& plan) {
   const auto& extent = plan.conv.result_extent();
   if (plan.conv.source_extent() != extent) return 0;
   const WinogradCut cut(plan, tiles(plan.conv.isa, plan.conv.to));
-  const Index wave = winograd_wave(cut) * cut.chunk, layer = plan.tiles(1) * plan.tiles(2);
+  const Index tiles_of_wave = wave(cut) * cut.chunk, layer = plan.tiles(1) * plan.tiles(2);
   Index planes = 0;
-  for (Index first = 0; first < plan.tiles(); first += wave) {
-    const Index begin = first / layer, end = (std::min(plan.tiles(), first + wave) - 1) / layer;
+  for (Index first = 0; first < plan.tiles(); first += tiles_of_wave) {
+    const Index begin = first / layer, end = (std::min(plan.tiles(), first + tiles_of_wave) - 1) / layer;
     const Index read = begin / plan.tiles(0) * extent[0] + std::max<Index>(0, begin % plan.tiles(0) * plan.m(0) + plan.offset(0));
     const Index written = end / plan.tiles(0) * extent[0] + std::min(extent[0], (end % plan.tiles(0) + 1) * plan.m(0));
     planes = std::max(planes, written - read);
@@ -62,10 +61,10 @@ inline Index rows_ahead(const ConvPlan& plan) {
   const auto& extent = plan.result_extent();
   const GatherCut cut(plan, tiles(plan.isa, plan.to));
   if (plan.side != Side::output || plan.source_extent() != extent || cut.block_per_task) return 0;
-  const Index wave = kWave * cut.slab;
+  const Index rows_of_wave = wave(cut) * cut.slab;
   Index planes = 0;
-  for (Index first = 0; first < cut.rows; first += wave) {
-    const Index begin = first / extent[1], end = (std::min(cut.rows, first + wave) - 1) / extent[1];
+  for (Index first = 0; first < cut.rows; first += rows_of_wave) {
+    const Index begin = first / extent[1], end = (std::min(cut.rows, first + rows_of_wave) - 1) / extent[1];
     const Index z = std::max<Index>(0, begin % extent[0] - plan.window.padding[0]);
     planes = std::max(planes, end + 1 - (begin / extent[0] * extent[0] + z));
   }
