@@ -52,21 +52,26 @@ class Arena {
     return sum;
   }
 
-  /// Gives every slot its offset; returns the size of the arena.
-  Index pack() {
+  /// Gives every slot its offset; returns the size of the arena. `bound`: no arena can be smaller (alive()).
+  Index pack(Index bound) {
     std::vector<Group> groups = make_groups();
     const auto bytes = [](const Group& a, const Group& b) { return a.bytes > b.bytes; };
     const auto area = [](const Group& a, const Group& b) { return a.area > b.area; };
     const auto begin = [](const Group& a, const Group& b) { return a.first < b.first; };
     Index least = -1;
     std::vector<Index> offsets;
-    const auto attempt = [&](auto before) {
+    const auto attempt = [&](auto before) {   // what sticks out in the end comes first in the next try
       std::stable_sort(groups.begin(), groups.end(), before);
-      const Index size = place(groups);
-      if (least >= 0 && size >= least) return;
-      least = size;
-      offsets.clear();
-      for (const Slot& s : slots) offsets.push_back(s.offset);
+      for (int tries = 0; tries < 16 && least != bound; ++tries) {
+        const Index size = place(groups);
+        if (least < 0 || size < least) {
+          least = size;
+          offsets.clear();
+          for (const Slot& s : slots) offsets.push_back(s.offset);
+        }
+        const auto top = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.end() == size; });
+        if (top != groups.end()) std::rotate(groups.begin(), top, top + 1);
+      }
     };
     attempt(bytes), attempt(area), attempt(begin);   // none is the best for every network
     for (std::size_t i = 0; i < slots.size(); ++i) slots[i].offset = offsets[i];
@@ -91,6 +96,7 @@ class Arena {
     std::vector<std::pair<Slot*, Index>> members;   // with their distance from the group's begin
     Index bytes = 0, area = 0;
     int first = 0;
+    Index end() const { return members[0].first->offset - members[0].second + bytes; }
   };
 
   /// What a slot has in common, at a step, with the one it lies behind.

@@ -248,7 +248,7 @@ template <AnySpec S> Plan<S>::Plan(const Tape<S>& tape, const PlanOptions<S>& op
   squeeze();
   const std::vector<Index> alive = slots_.alive(steps() + 1);
   live_ = *std::max_element(alive.begin(), alive.end());
-  arena_ = slots_.pack();
+  arena_ = slots_.pack(live_);
   for (int i = 0; i < 2 * nodes_count(); ++i) {   // a part has the pitch of the whole
     const int node = i % nodes_count(), whole = slots_.whole_of(i) % nodes_count();
     slots_[i].pitch = slots_[i].into < 0 ? nodes()[at(node)].info.shape.c : nodes()[at(whole)].info.shape.c;
