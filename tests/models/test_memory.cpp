@@ -62,8 +62,7 @@ template <class Net> void check(const char* name, Net net, double most) {
   INFO("training " << keeping.arena_bytes() << " -> " << thrifty.arena_bytes() << "\n" << thrifty.peak());
   CHECK(double(thrifty.arena_bytes()) < most * double(keeping.arena_bytes()));
   CHECK(double(inference.arena_bytes()) < 1.15 * double(inference.live_bytes()));
-  for (const Plan<S>* plan : {&keeping, &thrifty})
-    CHECK(double(plan->arena_bytes()) < 1.1 * double(plan->live_bytes()));
+  for (const Plan<S>* plan : {&keeping, &thrifty}) CHECK(double(plan->arena_bytes()) < 1.1 * double(plan->live_bytes()));
   const Step a = train(net, keeping, sample, x, labels, loss), b = train(net, thrifty, sample, x, labels, loss);
   CHECK(a.loss == b.loss);
   CHECK(std::memcmp(a.gradients.data(), b.gradients.data(), a.gradients.size() * sizeof(float)) == 0);
@@ -84,8 +83,8 @@ TEST_CASE("the same of networks with lists of options") {
   check("DynUNet", DynUNet<S>({.out_channels = 2, .strides = {1, 2, 2}, .filters = {8, 8, 16}, .deep_supervision = true}), 0.9);
   check("ResidualUNet", ResidualUNet<S>({.channels = {8, 16, 16}, .strides = {2, 2}, .num_res_units = 2}), 1.001);
   check("AttentionUnet", AttentionUnet<S>({.channels = {8, 8, 16}, .strides = {2, 2}}), 1.001);
-  check("PlainConvUNet",
-        PlainConvUNet<S>({.features_per_stage = {8, 8, 16}, .kernel_sizes = {3, 3, 3}, .strides = {1, 2, 2}}), 0.9);
+  check("PlainConvUNet", PlainConvUNet<S>({.features_per_stage = {8, 8, 16}, .kernel_sizes = {3, 3, 3}, .strides = {1, 2, 2}}),
+        0.9);
   check("ResidualEncoderUNet",
         ResidualEncoderUNet<S>({.features_per_stage = {8, 8, 16}, .kernel_sizes = {3, 3, 3}, .strides = {1, 2, 2}}), 1.001);
 }

@@ -53,9 +53,7 @@ template <AnySpec S> class AnyOp {
 };
 
 /// All kernels of an op hang on this function: a file that does not compile it compiles none of them (prebuilt_ops.hpp).
-template <AnySpec S> template <class O> void AnyOp<S>::hold(O op) {
-  self_ = std::make_shared<const Holder<O>>(std::move(op));
-}
+template <AnySpec S> template <class O> void AnyOp<S>::hold(O op) { self_ = std::make_shared<const Holder<O>>(std::move(op)); }
 
 /// Node i makes value i. origin: itself, or the node that it recomputes; gradients and random numbers belong to the origin.
 template <AnySpec S> struct Node {

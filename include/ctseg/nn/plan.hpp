@@ -135,7 +135,9 @@ template <AnySpec S> MemoryEstimate Plan<S>::memory() const {
 template <AnySpec S> std::string Plan<S>::peak() const {
   const std::vector<Index> alive = slots_.alive(steps() + 1);
   const int when = static_cast<int>(std::max_element(alive.begin(), alive.end()) - alive.begin());
-  const auto of = [&](int step) { return step < steps() ? list_.steps[at(step)] : Step{Step::forward, list_.steps.back().node}; };
+  const auto of = [&](int step) {
+    return step < steps() ? list_.steps[at(step)] : Step{Step::forward, list_.steps.back().node};
+  };
   const auto named = [&](int node) {
     const Node<S>& n = nodes()[at(node)];
     return text(n.origin, " ", n.scope, n.scope.empty() ? "" : ": ", n.op->name());

@@ -57,8 +57,7 @@ template <AnySpec S> class Run {
   void step(int s, Gradients<S>* gradients) {
     ctx_->check_cancelled("run");
     const auto [kind, node] = plan_->list_.steps[at(s)];
-    const StepContext<S> context{*ctx_, plan_->mode_, {arena_.data() + plan_->slots_[plan_->scratch(s)].offset}, key_,
-                                 true};
+    const StepContext<S> context{*ctx_, plan_->mode_, {arena_.data() + plan_->slots_[plan_->scratch(s)].offset}, key_, true};
     if (kind == Plan<S>::Step::backward)
       run_backward(context, plan_->nodes(), node, frame_, plan_->list_.writer, *gradients);
     else

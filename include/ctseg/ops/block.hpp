@@ -44,17 +44,8 @@ template <AnySpec S> struct ConvNormActOp {
     const Out<S> z = f.mode == Mode::train ? packed<S>(saved, f.y().shape) : f.y();
     const std::array<AnyView<S::kDim>, 2> to_norm{z, f.inputs.back()};
     if (!f.again) conv.forward({f.ctx, f.mode, f.choice, f.inputs.first(1), f.w.first(2), z, {}, f.scratch, f.prepared, f.key});
-    norm.forward({f.ctx,
-                  f.mode,
-                  0,
-                  {to_norm.data(), f.inputs.size()},
-                  f.w.subspan(2),
-                  f.output,
-                  saved,
-                  f.scratch,
-                  {},
-                  f.key,
-                  f.again});
+    norm.forward(
+        {f.ctx, f.mode, 0, {to_norm.data(), f.inputs.size()}, f.w.subspan(2), f.output, saved, f.scratch, {}, f.key, f.again});
   }
   void backward(const Backward<S>& b) const {
     Bytes saved = b.saved, scratch = b.scratch;

@@ -65,14 +65,14 @@ template <AnySpec S> struct Inferred {
   Dtype dtype = dtype_of<typename S::T>();   // of the output
   Index saved = 0;                           // what forward leaves for backward: statistics, positions, raw convolution output
   Index forward_scratch = 0, backward_scratch = 0;   // what only one call needs
-  Index dy_scratch = 0;          // of backward_scratch: not needed where dy may be overwritten (Backward::dy_dies)
-  Index prepared = 0;                                // weights in the kernel's own form, made by prepare() when they change
+  Index dy_scratch = 0;        // of backward_scratch: not needed where dy may be overwritten (Backward::dy_dies)
+  Index prepared = 0;          // weights in the kernel's own form, made by prepare() when they change
   bool reads_inputs = false;   // backward looks at x; where it does not say so, x and y arrive without data
   bool reads_output = false;   // backward looks at y
   Sharing sharing = Sharing::none;
   Again again = Again::never;
   Index ahead = 0;   // y may overlap a packed x[0], being written at most so many voxels ahead of what is read; 0: it must not
-  int choice = 0;   // of a kernel, made from the facts; forward and backward get it back
+  int choice = 0;    // of a kernel, made from the facts; forward and backward get it back
 };
 
 template <AnySpec S> struct Forward {

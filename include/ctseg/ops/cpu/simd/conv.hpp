@@ -2,5 +2,5 @@
 // where the stride is 1, and the weight gradient.
 #pragma once
 #include "gather.hpp"
-#include "weight_gradient.hpp"
 #include "overlap.hpp"
+#include "weight_gradient.hpp"

@@ -51,7 +51,8 @@ inline Index rows_ahead(const WinogradPlan& plan) {
   Index planes = 0;
   for (Index first = 0; first < plan.tiles(); first += tiles_of_wave) {
     const Index begin = first / layer, end = (std::min(plan.tiles(), first + tiles_of_wave) - 1) / layer;
-    const Index read = begin / plan.tiles(0) * extent[0] + std::max<Index>(0, begin % plan.tiles(0) * plan.m(0) + plan.offset(0));
+    const Index read =
+        begin / plan.tiles(0) * extent[0] + std::max<Index>(0, begin % plan.tiles(0) * plan.m(0) + plan.offset(0));
     const Index written = end / plan.tiles(0) * extent[0] + std::min(extent[0], (end % plan.tiles(0) + 1) * plan.m(0));
     planes = std::max(planes, written - read);
   }
