@@ -33,8 +33,8 @@ template <AnySpec S> struct Schedule {
   static bool reads_again(const Node<S>& node, std::size_t k) { return node.info.again == Again::from_inputs || k > 0; }
 };
 
-/// Twins do the work. Before the backward of a checkpointed stage its nodes are recorded once more; backward uses these, so that
-/// the first copies die at once: recomputation is more list. A value that can be made again (Inferred::again) dies after its
+/// Twins do the work. Before the backward of a checkpointed stage its nodes are recorded once more; backward uses these, so
+/// that the first copies die at once: recomputation is more list. A value that can be made again (Inferred::again) dies after its
 /// last reader in forward; a twin makes it right before backward wants it, and whoever reads it there is a twin, too: the same
 /// node with other inputs.
 template <AnySpec S> class Scheduler {

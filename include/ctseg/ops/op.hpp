@@ -53,8 +53,8 @@ template <AnySpec S> struct Facts {
 /// stacked   inputs are consecutive channel ranges of the output: where a plan has placed them there is nothing to copy.
 enum class Sharing { none, in_place, stacked };
 
-/// How an output that backward reads may be made again, exactly and without arithmetic that counts, so that a plan need not keep
-/// it: forward is called once more with Forward::again.
+/// How an output that backward reads may be made again, exactly and without arithmetic that counts, so that a plan need not
+/// keep it: forward is called once more with Forward::again.
 /// from_inputs  out of all inputs
 /// from_saved   out of the saved bytes, and of all inputs but the first
 enum class Again { never, from_inputs, from_saved };

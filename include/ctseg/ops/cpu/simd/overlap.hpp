@@ -41,8 +41,8 @@ class InWaves final : public Executor {
 inline Index wave(const WinogradCut& cut) { return cut.shared ? 1 : std::clamp<Index>(cut.chunks / 4, 1, cut.slots); }
 inline Index wave(const GatherCut& cut) { return std::clamp<Index>(cut.tasks / 4, 1, 32); }
 
-/// Rows that results are written at most ahead of the first row that is still to be read, rows of all images counted; 0: results
-/// must not overlap the source.
+/// Rows that results are written at most ahead of the first row that is still to be read, rows of all images counted; 0:
+/// results must not overlap the source.
 inline Index rows_ahead(const WinogradPlan& plan) {
   const auto& extent = plan.conv.result_extent();
   if (plan.conv.source_extent() != extent) return 0;
