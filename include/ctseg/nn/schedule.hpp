@@ -34,9 +34,9 @@ template <AnySpec S> struct Schedule {
 };
 
 /// Twins do the work. Before the backward of a checkpointed stage its nodes are recorded once more; backward uses these, so
-/// that the first copies die at once: recomputation is more list. A value that can be made again (Inferred::again) dies after its
-/// last reader in forward; a twin makes it right before backward wants it, and whoever reads it there is a twin, too: the same
-/// node with other inputs.
+/// that the first copies die at once: recomputation is more list. A value that can be made again (Inferred::again) dies after
+/// its last reader in forward; a twin makes it right before backward wants it, and whoever reads it there is a twin, too: the
+/// same node with other inputs.
 template <AnySpec S> class Scheduler {
  public:
   Scheduler(const Nodes<S>& recorded, const PlanOptions<S>& options);
