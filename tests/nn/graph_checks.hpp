@@ -20,7 +20,7 @@ template <AnySpec S> class GraphCheck {
     std::ranges::fill(expected.flat(), 1.f);   // a backward that assigns would show
     eager.backward(e.loss, expected);
     for (int variant = 0; variant < 4; ++variant) {
-      PlanOptions<S> options{.loss = p.loss};
+      PlanOptions<S> options{.loss = p.loss, .again = random_.below(4) > 0};
       std::vector<std::size_t> kept;
       for (std::size_t k = 0; k < p.values.size(); ++k)
         if (random_.below(6) == 0) options.outputs.push_back(p.values[k]), kept.push_back(k);

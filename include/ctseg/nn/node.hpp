@@ -53,9 +53,7 @@ template <AnySpec S> class AnyOp {
 };
 
 /// All kernels of an op hang on this function: a file that does not compile it compiles none of them (prebuilt_ops.hpp).
-template <AnySpec S> template <class O> void AnyOp<S>::hold(O op) {
-  self_ = std::make_shared<const Holder<O>>(std::move(op));
-}
+template <AnySpec S> template <class O> void AnyOp<S>::hold(O op) { self_ = std::make_shared<const Holder<O>>(std::move(op)); }
 
 /// Node i makes value i. origin: itself, or the node that it recomputes; gradients and random numbers belong to the origin.
 template <AnySpec S> struct Node {
@@ -133,11 +131,13 @@ template <AnySpec S> struct StepContext {
   Mode mode;
   Bytes scratch;
   RandomKey run;
+  bool gradients_die = false;   // a node's own, once its backward has read it
 
   RandomKey key(const Node<S>& node) const { return {run.seed, run.run, static_cast<std::uint32_t>(node.origin)}; }
 };
 
-template <AnySpec S> void run_forward(const StepContext<S>& step, const Nodes<S>& nodes, int i, const Frame<S>& frame) {
+template <AnySpec S>
+void run_forward(const StepContext<S>& step, const Nodes<S>& nodes, int i, const Frame<S>& frame, bool again = false) {
   const Node<S>& node = nodes[at(i)];
   std::array<AnyView<S::kDim>, kMaxInputs> x;
   for (std::size_t k = 0; k < node.inputs.size(); ++k) x[k] = frame.value[at(node.inputs[k])];
@@ -150,7 +150,8 @@ template <AnySpec S> void run_forward(const StepContext<S>& step, const Nodes<S>
                     frame.saved[at(i)],
                     step.scratch,
                     frame.prepared[at(i)],
-                    step.key(node)});
+                    step.key(node),
+                    again});
 }
 
 template <AnySpec S> void add_any(Context<typename S::Device>& ctx, const AnyView<S::kDim>& from, const AnyView<S::kDim>& to) {
@@ -208,7 +209,8 @@ template <AnySpec S, class Gradients> void run_backward(const StepContext<S>& st
                      {dw.data(), node.weights.size()},
                      frame.saved[at(i)],
                      scratch,
-                     step.key(node)});
+                     step.key(node),
+                     step.gradients_die});
   for (std::size_t k = 0; k < inputs; ++k)
     if (dx[k] && !assigns(nodes, node, k, writer))
       add_any<S>(step.ctx, dx[k], frame.gradient[at(nodes[at(node.inputs[k])].origin)]);

@@ -1,19 +1,10 @@
 // The recorded list as a schedule with one arena. A Plan is immutable: it says what runs when and where everything lives, and
 // reads only what Inferred says; no op is known here. A Run (run.hpp) puts it to work.
 #pragma once
-#include <optional>
-
-#include "tape.hpp"
+#include "arena.hpp"
+#include "schedule.hpp"
 
 namespace ctseg {
-
-/// A loss makes it a plan for training. Stages named in `checkpoint` (scopes of the tape) are recomputed in backward, which
-/// trades time for memory.
-template <AnySpec S> struct PlanOptions {
-  std::vector<Var<S>> outputs{};
-  std::optional<Var<S>> loss{};
-  std::vector<std::string> checkpoint{};
-};
 
 /// What a run will need, in bytes, known before anything is allocated. The optimizer's state is two numbers per parameter
 /// (Adam).
@@ -32,186 +23,104 @@ template <AnySpec S> class Plan {
   Index arena_bytes() const { return arena_; }
   Index live_bytes() const { return live_; }   // the most that is alive at once: no packing can beat it
   MemoryEstimate memory() const;
-  const Nodes<S>& nodes() const { return nodes_; }
+  const Nodes<S>& nodes() const { return list_.nodes; }
   Mode mode() const { return mode_; }
   const DeviceTraits<typename S::Device>& device() const { return device_; }
   std::string summary() const;
+  /// What is alive where most is, largest first: whose value, gradient, saved bytes or scratch it is.
+  std::string peak() const;
 
  private:
   friend class Run<S>;
   friend class Prepared<S>;
-  struct Step {
-    enum Kind { forward, backward } kind;
-    int node;
-  };
-
-  /// Memory with a life: from the step that first writes it to the step that last touches it. `into`: it is part of another
-  /// slot.
-  struct Slot {
-    Index bytes = 0, offset = 0, channel = 0, pitch = 0;
-    int first = -1, last = -1, into = -1;
-    bool used() const { return last >= 0; }
-  };
-  static void check_own(const Tape<S>& tape, const Var<S>& v) {
-    if (v.tape != &tape) throw Error(Code::bad_argument, "plan", "an output or the loss belongs to another tape.");
-  }
+  using Step = typename Schedule<S>::Step;
 
   // Slots of values, gradients and saved bytes, by node; then scratch, by step.
-  int value(int node) const { return node; }
-  int gradient(int node) const { return static_cast<int>(nodes_.size()) + nodes_[at(node)].origin; }
-  int saved(int node) const { return 2 * static_cast<int>(nodes_.size()) + node; }
-  int scratch(int step) const { return 3 * static_cast<int>(nodes_.size()) + step; }
+  int nodes_count() const { return static_cast<int>(nodes().size()); }
+  int value(int node) const { return list_.value_of[at(node)]; }
+  int gradient(int node) const { return nodes_count() + nodes()[at(node)].origin; }
+  int saved(int node) const { return 2 * nodes_count() + list_.saved_of[at(node)]; }
+  int scratch(int step) const { return 3 * nodes_count() + step; }
+  int steps() const { return list_.step_count(); }
 
-  /// Forward of everything an output needs, then backward from the loss. Before the backward of a checkpointed stage its nodes
-  /// are recorded once more; backward uses these twins, so that the first copy dies at once: recomputation is more list.
-  void schedule(const PlanOptions<S>& options) {
-    std::vector<bool> wanted(nodes_.size());
-    for (const auto& v : options.outputs) wanted[at(v.id)] = true;
-    if (options.loss) wanted[at(options.loss->id)] = true;
-    for (int i = recorded_ - 1; i >= 0; --i)
-      for (int v : nodes_[at(i)].inputs) wanted[at(v)] = wanted[at(v)] || wanted[at(i)];
-    for (int i = 0; i < recorded_; ++i)
-      if (wanted[at(i)]) steps_.push_back({Step::forward, i});
-    forward_steps_ = static_cast<int>(steps_.size());
-    if (!options.loss) return;
-    loss_ = options.loss->id;
-    writer_ = first_writers(nodes_, loss_);
-    std::vector<int> twin(nodes_.size());
-    for (int i = 0; i < recorded_; ++i) twin[at(i)] = i;
-    for (int i = loss_; i >= 0; --i) {
-      if (writer_[at(i)] < 0) continue;
-      if (twin[at(i)] == i && std::count(options.checkpoint.begin(), options.checkpoint.end(), nodes_[at(i)].scope))
-        record_again(nodes_[at(i)].scope, wanted, twin);
-      steps_.push_back({Step::backward, twin[at(i)]});
-    }
-  }
-  void record_again(const std::string stage, const std::vector<bool>& wanted,
-                    std::vector<int>& twin) {   // stage by value: nodes_ grows
-    for (int j = 0; j < recorded_; ++j) {
-      if (nodes_[at(j)].scope != stage || !wanted[at(j)] || nodes_[at(j)].inputs.empty()) continue;   // an input is filled once
-      Node<S> again = nodes_[at(j)];
-      for (int& v : again.inputs) v = twin[at(v)];
-      twin[at(j)] = static_cast<int>(nodes_.size());
-      nodes_.push_back(std::move(again));
-      steps_.push_back({Step::forward, twin[at(j)]});
-    }
-  }
+  void measure(const PlanOptions<S>& options);
+  void share();
+  void stack(const Step& step);
+  void overwrite(int s);
+  void squeeze();
+  bool overlay(int step);
 
-  void touch(int slot, int step, Index bytes) {
-    Slot& s = slots_[at(slot)];
-    s.bytes = bytes;
-    s.first = s.used() ? std::min(s.first, step) : step;
-    s.last = std::max(s.last, step);
-  }
-
-  /// The life of every slot.
-  void measure(const PlanOptions<S>& options) {
-    slots_.resize(3 * nodes_.size() + steps_.size());
-    const int end = static_cast<int>(steps_.size());
-    for (int s = 0; s < end; ++s) {
-      const auto [kind, i] = steps_[at(s)];
-      const Node<S>& node = nodes_[at(i)];
-      const bool forward = kind == Step::forward;
-      if (forward || node.info.reads_output) touch(value(i), node.inputs.empty() ? 0 : s, node.value_bytes());
-      if (!forward) touch(gradient(i), s, node.value_bytes());
-      if (!forward && node.origin == loss_) touch(gradient(i), forward_steps_, node.value_bytes());   // seeded before all else
-      touch(saved(i), s, node.info.saved);
-      touch(scratch(s), s, forward ? node.info.forward_scratch : backward_scratch(nodes_, node, writer_));
-      for (int v : node.inputs) {
-        const Node<S>& input = nodes_[at(v)];
-        const bool is_labels = input.info.dtype != dtype_of<typename S::T>();
-        if (forward || node.info.reads_inputs || is_labels) touch(value(v), s, input.value_bytes());
-        if (!forward && writer_[at(input.origin)] >= 0) touch(gradient(v), s, input.value_bytes());
-      }
-    }
-    for (const auto& v : options.outputs) touch(value(v.id), end, nodes_[at(v.id)].value_bytes());
-    if (options.loss) touch(value(loss_), end, nodes_[at(loss_)].value_bytes());
-  }
-
-  void put(int part, int whole, Index channel) {
-    slots_[at(part)].into = whole;
-    slots_[at(part)].channel = channel;
-    slots_[at(whole)].last = std::max(slots_[at(whole)].last, slots_[at(part)].last);
-  }
-
-  /// Inputs of a concat are produced inside it, and so are their gradients; an op that may, overwrites its dying input.
-  void share() {
-    for (int s = 0; s < static_cast<int>(steps_.size()); ++s) {
-      const auto [kind, i] = steps_[at(s)];
-      const Node<S>& node = nodes_[at(i)];
-      if (node.info.sharing != Sharing::stacked) continue;
-      Index channel = 0;
-      for (std::size_t k = 0; k < node.inputs.size(); ++k) {
-        const int v = node.inputs[k];
-        const bool fresh = !nodes_[at(v)].inputs.empty() && slots_[at(value(v))].into < 0;
-        if (kind == Step::forward && fresh) put(value(v), value(i), channel);
-        if (kind == Step::backward && assigns(nodes_, node, k, writer_)) put(gradient(v), gradient(i), channel);
-        channel += nodes_[at(v)].info.shape.c;
-      }
-    }
-    for (int s = 0; s < static_cast<int>(steps_.size()); ++s) {
-      const auto [kind, i] = steps_[at(s)];
-      const Node<S>& node = nodes_[at(i)];
-      if (node.info.sharing != Sharing::in_place) continue;
-      const int v = node.inputs[0];
-      const Slot& x = slots_[at(value(v))];
-      const bool dying = x.last == s && x.into < 0 && !nodes_[at(v)].inputs.empty();
-      if (kind == Step::forward && dying) put(value(v), value(i), 0);
-      if (kind == Step::backward && assigns(nodes_, node, 0, writer_)) put(gradient(v), gradient(i), 0);   // dy dies here
-    }
-  }
-
-  /// Offsets: largest first, each at the lowest place that is free during its whole life. Parts point to later slots only.
-  void pack() {
-    for (Slot& s : slots_)
-      if (s.into >= 0) {
-        Slot& whole = slots_[at(s.into)];
-        whole.first = std::min(whole.first, s.first);
-        whole.last = std::max(whole.last, s.last);
-      }
-    std::vector<Slot*> wholes;
-    for (Slot& s : slots_)
-      if (s.used() && s.into < 0 && s.bytes > 0) wholes.push_back(&s);
-    std::stable_sort(wholes.begin(), wholes.end(), [](const Slot* a, const Slot* b) { return a->bytes > b->bytes; });
-    std::vector<const Slot*> placed;   // by offset
-    for (Slot* s : wholes) {
-      for (const Slot* other : placed)
-        if (s->first <= other->last && other->first <= s->last && s->offset + s->bytes > other->offset)
-          s->offset = std::max(s->offset, other->offset + other->bytes);
-      const auto behind = [](const Slot* a, const Slot* b) { return a->offset < b->offset; };
-      placed.insert(std::upper_bound(placed.begin(), placed.end(), s, behind), s);
-      arena_ = std::max(arena_, s->offset + s->bytes);
-    }
-    for (int step = 0; step <= static_cast<int>(steps_.size()); ++step) {
-      Index alive = 0;
-      for (const Slot* s : wholes) alive += s->first <= step && step <= s->last ? s->bytes : 0;
-      live_ = std::max(live_, alive);
-    }
-    const int nodes = static_cast<int>(nodes_.size());
-    for (int i = 2 * nodes - 1; i >= 0; --i) {
-      Slot& s = slots_[at(i)];
-      const Inferred<S>& info = nodes_[at(i % nodes)].info;
-      s.pitch = s.into < 0 ? info.shape.c : slots_[at(s.into)].pitch;
-      if (s.into >= 0) s.offset = slots_[at(s.into)].offset + s.channel * size_of(info.dtype);
-    }
-  }
-
-  Nodes<S> nodes_;   // as recorded, then the twins
-  int recorded_, loss_ = -1;
+  Schedule<S> list_;
+  int recorded_;
   Mode mode_;
   DeviceTraits<typename S::Device> device_;
-  std::vector<Step> steps_;
-  int forward_steps_ = 0;
-  std::vector<int> writer_;
-  std::vector<Slot> slots_;
+  Arena slots_;
   Index arena_ = 0, live_ = 0;
 };
+
+/// The life of every slot.
+template <AnySpec S> void Plan<S>::measure(const PlanOptions<S>& options) {
+  slots_.slots.resize(3 * nodes().size() + list_.steps.size());
+  for (int s = 0; s < steps(); ++s) {
+    const auto [kind, i] = list_.steps[at(s)];
+    const Node<S>& node = nodes()[at(i)];
+    const bool forward = kind != Step::backward;
+    if (forward || node.info.reads_output) slots_.touch(value(i), node.inputs.empty() ? 0 : s, node.value_bytes());
+    if (!forward) slots_.touch(gradient(i), s, node.value_bytes());
+    if (!forward && node.origin == list_.loss)   // seeded before all else
+      slots_.touch(gradient(i), list_.forward_steps, node.value_bytes());
+    slots_.touch(saved(i), s, node.info.saved);
+    slots_.touch(scratch(s), s,
+                 forward ? node.info.forward_scratch : backward_scratch(nodes(), node, list_.writer) - node.info.dy_scratch);
+    for (std::size_t k = 0; k < node.inputs.size(); ++k) {
+      const int v = node.inputs[k];
+      const Node<S>& input = nodes()[at(v)];
+      const bool is_labels = input.info.dtype != dtype_of<typename S::T>();
+      const bool reads = kind == Step::forward ? true
+                         : kind == Step::again ? list_.reads_again(node, k)
+                                               : node.info.reads_inputs || is_labels;
+      if (reads) slots_.touch(value(v), s, input.value_bytes());
+      if (!forward && list_.writer[at(input.origin)] >= 0) slots_.touch(gradient(v), s, input.value_bytes());
+    }
+  }
+  for (const auto& v : options.outputs) slots_.touch(value(v.id), steps(), nodes()[at(v.id)].value_bytes());
+  if (options.loss) slots_.touch(value(list_.loss), steps(), nodes()[at(list_.loss)].value_bytes());
+}
+
+/// Inputs of a concat are produced inside it, and so are their gradients; an op that may, overwrites its dying input.
+template <AnySpec S> void Plan<S>::share() {
+  for (const Step& step : list_.steps)
+    if (nodes()[at(step.node)].info.sharing == Sharing::stacked) stack(step);
+  for (int s = 0; s < steps(); ++s)
+    if (nodes()[at(list_.steps[at(s)].node)].info.sharing == Sharing::in_place) overwrite(s);
+}
+template <AnySpec S> void Plan<S>::stack(const Step& step) {
+  const Node<S>& node = nodes()[at(step.node)];
+  Index at_byte = 0;
+  for (std::size_t k = 0; k < node.inputs.size(); ++k) {
+    const int v = node.inputs[k];
+    const bool fresh = !nodes()[at(v)].inputs.empty() && slots_[value(v)].into < 0;
+    if (step.kind != Step::backward && fresh) slots_.put(value(v), value(step.node), at_byte);
+    if (step.kind == Step::backward && assigns(nodes(), node, k, list_.writer))
+      slots_.put(gradient(v), gradient(step.node), at_byte);
+    at_byte += nodes()[at(v)].info.shape.c * size_of(node.info.dtype);
+  }
+}
+template <AnySpec S> void Plan<S>::overwrite(int s) {
+  const auto [kind, i] = list_.steps[at(s)];
+  const Node<S>& node = nodes()[at(i)];
+  const int v = node.inputs[0];
+  const Slot& x = slots_[value(v)];
+  const bool dying = x.last == s && x.into < 0 && !nodes()[at(v)].inputs.empty();
+  if (kind != Step::backward && dying) slots_.put(value(v), value(i), 0);
+  if (kind == Step::backward && assigns(nodes(), node, 0, list_.writer)) slots_.put(gradient(v), gradient(i), 0);   // dy dies
+}
 
 template <AnySpec S> MemoryEstimate Plan<S>::memory() const {
   MemoryEstimate m{.arena = arena_};
   std::vector<const void*> seen;   // a parameter used twice is there once
   for (int i = 0; i < recorded_; ++i) {
-    const Node<S>& node = nodes_[at(i)];
+    const Node<S>& node = nodes()[at(i)];
     m.prepared += bytes_of<std::byte>(node.info.prepared);
     for (const auto& w : node.weights) {
       if (w.empty() || std::find(seen.begin(), seen.end(), w.data()) != seen.end()) continue;
@@ -219,8 +128,42 @@ template <AnySpec S> MemoryEstimate Plan<S>::memory() const {
       m.parameters += w.size() * Index{sizeof(typename S::Acc)};
     }
   }
-  if (loss_ >= 0) m.gradients = m.parameters, m.optimizer = 2 * m.parameters;
+  if (list_.loss >= 0) m.gradients = m.parameters, m.optimizer = 2 * m.parameters;
   return m;
+}
+
+template <AnySpec S> std::string Plan<S>::peak() const {
+  const std::vector<Index> alive = slots_.alive(steps() + 1);
+  const int when = static_cast<int>(std::max_element(alive.begin(), alive.end()) - alive.begin());
+  const auto of = [&](int step) {
+    return step < steps() ? list_.steps[at(step)] : Step{Step::forward, list_.steps.back().node};
+  };
+  const auto named = [&](int node) {
+    const Node<S>& n = nodes()[at(node)];
+    return text(n.origin, " ", n.scope, n.scope.empty() ? "" : ": ", n.op->name());
+  };
+  constexpr const char* kKinds[] = {"forward", "again", "backward"};
+  const auto mb = [](Index bytes) { return static_cast<double>(bytes) / 1e6; };
+  char line[200];
+  std::snprintf(line, sizeof line, "%.1f MB alive at step %d of %d, %s of %s\n", mb(live_), when, steps(),
+                kKinds[of(when).kind], named(of(when).node).c_str());
+  std::string out = line;
+  std::vector<int> there;
+  for (int i = 0; i < static_cast<int>(slots_.slots.size()); ++i)
+    if (slots_[i].placed_alone() && slots_[i].alive(when)) there.push_back(i);
+  std::stable_sort(there.begin(), there.end(), [&](int a, int b) { return slots_[a].bytes > slots_[b].bytes; });
+  Index rest = live_;
+  for (int i : there) {
+    if (rest * 100 < live_) break;
+    rest -= slots_[i].bytes;
+    const int kind = std::min(3, i / nodes_count());
+    constexpr const char* kWhat[] = {"value", "gradient", "saved bytes", "scratch"};
+    const int node = kind < 3 ? i % nodes_count() : of(i - 3 * nodes_count()).node;
+    std::snprintf(line, sizeof line, "%9.3f MB  %-11s of %s\n", mb(slots_[i].bytes), kWhat[kind], named(node).c_str());
+    out += line;
+  }
+  std::snprintf(line, sizeof line, "%9.3f MB  everything smaller\n", mb(rest));
+  return out + line;
 }
 
 /// One row per recorded op: scope, op, output, parameters, megabytes, and where the output lives.
@@ -228,13 +171,14 @@ template <AnySpec S> std::string Plan<S>::summary() const {
   std::string out;
   char line[200];
   for (int i = 0; i < recorded_; ++i) {
-    const Node<S>& node = nodes_[at(i)];
-    const Slot& slot = slots_[at(value(i))];
+    const Node<S>& node = nodes()[at(i)];
+    const Slot& slot = slots_[value(i)];
     Index own = 0;
     for (const auto& w : node.weights) own += w.size();
     const std::string where = !slot.used()    ? "not needed"
                               : slot.into < 0 ? text("at ", slot.offset)
-                                              : text("in ", slot.into, " from channel ", slot.channel);
+                                              : text("in ", slots_.whole_of(value(i)) % nodes_count(), " from byte ",
+                                                     slot.offset - slots_[slots_.whole_of(value(i))].offset);
     std::snprintf(line, sizeof line, "%3d %-12.40s %-15.30s %-24.40s %9lld %9.3f MB  %s\n", i, node.scope.c_str(),
                   std::string(node.op->name()).c_str(), text(node.value()).c_str(), static_cast<long long>(own),
                   static_cast<double>(node.value_bytes()) / 1e6, where.c_str());
@@ -245,26 +189,72 @@ template <AnySpec S> std::string Plan<S>::summary() const {
   std::snprintf(
       line, sizeof line,
       "%s: %.1f MB = arena %.1f (%.1f alive at once) + prepared %.1f + parameters %.1f + gradients %.1f + optimizer %.1f\n",
-      loss_ < 0 ? "inference" : "training", mb(m.total()), mb(arena_), mb(live_), mb(m.prepared), mb(m.parameters),
+      list_.loss < 0 ? "inference" : "training", mb(m.total()), mb(arena_), mb(live_), mb(m.prepared), mb(m.parameters),
       mb(m.gradients), mb(m.optimizer));
   return out + line;
 }
 
-template <AnySpec S> Plan<S>::Plan(const Tape<S>& tape, const PlanOptions<S>& options)
-    : nodes_(tape.nodes()), recorded_(static_cast<int>(nodes_.size())), mode_(tape.mode()), device_(tape.device()) {
+/// Where most is alive, an op that goes through its first input in order writes its result over what it has passed. That costs
+/// a little time, so only where it lowers the peak.
+template <AnySpec S> void Plan<S>::squeeze() {
+  for (bool better = true; better;) {
+    const std::vector<Index> before = slots_.alive(steps() + 1);
+    const auto peak = std::max_element(before.begin(), before.end());
+    const auto step = static_cast<int>(peak - before.begin());
+    const Arena kept = slots_;
+    better = overlay(step) && slots_.alive(steps() + 1)[at(step)] < *peak;
+    if (!better) slots_ = kept;
+  }
+}
+template <AnySpec S> bool Plan<S>::overlay(int s) {
+  if (s >= steps() || list_.steps[at(s)].kind == Step::backward) return false;
+  const Node<S>& node = nodes()[at(list_.steps[at(s)].node)];
+  if (node.info.ahead == 0 || std::count(node.inputs.begin(), node.inputs.end(), node.inputs[0]) > 1) return false;
+  const int source = node.inputs[0], whole = slots_.whole_of(value(list_.steps[at(s)].node));
+  Slot& x = slots_[value(source)];
+  const bool dying = x.last == s && x.into < 0 && x.behind < 0 && !nodes()[at(source)].inputs.empty();
+  if (!dying || slots_[whole].first != s) return false;   // a whole may have parts that are written already
+  const auto& info = nodes()[at(source)].info;
+  const Index rows = info.shape.n * info.shape.voxels(), size = size_of(info.dtype);
+  const Index from = info.shape.c * size, to = nodes()[at(whole)].info.shape.c * size;   // bytes of a row
+  const Index distance = to <= from ? node.info.ahead * to : rows * (to - from) + node.info.ahead * from;
+  x.behind = whole;
+  x.at = (distance + 63) / 64 * 64;
+  return true;
+}
+
+/// Refuses what cannot be planned before anything is.
+template <AnySpec S> const PlanOptions<S>& checked(const Tape<S>& tape, const PlanOptions<S>& options) {
   if (options.loss && tape.mode() == Mode::infer)
     throw Error(Code::bad_argument, "plan", "a loss needs ops recorded for training. Hint: Tape{Mode::train}.");
   if (options.outputs.empty() && !options.loss)
     throw Error(Code::bad_argument, "plan", "neither outputs nor a loss: nothing to do.");
-  for (const auto& v : options.outputs) check_own(tape, v);
-  if (options.loss) check_own(tape, *options.loss);
+  const auto check_own = [&](const Var<S>& v) {
+    if (v.tape != &tape) throw Error(Code::bad_argument, "plan", "an output or the loss belongs to another tape.");
+  };
+  for (const auto& v : options.outputs) check_own(v);
+  if (options.loss) check_own(*options.loss);
   for (const std::string& stage : options.checkpoint)
-    if (std::none_of(nodes_.begin(), nodes_.end(), [&](const Node<S>& node) { return node.scope == stage; }))
+    if (std::none_of(tape.nodes().begin(), tape.nodes().end(), [&](const Node<S>& node) { return node.scope == stage; }))
       throw Error(Code::bad_argument, "plan", text("no op was recorded in a scope called ", stage, "."));
-  schedule(options);
+  return options;
+}
+
+template <AnySpec S> Plan<S>::Plan(const Tape<S>& tape, const PlanOptions<S>& options)
+    : list_(Scheduler<S>(tape.nodes(), checked(tape, options)).take()),
+      recorded_(static_cast<int>(tape.nodes().size())),
+      mode_(tape.mode()),
+      device_(tape.device()) {
   measure(options);
   share();
-  pack();
+  squeeze();
+  const std::vector<Index> alive = slots_.alive(steps() + 1);
+  live_ = *std::max_element(alive.begin(), alive.end());
+  arena_ = slots_.pack(live_);
+  for (int i = 0; i < 2 * nodes_count(); ++i) {   // a part has the pitch of the whole
+    const int node = i % nodes_count(), whole = slots_.whole_of(i) % nodes_count();
+    slots_[i].pitch = slots_[i].into < 0 ? nodes()[at(node)].info.shape.c : nodes()[at(whole)].info.shape.c;
+  }
 }
 
 #ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these

@@ -56,12 +56,12 @@ template <AnySpec S> class Run {
 
   void step(int s, Gradients<S>* gradients) {
     ctx_->check_cancelled("run");
-    const auto [kind, node] = plan_->steps_[at(s)];
-    const StepContext<S> context{*ctx_, plan_->mode_, {arena_.data() + plan_->slots_[at(plan_->scratch(s))].offset}, key_};
-    if (kind == Plan<S>::Step::forward)
-      run_forward(context, plan_->nodes_, node, frame_);
+    const auto [kind, node] = plan_->list_.steps[at(s)];
+    const StepContext<S> context{*ctx_, plan_->mode_, {arena_.data() + plan_->slots_[plan_->scratch(s)].offset}, key_, true};
+    if (kind == Plan<S>::Step::backward)
+      run_backward(context, plan_->nodes(), node, frame_, plan_->list_.writer, *gradients);
     else
-      run_backward(context, plan_->nodes_, node, frame_, plan_->writer_, *gradients);
+      run_forward(context, plan_->nodes(), node, frame_, kind == Plan<S>::Step::again);
   }
 
   const Plan<S>* plan_;
@@ -77,7 +77,7 @@ template <AnySpec S> Prepared<S>::Prepared(const Plan<S>& plan, Context<typename
   Index bytes = 0;
   for (int i = 0; i < plan.recorded_; ++i) {
     offset_.push_back(bytes);
-    bytes += bytes_of<std::byte>(plan.nodes_[at(i)].info.prepared);
+    bytes += bytes_of<std::byte>(plan.nodes()[at(i)].info.prepared);
   }
   memory_ = ctx.allocate(bytes);
   versions_.assign(offset_.size(), ~std::uint64_t{0});
@@ -86,12 +86,12 @@ template <AnySpec S> Prepared<S>::Prepared(const Plan<S>& plan, Context<typename
 
 template <AnySpec S> void Prepared<S>::refresh(Context<typename S::Device>& ctx) {
   for (int i = 0; i < plan_->recorded_; ++i) {
-    const Node<S>& node = plan_->nodes_[at(i)];
+    const Node<S>& node = plan_->nodes()[at(i)];
     if (node.info.prepared == 0) continue;
     std::uint64_t version = 0;
     for (const auto& w : node.weights) version += w.version ? *w.version : 0;
     if (versions_[at(i)] == version) continue;
-    run_prepare(ctx, plan_->nodes_, node, {memory_.data() + offset_[at(i)]});
+    run_prepare(ctx, plan_->nodes(), node, {memory_.data() + offset_[at(i)]});
     versions_[at(i)] = version;
   }
 }
@@ -100,16 +100,16 @@ template <AnySpec S> void Run<S>::forward() {
   ready_ = false;
   if (own_) own_->refresh(*ctx_);
   key_ = ctx_->next_run();
-  for (int s = 0; s < plan_->forward_steps_; ++s) step(s, nullptr);
+  for (int s = 0; s < plan_->list_.forward_steps; ++s) step(s, nullptr);
   ready_ = true;
 }
 
 template <AnySpec S> void Run<S>::backward(Gradients<S>& gradients, typename S::Acc seed) {
-  if (plan_->loss_ < 0) throw Error(Code::bad_argument, "backward", "this plan has no loss. Hint: set PlanOptions::loss.");
+  if (plan_->list_.loss < 0) throw Error(Code::bad_argument, "backward", "this plan has no loss. Hint: set PlanOptions::loss.");
   if (!std::exchange(ready_, false))   // backward reuses the memory of values, so each needs a forward of its own
     throw Error(Code::bad_argument, "backward", "no finished forward before it. Hint: forward, then backward, once each.");
-  fill_seed<S>(*ctx_, seed, frame_.gradient[at(plan_->loss_)]);
-  for (int s = plan_->forward_steps_; s < static_cast<int>(plan_->steps_.size()); ++s) step(s, &gradients);
+  fill_seed<S>(*ctx_, seed, frame_.gradient[at(plan_->list_.loss)]);
+  for (int s = plan_->list_.forward_steps; s < plan_->steps(); ++s) step(s, &gradients);
 }
 
 template <AnySpec S> Run<S>::Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared)
@@ -120,15 +120,15 @@ template <AnySpec S> Run<S>::Run(const Plan<S>& plan, Context<Device>& ctx, cons
     throw Error(Code::bad_argument, "run", "the prepared weights belong to another plan.");
   if (!shared) own_ = std::make_unique<Prepared<S>>(plan, ctx), shared = own_.get();
   const auto view = [&](int node, int slot) -> AnyView<S::kDim> {
-    const auto& s = plan.slots_[at(slot)];
+    const auto& s = plan.slots_[slot];
     if (!s.used()) return {};
-    return {arena_.data() + s.offset, plan.nodes_[at(node)].value(), s.pitch};
+    return {arena_.data() + s.offset, plan.nodes()[at(node)].value(), s.pitch};
   };
-  for (int i = 0; i < static_cast<int>(plan.nodes_.size()); ++i) {
+  for (int i = 0; i < static_cast<int>(plan.nodes().size()); ++i) {
     frame_.value.push_back(view(i, plan.value(i)));
     frame_.gradient.push_back(view(i, plan.gradient(i)));
-    frame_.saved.push_back({arena_.data() + plan.slots_[at(plan.saved(i))].offset});
-    frame_.prepared.push_back(shared->of(plan.nodes_[at(i)].origin));
+    frame_.saved.push_back({arena_.data() + plan.slots_[plan.saved(i)].offset});
+    frame_.prepared.push_back(shared->of(plan.nodes()[at(i)].origin));
   }
 }
 

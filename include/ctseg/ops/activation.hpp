@@ -137,7 +137,8 @@ template <AnySpec S> struct ActivationOp {
     return {.shape = f.x(),
             .backward_scratch = Kernel<Pointwise, S>::scratch(activation, f.x()),
             .reads_inputs = true,
-            .sharing = Sharing::in_place};
+            .sharing = Sharing::in_place,
+            .again = Again::from_inputs};
   }
   void forward(const Forward<S>& f) const { Kernel<Pointwise, S>::forward(f.ctx, activation, f.x(), slopes(f.w), f.y()); }
   void backward(const Backward<S>& b) const {

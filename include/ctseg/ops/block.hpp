@@ -12,7 +12,7 @@ namespace ctseg {
 /// Numerics  of ConvOp, rounded to T, then of NormOp: the bits of the two ops in a row.
 /// Gradient  dx, dr assigned; those of the weights added, those of running statistics as in NormOp. Reads x and r again.
 /// Cost      FLOP of ConvOp and NormOp. Keeps x, r, the raw convolution [N, Cout, D', H', W'], mean and 1 / sigma; not y.
-///           Backward needs room for the raw convolution's gradient as scratch.
+///           Backward puts the raw convolution's gradient on dy where that dies, else it needs scratch for it.
 /// Errors    those of ConvOp and NormOp.
 /// PyTorch   act(norm(conv(x)) + r) with nn.Conv3d, nn.InstanceNorm3d(affine=True), nn.LeakyReLU; MONAI Convolution, "NDA"
 template <AnySpec S> struct ConvNormActOp {
@@ -30,8 +30,11 @@ template <AnySpec S> struct ConvNormActOp {
             .saved = kept + y.saved,
             .forward_scratch = std::max(z.forward_scratch, y.forward_scratch),
             .backward_scratch = raw + std::max(z.backward_scratch, y.backward_scratch),
+            .dy_scratch = raw,
             .prepared = z.prepared,
             .reads_inputs = true,
+            .again = Again::from_saved,
+            .ahead = f.mode == Mode::infer ? z.ahead : 0,
             .choice = z.choice};
   }
   void prepare(const Prepare<S>& p) const { conv.prepare({p.ctx, p.choice, p.inputs.first(1), p.w.first(2), p.prepared}); }
@@ -40,14 +43,15 @@ template <AnySpec S> struct ConvNormActOp {
     Bytes saved = f.saved;
     const Out<S> z = f.mode == Mode::train ? packed<S>(saved, f.y().shape) : f.y();
     const std::array<AnyView<S::kDim>, 2> to_norm{z, f.inputs.back()};
-    conv.forward({f.ctx, f.mode, f.choice, f.inputs.first(1), f.w.first(2), z, {}, f.scratch, f.prepared, f.key});
-    norm.forward({f.ctx, f.mode, 0, {to_norm.data(), f.inputs.size()}, f.w.subspan(2), f.output, saved, f.scratch, {}, f.key});
+    if (!f.again) conv.forward({f.ctx, f.mode, f.choice, f.inputs.first(1), f.w.first(2), z, {}, f.scratch, f.prepared, f.key});
+    norm.forward(
+        {f.ctx, f.mode, 0, {to_norm.data(), f.inputs.size()}, f.w.subspan(2), f.output, saved, f.scratch, {}, f.key, f.again});
   }
   void backward(const Backward<S>& b) const {
     Bytes saved = b.saved, scratch = b.scratch;
     const std::size_t inputs = b.inputs.size();
     const std::array<AnyView<S::kDim>, 2> to_norm{packed<S>(saved, b.dy().shape), b.inputs.back()},
-        gradients{packed<S>(scratch, b.dy().shape), b.input_gradients.back()};
+        gradients{b.dy_dies ? b.output_gradient : AnyView<S::kDim>(packed<S>(scratch, b.dy().shape)), b.input_gradients.back()};
     norm.backward({b.ctx,
                    b.mode,
                    0,

@@ -21,7 +21,7 @@ template <AnySpec S> struct ConcatOp {
                          ". Hint: the network's input must be divisible by its total stride."));
       channels += f.x(k).c;
     }
-    return {.shape = f.x(0).with_channels(channels), .sharing = Sharing::stacked};
+    return {.shape = f.x(0).with_channels(channels), .sharing = Sharing::stacked, .again = Again::from_inputs};
   }
   void forward(const Forward<S>& f) const {
     Index first = 0;

@@ -20,6 +20,7 @@ struct ConvProblem {
 struct ConvChoice {
   int choice = 0;
   Index forward_scratch = 0, backward_scratch = 0;
+  Index ahead = 0;   // see Inferred
 };
 
 /// 2-D/3-D convolution (cross-correlation) y = w * x + b; transposed: its data gradient, as in PyTorch.
@@ -59,6 +60,8 @@ template <AnySpec S> struct ConvOp {
             .backward_scratch = c.backward_scratch,
             .prepared = groups * Kernel<Convolution, S>::prepared_bytes(p, c.choice),
             .reads_inputs = true,
+            .again = transposed && kernel == stride ? Again::from_inputs : Again::never,   // one tap a result
+            .ahead = groups == 1 ? c.ahead : 0,
             .choice = c.choice};
   }
   void prepare(const Prepare<S>& f) const {

@@ -22,7 +22,7 @@ template <AnySpec S> struct DropoutOp {
   std::string_view name() const { return channelwise ? "ChannelDropout" : "Dropout"; }
   Inferred<S> infer(const Facts<S>& f) const {
     check_options();
-    return {.shape = f.x(), .sharing = Sharing::in_place};
+    return {.shape = f.x(), .sharing = Sharing::in_place, .again = Again::from_inputs};
   }
   void check_options() const {
     if (!is_finite(p) || p < 0 || p >= 1)

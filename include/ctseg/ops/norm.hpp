@@ -76,7 +76,8 @@ template <AnySpec S> struct NormOp {
             .forward_scratch = bytes.forward_scratch,
             .backward_scratch = bytes.backward_scratch,
             .reads_inputs = true,
-            .sharing = Sharing::in_place};
+            .sharing = Sharing::in_place,
+            .again = Again::from_inputs};
   }
   void forward(const Forward<S>& f) const { Kernel<Normalization, S>::forward(*this, f); }
   void backward(const Backward<S>& b) const { Kernel<Normalization, S>::backward(*this, b); }

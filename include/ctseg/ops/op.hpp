@@ -53,17 +53,26 @@ template <AnySpec S> struct Facts {
 /// stacked   inputs are consecutive channel ranges of the output: where a plan has placed them there is nothing to copy.
 enum class Sharing { none, in_place, stacked };
 
+/// How an output that backward reads may be made again, exactly and without arithmetic that counts, so that a plan need not
+/// keep it: forward is called once more with Forward::again.
+/// from_inputs  out of all inputs
+/// from_saved   out of the saved bytes, and of all inputs but the first
+enum class Again { never, from_inputs, from_saved };
+
 /// What an op says before anything is allocated. Sizes in bytes.
 template <AnySpec S> struct Inferred {
   Shape<S::kDim> shape{};                    // of the output
   Dtype dtype = dtype_of<typename S::T>();   // of the output
   Index saved = 0;                           // what forward leaves for backward: statistics, positions, raw convolution output
   Index forward_scratch = 0, backward_scratch = 0;   // what only one call needs
-  Index prepared = 0;                                // weights in the kernel's own form, made by prepare() when they change
+  Index dy_scratch = 0;        // of backward_scratch: not needed where dy may be overwritten (Backward::dy_dies)
+  Index prepared = 0;          // weights in the kernel's own form, made by prepare() when they change
   bool reads_inputs = false;   // backward looks at x; where it does not say so, x and y arrive without data
   bool reads_output = false;   // backward looks at y
   Sharing sharing = Sharing::none;
-  int choice = 0;   // of a kernel, made from the facts; forward and backward get it back
+  Again again = Again::never;
+  Index ahead = 0;   // y may overlap a packed x[0], being written at most so many voxels ahead of what is read; 0: it must not
+  int choice = 0;    // of a kernel, made from the facts; forward and backward get it back
 };
 
 template <AnySpec S> struct Forward {
@@ -75,6 +84,7 @@ template <AnySpec S> struct Forward {
   AnyView<S::kDim> output;
   Bytes saved, scratch, prepared;
   RandomKey key;
+  bool again = false;   // an earlier call with these inputs left what is saved; only the output is missing
 
   In<S> x(std::size_t k = 0) const { return inputs[k].template as<const typename S::T>(); }
   Out<S> y() const { return output.template as<typename S::T>(); }
@@ -92,6 +102,7 @@ template <AnySpec S> struct Backward {
   std::span<const std::span<typename S::Acc>> dw;
   Bytes saved, scratch;
   RandomKey key;
+  bool dy_dies = false;   // nobody reads dy afterwards: the op may write on it
 
   In<S> x(std::size_t k = 0) const { return inputs[k].template as<const typename S::T>(); }
   In<S> y() const { return output.template as<const typename S::T>(); }

@@ -17,6 +17,7 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     const Way weights(forward.direct, simd::choose_winograd_weights(forward.direct, device.accuracy));
     ConvChoice c{.choice = static_cast<int>(device.isa) | forward.code() << 3 | back.code() << 10 | weights.code() << 17,
                  .forward_scratch = bytes_of<std::byte>(forward.scratch_bytes())};
+    c.ahead = forward.rows_ahead();
     if (mode == Mode::train)
       c.backward_scratch =
           std::max({bytes_of<std::byte>(back.packed_bytes()) + bytes_of<std::byte>(back.scratch_bytes()),
@@ -41,7 +42,7 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
               .bias = bias,
               .y = f.y().data,
               .y_pitch = f.y().pitch},
-             reinterpret_cast<float*>(f.scratch.next));
+             reinterpret_cast<float*>(f.scratch.next), overlap(f.x(), f.y()));
   }
 
   static void backward(const ConvProblem& p, const Backward<S>& b) {
@@ -88,8 +89,17 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     void pack(Executor& executor, const simd::PackBuffers& b) const {
       winograd ? simd::winograd_pack(executor, *winograd, b) : simd::gather_pack(executor, direct, b);
     }
-    void run(Executor& executor, const simd::GatherBuffers& b, float* scratch) const {
-      winograd ? simd::winograd(executor, *winograd, b, scratch) : simd::gather(executor, direct, b);
+    Index rows_ahead() const { return winograd ? simd::rows_ahead(*winograd) : simd::rows_ahead(direct); }
+    /// in_order: results overlap their source, in the way that rows_ahead() allows.
+    void run(Executor& executor, simd::GatherBuffers b, float* scratch, bool in_order = false) const {
+      const simd::TileTable& table = simd::tiles(direct.isa, direct.to);
+      if (winograd) {
+        if (in_order) b.wave = simd::wave(simd::WinogradCut(*winograd, table));
+        return simd::winograd(executor, *winograd, b, scratch);
+      }
+      if (!in_order) return simd::gather(executor, direct, b);
+      simd::InWaves waves(executor, simd::wave(simd::GatherCut(direct, table)));
+      simd::gather(waves, direct, b);
     }
     Index weights_scratch_bytes() const {
       return winograd ? simd::winograd_weights_scratch_bytes(*winograd) : simd::weight_gradient_scratch_bytes(direct);
@@ -101,6 +111,9 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
   static Isa isa_of(int choice) { return static_cast<Isa>(choice & 7); }
   static Way forward_way(const ConvProblem& p, int choice) { return Way(forward_plan(p, isa_of(choice)), choice >> 3 & 127); }
 
+  static bool overlap(const In<S>& x, const Out<S>& y) {
+    return std::less<>()(y.data, x.data) && std::less<>()(x.data, y.row(y.rows()));
+  }
   static Index extent(const std::array<Index, 3>& e) { return e[0] * e[1] * e[2]; }
   static simd::ConvPlan forward_plan(const ConvProblem& p, Isa isa) {
     return {.window = p.window, .side = p.y_side, .images = p.images, .from = p.in_channels, .to = p.out_channels, .isa = isa};

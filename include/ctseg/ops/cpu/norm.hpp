@@ -33,7 +33,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
           mean[c] = f.w[op.running_at()][c];
           rstd[c] = 1 / std::sqrt(f.w[op.running_at() + 1][c] + Acc(op.eps));
         }
-      } else {
+      } else if (!f.again) {   // else they are saved
         statistics(f.ctx, op, x, g * rows, rows, mean, rstd, scratch);
       }
       affine(op, f.w, channels, scale);

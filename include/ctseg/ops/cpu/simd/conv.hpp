@@ -2,6 +2,7 @@
 // where the stride is 1, and the weight gradient in both ways.
 #pragma once
 #include "gather.hpp"
+#include "overlap.hpp"
 #include "weight_gradient.hpp"
 #include "winograd.hpp"
 #include "winograd_weights.hpp"

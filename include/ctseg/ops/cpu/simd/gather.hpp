@@ -33,6 +33,7 @@ struct GatherBuffers {
   const float* bias = nullptr;   // none: zeros
   float* y = nullptr;
   Index y_pitch = 0;
+  Index wave = 0;   // results overlap the source: so many chunks of tiles may run at a time (overlap.hpp); 0: all
 };
 
 /// Weights into the order in which gather reads them: [phase][block of result channels][tap][from][channel in block],

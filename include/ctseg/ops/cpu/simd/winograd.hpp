@@ -20,8 +20,8 @@
 namespace ctseg::simd {
 
 /// Weights to points, in the order in which the product reads them: [block of result channels][y][x][z of a point][from]
-/// [channel in block]. A task takes 16 `from` of a block, and transforms as many together as fit the cache: points lie far apart, so each is
-/// given several vectors that follow each other.
+/// [channel in block]. A task takes 16 `from` of a block, and transforms as many together as fit the cache: points lie far
+/// apart, so each is given several vectors that follow each other.
 inline void winograd_pack(Executor& executor, const WinogradPlan& plan, const PackBuffers& b) {
   constexpr Index kRun = 8, kTask = 16, kMostTaps = 5, kMostLanes = 16;
   const Index from = plan.conv.from, to = plan.conv.to;
@@ -75,10 +75,20 @@ class Winograd {
 
   void run(Executor& executor) {
     if (cut_.shared) return run_shared(executor);
-    std::atomic<Index> next{0};   // memory goes with the task, and tiles to whoever is free
+    const Index wave = buffers_.wave > 0 ? buffers_.wave : cut_.chunks;
+    for (Index first = 0; first < cut_.chunks; first += wave) run_chunks(executor, first, std::min(cut_.chunks, first + wave));
+  }
+
+ private:
+  static constexpr Index kMostLanes = 16, kGroup = 32;   // channels: 128 bytes of a voxel, which caches fetch together
+  static constexpr Index kBox = 18 * kMostInputs * kMostInputs * kGroup;   // 81 KiB: in shorter runs, rows are read slowly
+  static constexpr Index kOutputBox = 2 * 4 * 4 * kMostInputs * kGroup;    // 24 KiB, two tiles of F(4, 3)
+
+  void run_chunks(Executor& executor, Index first_chunk, Index last_chunk) {
+    std::atomic<Index> next{first_chunk};   // memory goes with the task, and tiles to whoever is free
     parallel_for(executor, cut_.slots, [&](Index slot) {
       float *v = scratch_ + slot * (cut_.input + cut_.product), *m = v + cut_.input;
-      for (Index chunk = next++; chunk < cut_.chunks; chunk = next++) {
+      for (Index chunk = next++; chunk < last_chunk; chunk = next++) {
         const Index first = chunk * cut_.chunk, count = std::min(cut_.chunk, plan_.tiles() - first);
         for (Index t = 0, run; t < count; t += run) {
           run = strip(first + t, count - t);
@@ -88,11 +98,6 @@ class Winograd {
       }
     });
   }
-
- private:
-  static constexpr Index kMostLanes = 16, kGroup = 32;   // channels: 128 bytes of a voxel, which caches fetch together
-  static constexpr Index kBox = 18 * kMostInputs * kMostInputs * kGroup;   // 81 KiB: in shorter runs, rows are read slowly
-  static constexpr Index kOutputBox = 2 * 4 * 4 * kMostInputs * kGroup;    // 24 KiB, two tiles of F(4, 3)
 
   void run_shared(Executor& executor) {
     const Index groups = ceil_div(cut_.from, kGroup);
@@ -177,8 +182,7 @@ class Winograd {
                 rows_x = std::min(columns, extent[2] - at.x) - first_x;
     const bool all_z = rows_z == n0 && channel + width <= plan_.conv.from;
     if (!all_z || rows_y < n1 || rows_x < columns)
-      for (Index z = 0; z < n0; ++z)
-        std::memset(to + z * plane, 0, static_cast<std::size_t>(columns * column) * sizeof(float));
+      for (Index z = 0; z < n0; ++z) std::memset(to + z * plane, 0, static_cast<std::size_t>(columns * column) * sizeof(float));
     if (rows_z <= 0 || rows_y <= 0 || rows_x <= 0) return;
     const float* from = buffers_.x + (at.image * extent[0] + at.z + first_z) * slice + (at.y + first_y) * row +
                         (at.x + first_x) * pitch + channel;

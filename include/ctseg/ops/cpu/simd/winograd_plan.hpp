@@ -103,6 +103,7 @@ struct WinogradCut {
 
   WinogradCut(const WinogradPlan& plan, const TileTable& table) {
     constexpr Index kInputs = Index{768} << 10, kShared = Index{4} << 20, kWeights = Index{8} << 20, kFewest = 6, kSlots = 32;
+    constexpr Index kScratch = Index{24} << 20;   // memory of more tasks at a time would count beside the activations
     constexpr Index kFloat = Index{sizeof(float)}, kTasks = 16;   // as the direct engine
     const Index points = plan.points(), all = plan.tiles(), lanes = tiles(plan.conv.isa, plan.conv.from).lanes;
     from = ceil_div(plan.conv.from, lanes) * lanes;
@@ -117,11 +118,12 @@ struct WinogradCut {
     chunks = ceil_div(all, chunk);
     chunk = ceil_div(all, chunks);   // of equal size
     task_tiles = shared ? std::min(chunk, rows) : chunk;
-    slots = std::min(kSlots, shared ? blocks * ceil_div(chunk, task_tiles) : chunks);
     point_v = chunk * from + 16;   // 16: points do not fall on the same lines of the cache
     line_m = task_tiles * width + 16;
     input = points * point_v;
     product = (plan.m(0) * plan.n(1) * plan.n(2) + plan.n(0)) * line_m;
+    const Index fitting = std::max(kTasks, kScratch / ((input + product) * kFloat));   // of tiles that are not shared
+    slots = shared ? std::min(kSlots, blocks * ceil_div(chunk, task_tiles)) : std::min({kSlots, fitting, chunks});
   }
   Index floats() const { return (shared ? input : slots * input) + slots * product; }
 };
