@@ -36,20 +36,6 @@ struct WinogradPlan {
   }
 };
 
-/// "F(4,3)"; "F(4,3)F(4,3)F(2,3)" where the axes differ; an axis with one tap has no name.
-inline std::string text(const std::array<Tiling, 3>& tiling) {
-  constexpr const char* names[] = {"", "F(2,3)", "F(4,3)", "F(2,5)"};
-  std::string all, last;
-  bool equal = true;
-  for (const Tiling t : tiling) {
-    const std::string name = names[static_cast<std::size_t>(t)];
-    equal = equal && (name.empty() || last.empty() || name == last);
-    if (!name.empty()) last = name;
-    all += name;
-  }
-  return equal ? last : all;
-}
-
 /// True where tiles of these kinds can make the convolution.
 inline bool winograd_fits(const ConvPlan& plan, const std::array<Tiling, 3>& tiling) {
   for (std::size_t d = 0; d < 3; ++d)
