@@ -79,3 +79,23 @@ TEST_CASE("simd random: F(2,5)") {
   CHECK(check_random(Side::output, Tiling::f2k5) == kShapes);
   CHECK(check_random(Side::input, Tiling::f2k5) == kShapes);
 }
+TEST_CASE("simd cut: small images are split over channels as well as tiles") {
+  for (const Isa isa : isas())
+    for (const Index extent : {4, 6, 8, 12})
+      for (const Index channels : {64, 128, 256})
+        for (const Tiling t : {Tiling::f2k3, Tiling::f4k3}) {
+          const ConvPlan plan{.window = {.input = {extent, extent, extent},
+                                         .output = {extent, extent, extent},
+                                         .kernel = {3, 3, 3},
+                                         .padding = {1, 1, 1}},
+                              .side = Side::output,
+                              .from = channels,
+                              .to = channels,
+                              .isa = isa};
+          const TileTable& table = tiles(isa, channels);
+          CAPTURE(text(isa));
+          CAPTURE(extent);
+          CAPTURE(channels);
+          CHECK(WinogradCut({plan, {t, t, t}}, table).slots >= std::min<Index>(8, ceil_div(channels, table.block())));
+        }
+}
