@@ -45,11 +45,10 @@ void train(std::vector<cs::Case> cases, const Path& weights, cs::Index steps) {
   net.initialize(ctx);
   cs::AdamW<S> adam(net.parameters(), {.learning_rate = 2e-3});
   const cs::PatchSampler<S> patches(std::move(cases), {.patch = 48, .positive = 2, .negative = 1});
-  const auto show = [](void*, const cs::FitProgress& p) {
-    if (p.step % 50 == 0) std::printf("%s\n", cs::text(p).c_str()), std::fflush(stdout);
-  };
-  cs::fit(ctx, net, adam, patches,
-          {.steps = steps, .batch = 1, .schedule = cs::Schedule::cosine, .warm_up = 10, .on_progress = show});
+  const auto result = cs::fit(ctx, net, adam, patches,
+                              {.steps = steps, .batch = 1, .schedule = {.kind = cs::ScheduleKind::cosine, .warm_up = 10}});
+  std::printf("trained %lld steps of 48^3 in %.0f s, last loss %.3f\n", static_cast<long long>(steps), result.seconds, result.loss);
+  std::fflush(stdout);
   cs::io::save_weights(weights, net);
 }
 
