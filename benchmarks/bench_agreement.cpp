@@ -23,9 +23,7 @@ using Mask = cs::Volume<std::uint8_t>;
 
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 /// A scan at 1.5 mm, its bones between 0 and 1, and the vertebrae: labels low .. high of the file.
 cs::Case read_case(const Path& ct, const Path& labels, int low, int high) {
@@ -47,7 +45,8 @@ void train(std::vector<cs::Case> cases, const Path& weights, cs::Index steps) {
   const cs::PatchSampler<S> patches(std::move(cases), {.patch = 48, .positive = 2, .negative = 1});
   const auto result = cs::fit(ctx, net, adam, patches,
                               {.steps = steps, .batch = 1, .schedule = {.kind = cs::ScheduleKind::cosine, .warm_up = 10}});
-  std::printf("trained %lld steps of 48^3 in %.0f s, last loss %.3f\n", static_cast<long long>(steps), result.seconds, result.loss);
+  std::printf("trained %lld steps of 48^3 in %.0f s, last loss %.3f\n", static_cast<long long>(steps), result.seconds,
+              result.loss);
   std::fflush(stdout);
   cs::io::save_weights(weights, net);
 }
@@ -98,10 +97,11 @@ void compare(const cs::Case& c, const Path& weights, const Path& folder, const c
       most = std::max(most, std::abs(static_cast<double>(margin[v]) - exact[v]));
       differ += mask.voxels()[v] != want.voxels()[v];
     }
-    std::printf("  %-9s %7.1f s, Dice with the labels %.4f, with double %.7f; %lld voxels differ: %.5f %% agree; margins %.1e\n",
-                cs::text(accuracy).c_str(), seconds, cs::overlap(mask, c.label).dice(), cs::overlap(mask, want).dice(),
-                static_cast<long long>(differ), 100 - 100.0 * static_cast<double>(differ) / static_cast<double>(grid.voxels()),
-                most / largest);
+    std::printf(
+        "  %-9s %7.1f s, Dice with the labels %.4f, with double %.7f; %lld differ: %.5f %% agree; margins %.1e\n",
+        cs::text(accuracy).c_str(), seconds, cs::overlap(mask, c.label).dice(), cs::overlap(mask, want).dice(),
+        static_cast<long long>(differ), 100 - 100.0 * static_cast<double>(differ) / static_cast<double>(grid.voxels()),
+        most / largest);
   }
   std::fflush(stdout);
 }
@@ -120,8 +120,8 @@ int main(int argc, char** argv) try {
   const cs::Case unseen =
       read_case(data / "verse/sub-verse007_ct.nii.gz", data / "verse/sub-verse007_seg-vert_msk.nii.gz", 1, 25);
   if (!std::filesystem::exists(weights))
-    train({seen, read_case(data / "totalseg_ct/example_ct.nii.gz",
-                           data / "totalseg_ct/example_seg_fast_force_split.nii.gz", 27, 50)},
+    train({seen,
+           read_case(data / "totalseg_ct/example_ct.nii.gz", data / "totalseg_ct/example_seg_fast_force_split.nii.gz", 27, 50)},
           weights, argc > 3 ? std::atoi(argv[3]) : 300);
   compare(seen, weights, folder, "of the training set");
   compare(unseen, weights, folder, "never seen");

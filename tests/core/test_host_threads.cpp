@@ -58,8 +58,7 @@ TEST_CASE("contexts of several host threads on one executor: no more tasks at a 
   std::atomic<int> done = 0;
   on_host_threads(6, [&] {
     Context<Cpu> ctx({.executor = &pool});
-    for (int repeat = 0; repeat < 5; ++repeat)
-      parallel_for(ctx.executor(), 20, [&](Index) { crowd.task(), ++done; });
+    for (int repeat = 0; repeat < 5; ++repeat) parallel_for(ctx.executor(), 20, [&](Index) { crowd.task(), ++done; });
   });
   CHECK(done == 6 * 5 * 20);
   CHECK(crowd.most <= 3);

@@ -23,12 +23,12 @@ template <int Dim> BasicUNet<Spec<float, Dim, Cpu>> network(Index classes = 3) {
   return net;
 }
 
-/// No norm and one logit, which nothing but rounding decides: of a constant image it is a constant, and the bias takes that off.
+/// No norm and one logit, which nothing but rounding decides: a constant image makes a constant, the bias takes it off.
 struct Knife {
   using S = ctseg::Spec<float, 3, Cpu>;
   using Spec = S;
-  Conv<S> first{{.in_channels = 1, .out_channels = 32, .bias = false}}, mix{{.in_channels = 32, .out_channels = 32, .bias = false}},
-      head{{.in_channels = 32, .out_channels = 1, .kernel = 1}};
+  Conv<S> first{{.in_channels = 1, .out_channels = 32, .bias = false}},
+      mix{{.in_channels = 32, .out_channels = 32, .bias = false}}, head{{.in_channels = 32, .out_channels = 1, .kernel = 1}};
   Var<S> forward(Var<S> x) const { return head(mix(first(x))); }
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
     Conv<S>::each(self.first, prefix + "first.", f);
@@ -45,7 +45,8 @@ TEST_CASE("check_accuracy: the labels of both ways, counted as sliding_window_la
   const AccuracyCheckOptions<3> o{.window = {.window = 32, .overlap = 0.25}};
   const AccuracyReport r = check_accuracy({.threads = 2}, net, image, o);
   Context<Cpu> fast({.threads = 1, .accuracy = Accuracy::fast}), strict({.threads = 1, .accuracy = Accuracy::strict});
-  const auto mine = sliding_window_labels(fast, net, image, o.window), theirs = sliding_window_labels(strict, net, image, o.window);
+  const auto mine = sliding_window_labels(fast, net, image, o.window),
+             theirs = sliding_window_labels(strict, net, image, o.window);
   Index differ = 0;
   for (std::size_t v = 0; v < mine.voxels().size(); ++v) differ += mine.voxels()[v] != theirs.voxels()[v];
   CHECK(r.voxels == image.grid().voxels());

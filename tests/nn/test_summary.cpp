@@ -52,7 +52,8 @@ TEST_CASE("a summary has a row per op, and totals") {
   CHECK(table.starts_with("input [2,1,8,6] f32 on scalar, standard\nscope "));
   CHECK(std::count(table.begin(), table.end(), '\n') == 14);
   CHECK(
-      table.find("\nencoder_0            Conv+Norm+Act   [2,2,8,6]                            24       0.000        0.001  direct\n") !=
+      table.find("\nencoder_0            Conv+Norm+Act   [2,2,8,6]                            24       0.000        0.001  "
+                 "direct\n") !=
       std::string::npos);
   std::string printed;
   print_summary(net, {2, 1, {8, 6}},

@@ -19,7 +19,7 @@ struct Draw {
   }
 };
 
-/// Draws until a window has results. Of a tiling the axes are stride 1; the direct engine takes any kernel, stride and dilation.
+/// Draws until a window has results: of stride 1 for tiles; the direct engine takes any kernel, stride and dilation.
 ConvWindow draw_window(Draw& draw, const std::optional<std::array<Tiling, 3>>& tiling) {
   for (;;) {
     ConvWindow w;

@@ -20,11 +20,11 @@ template <int Dim> struct AccuracyCheckOptions {
 /// How labels made with one accuracy differ from those made with another.
 struct AccuracyReport {
   Accuracy accuracy = Accuracy::fast, against = Accuracy::strict;
-  Index voxels = 0, differ = 0;           // labels that differ
-  std::vector<Overlap> labels{};          // element i: label i of one mask in the other
-  double max_difference = 0, largest = 0;   // of logits, and the largest logit; infinite if one is not finite
+  Index voxels = 0, differ = 0;              // labels that differ
+  std::vector<Overlap> labels{};             // element i: label i of one mask in the other
+  double max_difference = 0, largest = 0;    // of logits, and the largest logit; infinite if one is not finite
   double seconds = 0, against_seconds = 0;   // of all windows, without planning and packing
-  bool holds = false;                     // the limits of the check
+  bool holds = false;                        // the limits of the check
 
   double agreement() const { return 1 - static_cast<double>(differ) / static_cast<double>(voxels); }
   /// 1 for a label that both masks lack.
@@ -33,7 +33,8 @@ struct AccuracyReport {
 
 inline std::string text(const AccuracyReport& r) {
   char line[160];
-  std::snprintf(line, sizeof line, "%s against %s: %.5f %% of %lld voxels agree, logits differ by %.1e of %.3g, %.2f s for %.2f s",
+  std::snprintf(line, sizeof line,
+                "%s against %s: %.5f %% of %lld voxels agree, logits differ by %.1e of %.3g, %.2f s for %.2f s",
                 text(r.accuracy).c_str(), text(r.against).c_str(), 100 * r.agreement(), static_cast<long long>(r.voxels),
                 r.max_difference, r.largest, r.seconds, r.against_seconds);
   std::string out = line;
@@ -99,9 +100,8 @@ template <int Dim> void add(AccuracyReport& r, const Tensor<float, Dim>& got, co
 /// options say threads and instruction set; their accuracy is not used.
 /// Cost      Both plans are in memory together; one pass over the case with each.
 /// Errors    bad_argument if both accuracies are the same; what the network says of the window.
-template <class Net>
-AccuracyReport check_accuracy(const ContextOptions& options, const Net& net, const Volume<float>& image,
-                              const std::type_identity_t<AccuracyCheckOptions<Net::Spec::kDim>>& o = {}) {
+template <class Net> AccuracyReport check_accuracy(const ContextOptions& options, const Net& net, const Volume<float>& image,
+                                                   const std::type_identity_t<AccuracyCheckOptions<Net::Spec::kDim>>& o = {}) {
   using S = typename Net::Spec;
   static_assert(std::is_same_v<typename S::T, float>, "ctseg: only float has accuracies to choose from");
   if (o.accuracy == o.against)
@@ -109,7 +109,8 @@ AccuracyReport check_accuracy(const ContextOptions& options, const Net& net, con
   const Shape<S::kDim> window{1, 1, o.window.window.value};
   detail::TimedNetwork<Net> mine(options, o.accuracy, net, window), theirs(options, o.against, net, window);
   if (mine.predict.output_shape().c > 256)
-    throw Error(Code::unsupported, "check_accuracy", text(mine.predict.output_shape().c, " classes do not fit labels of uint8."));
+    throw Error(Code::unsupported, "check_accuracy",
+                text(mine.predict.output_shape().c, " classes do not fit labels of uint8."));
   AccuracyReport r{.accuracy = o.accuracy, .against = o.against};
   const auto space = image.tensor_shape().space;
   Shape<S::kDim> shape{1, 1, {}};
@@ -127,9 +128,8 @@ AccuracyReport check_accuracy(const ContextOptions& options, const Net& net, con
 
 /// Accuracy::fast if this case allows it, else Accuracy::standard: what to put into ContextOptions::accuracy. A case must have
 /// the labels that matter; of several, all must hold (check_accuracy).
-template <class Net>
-Accuracy choose_accuracy(const ContextOptions& options, const Net& net, const Volume<float>& image,
-                         const std::type_identity_t<AccuracyCheckOptions<Net::Spec::kDim>>& o = {}) {
+template <class Net> Accuracy choose_accuracy(const ContextOptions& options, const Net& net, const Volume<float>& image,
+                                              const std::type_identity_t<AccuracyCheckOptions<Net::Spec::kDim>>& o = {}) {
   return check_accuracy(options, net, image, o).holds ? o.accuracy : Accuracy::standard;
 }
 
