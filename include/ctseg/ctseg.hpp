@@ -3,6 +3,7 @@
 #include "data/patch_sampler.hpp"
 #include "image/preprocess.hpp"
 #include "image/steps.hpp"
+#include "infer/accuracy.hpp"
 #include "infer/sliding_window.hpp"
 #include "io/preview.hpp"
 #include "io/volume.hpp"

@@ -4,6 +4,7 @@
 #include <ctseg/models/basic_unet.hpp>
 #include <ctseg/models/residual_unet.hpp>
 #include <ctseg/models/unet.hpp>
+#include <ctseg/nn/plan.hpp>
 #include <ctseg/nn/summary.hpp>
 #include <ctseg/ops/cpu.hpp>
 
@@ -48,16 +49,55 @@ TEST_CASE("a summary has a row per op, and totals") {
   CHECK(up.multiply_adds == 2 * 12 * 4 * 4 * 2);   // every input voxel meets four taps
   CHECK(s.parameters == parameter_count(net));
   const std::string table = text(s);
-  CHECK(table.starts_with("input [2,1,8,6] f32\nscope "));
+  CHECK(table.starts_with("input [2,1,8,6] f32 on scalar, standard\nscope "));
   CHECK(std::count(table.begin(), table.end(), '\n') == 14);
   CHECK(
-      table.find("\nencoder_0            Conv+Norm+Act   [2,2,8,6]                            24       0.000        0.001\n") !=
+      table.find("\nencoder_0            Conv+Norm+Act   [2,2,8,6]                            24       0.000        0.001  "
+                 "direct\n") !=
       std::string::npos);
   std::string printed;
   print_summary(net, {2, 1, {8, 6}},
                 {[](void* to, std::string_view line) { static_cast<std::string*>(to)->append(line).append("\n"); }, &printed});
   CHECK(printed == table);
   CHECK_THROWS_AS(summarize(net, {2, 1, {7, 6}}), Error);
+}
+
+TEST_CASE("a summary and a plan say which engine every convolution runs on, as shape and accuracy decide") {
+  const BasicUNet<F3> net;
+  const Shape<3> cube{1, 1, {48, 48, 48}};
+  const auto engines = [&](Accuracy accuracy) {
+    const NetworkSummary s = summarize(net, cube, {.isa = Isa::scalar16, .accuracy = accuracy});
+    CHECK(s.device == "scalar16, " + text(accuracy));
+    std::vector<std::string> at;   // the first block, the second, pooling, the head
+    for (const std::size_t i : {std::size_t{0}, std::size_t{1}, std::size_t{2}, s.layers.size() - 1})
+      at.push_back(s.layers[i].engine);
+    return at;
+  };
+  using Engines = std::vector<std::string>;
+  CHECK(engines(Accuracy::strict) == Engines{"direct", "direct", "", "direct"});
+  CHECK(engines(Accuracy::standard) == Engines{"direct", "F(2,3)", "", "direct"});
+  CHECK(engines(Accuracy::fast) == Engines{"direct", "F(4,3)", "", "direct"});
+
+  const Conv<F3> flat({.in_channels = 64, .out_channels = 64, .kernel = {1, 3, 3}}),
+      uneven({.in_channels = 64, .out_channels = 64});
+  const auto engine = [](const Conv<F3>& conv, const Shape<3>& shape, Isa isa) {
+    Tape<F3> tape(Mode::infer, {.isa = isa, .accuracy = Accuracy::fast});
+    const auto y = conv(tape.input(shape));
+    const std::string name = summarize(tape).layers[0].engine, plan = Plan<F3>(tape, {.outputs = {y}}).summary();
+    CHECK(plan.find(" " + name + " ") != std::string::npos);
+    CHECK(plan.ends_with("; " + text(isa) + ", fast\n"));
+    return name;
+  };
+  for (const Isa isa : kIsas) {
+    if (!available(isa)) continue;
+    CHECK(engine(flat, {1, 64, {9, 32, 32}}, isa) == "F(4,3)");
+    CHECK(engine(uneven, {1, 64, {2, 32, 32}}, isa) == "F(2,3)F(4,3)F(4,3)");
+    CHECK(engine(flat, {1, 64, {9, 1, 1}}, isa) == "direct");
+  }
+  const Conv<Spec<double, 3, Cpu>> plain({.in_channels = 64, .out_channels = 64});
+  Tape<Spec<double, 3, Cpu>> tape(Mode::infer);
+  plain(tape.input(cube.with_channels(64)));
+  CHECK(summarize(tape).layers[0].engine.empty());   // double has one way
 }
 
 TEST_CASE("a layer that is called twice has its parameters once") {

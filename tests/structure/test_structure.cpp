@@ -28,7 +28,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"image", {"core", "ops"}},
     {"io", {"core", "ops", "image", "nn"}},   // nn: weight files fill its parameters
     {"data", {"core", "ops", "image", "io"}},   // io: tables, manifests, cases and their cache are files
-    {"infer", {"core", "ops", "image", "nn"}},   // nn: a plan is a predictor; never models
+    {"infer", {"core", "ops", "image", "nn", "metrics"}},   // nn: a plan is a predictor; metrics: masks compared; never models
     {"post", {"core", "ops", "image"}},
     {"metrics", {"core", "ops", "image", "data"}},   // data: LUNA16's tables
     {"interop", {"core", "ops", "nn", "image", "io"}},   // not in the umbrella: needs libraries that ctseg does not

@@ -70,6 +70,7 @@ template <> struct DeviceTraits<Cpu> {
   Accuracy accuracy = Accuracy::standard;
   bool operator==(const DeviceTraits&) const = default;
 };
+inline std::string text(const DeviceTraits<Cpu>& d) { return text(d.isa) + ", " + text(d.accuracy); }
 
 /// Scalar, spatial rank and device in one name: all that changes generated code. T is how activations are stored;
 /// parameters, statistics, losses and sums are Acc.

@@ -17,6 +17,7 @@ template <AnySpec S> class AnyOp {
     virtual void prepare(const Prepare<S>&) const = 0;
     virtual void forward(const Forward<S>&) const = 0;
     virtual void backward(const Backward<S>&) const = 0;
+    virtual std::string engine(const ValueInfo<S::kDim>& x, int choice) const = 0;
     virtual const void* address(const void* type) const = 0;
   };
   template <class O> static const void* type_id() {   // an address per type: works with -fno-rtti
@@ -32,6 +33,10 @@ template <AnySpec S> class AnyOp {
     }
     void forward(const Forward<S>& f) const override { op.forward(f); }
     void backward(const Backward<S>& b) const override { op.backward(b); }
+    std::string engine(const ValueInfo<S::kDim>& x, int choice) const override {
+      if constexpr (requires { op.engine(x.shape, choice); }) return op.engine(x.shape, choice);
+      return {};
+    }
     const void* address(const void* type) const override { return type == type_id<O>() ? &op : nullptr; }
     O op;
   };
@@ -71,6 +76,11 @@ template <AnySpec S> using Nodes = std::vector<Node<S>>;
 
 inline constexpr std::size_t kMaxInputs = 8;
 constexpr std::size_t at(int node) { return static_cast<std::size_t>(node); }
+
+/// How the node's kernel computes its result, where it has several ways: "direct", "F(4,3)"; else empty.
+template <AnySpec S> std::string engine_of(const Nodes<S>& nodes, const Node<S>& node) {
+  return node.inputs.empty() ? std::string() : node.op->engine(nodes[at(node.inputs[0])].value(), node.info.choice);
+}
 
 /// Shapes and types of a node's inputs, on the stack.
 template <AnySpec S> struct InputInfos {

@@ -166,7 +166,7 @@ template <AnySpec S> std::string Plan<S>::peak() const {
   return out + line;
 }
 
-/// One row per recorded op: scope, op, output, parameters, megabytes, and where the output lives.
+/// One row per recorded op: scope, op, engine, output, parameters, megabytes, and where the output lives.
 template <AnySpec S> std::string Plan<S>::summary() const {
   std::string out;
   char line[200];
@@ -179,18 +179,19 @@ template <AnySpec S> std::string Plan<S>::summary() const {
                               : slot.into < 0 ? text("at ", slot.offset)
                                               : text("in ", slots_.whole_of(value(i)) % nodes_count(), " from byte ",
                                                      slot.offset - slots_[slots_.whole_of(value(i))].offset);
-    std::snprintf(line, sizeof line, "%3d %-12.40s %-15.30s %-24.40s %9lld %9.3f MB  %s\n", i, node.scope.c_str(),
-                  std::string(node.op->name()).c_str(), text(node.value()).c_str(), static_cast<long long>(own),
-                  static_cast<double>(node.value_bytes()) / 1e6, where.c_str());
+    std::snprintf(line, sizeof line, "%3d %-12.40s %-15.30s %-7.30s %-24.40s %9lld %9.3f MB  %s\n", i, node.scope.c_str(),
+                  std::string(node.op->name()).c_str(), engine_of(nodes(), node).c_str(), text(node.value()).c_str(),
+                  static_cast<long long>(own), static_cast<double>(node.value_bytes()) / 1e6, where.c_str());
     out += line;
   }
   const MemoryEstimate m = memory();
   const auto mb = [](Index bytes) { return static_cast<double>(bytes) / 1e6; };
   std::snprintf(
       line, sizeof line,
-      "%s: %.1f MB = arena %.1f (%.1f alive at once) + prepared %.1f + parameters %.1f + gradients %.1f + optimizer %.1f\n",
+      "%s: %.1f MB = arena %.1f (%.1f alive at once) + prepared %.1f + parameters %.1f + gradients %.1f + optimizer %.1f; "
+      "%s\n",
       list_.loss < 0 ? "inference" : "training", mb(m.total()), mb(arena_), mb(live_), mb(m.prepared), mb(m.parameters),
-      mb(m.gradients), mb(m.optimizer));
+      mb(m.gradients), mb(m.optimizer), text(device_).c_str());
   return out + line;
 }
 

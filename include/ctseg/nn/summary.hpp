@@ -8,6 +8,7 @@ namespace ctseg {
 /// for everything else.
 struct LayerSummary {
   std::string scope{}, op{}, shape{};
+  std::string engine{};   // how the plan computes it, where there are several ways: "direct", "F(4,3)"
   Index parameters = 0;   // of this op; a layer that is called twice is counted where it is called first
   Index multiply_adds = 0;
   Index flop = 0;
@@ -15,7 +16,7 @@ struct LayerSummary {
 };
 
 struct NetworkSummary {
-  std::string input;
+  std::string input, device;   // device: what engines were chosen for, "avx512, standard"
   std::vector<LayerSummary> layers;
   Index parameters = 0, multiply_adds = 0, flop = 0, activation_bytes = 0;
 };
@@ -46,13 +47,17 @@ template <AnySpec S> Index flop_per_value(const AnyOp<S>& op, std::size_t inputs
 /// What a recorded tape does; inputs are not among the layers.
 template <AnySpec S> NetworkSummary summarize(const Tape<S>& tape) {
   NetworkSummary all;
+  all.device = text(tape.device());
   std::vector<const void*> seen;
   for (const Node<S>& node : tape.nodes()) {
     if (node.inputs.empty()) {
       all.input += (all.input.empty() ? "" : ", ") + text(node.value());
       continue;
     }
-    LayerSummary row{.scope = node.scope, .op = std::string(node.op->name()), .shape = text(node.info.shape)};
+    LayerSummary row{.scope = node.scope,
+                     .op = std::string(node.op->name()),
+                     .shape = text(node.info.shape),
+                     .engine = engine_of(tape.nodes(), node)};
     const auto* block = node.op.template get<ConvNormActOp<S>>();
     const auto* norm = block ? &block->norm : node.op.template get<NormOp<S>>();
     for (std::size_t k = 0; k < node.weights.size(); ++k) {
@@ -74,11 +79,13 @@ template <AnySpec S> NetworkSummary summarize(const Tape<S>& tape) {
   return all;
 }
 
-/// Of one forward pass of a network in inference on values of this shape. Nothing is computed: shapes are enough.
+/// Of one forward pass of a network in inference on values of this shape. Nothing is computed: shapes are enough. Engines are
+/// those of `device`, ctx.traits() for those of a context; without one, of plain code.
 /// Errors    what the network says of a shape that does not fit.
-template <class Net> NetworkSummary summarize(const Net& net, const Shape<Net::Spec::kDim>& x) {
+template <class Net> NetworkSummary summarize(const Net& net, const Shape<Net::Spec::kDim>& x,
+                                              const DeviceTraits<typename Net::Spec::Device>& device = {}) {
   using S = typename Net::Spec;
-  Tape<S> tape(Mode::infer);
+  Tape<S> tape(Mode::infer, device);
   net.forward(tape.input(x));
   return summarize(tape);
 }
@@ -89,13 +96,14 @@ inline std::string text(const NetworkSummary& s) {
   char line[200];
   const auto print = [&line](const std::string& scope, const std::string& op, const std::string& shape,
                              const LayerSummary& row) {
-    std::snprintf(line, sizeof line, "%-20.30s %-15.20s %-26.40s %12lld %11.3f %12.3f\n", scope.c_str(), op.c_str(),
+    std::snprintf(line, sizeof line, "%-20.30s %-15.20s %-26.40s %12lld %11.3f %12.3f  %s\n", scope.c_str(), op.c_str(),
                   shape.c_str(), static_cast<long long>(row.parameters), static_cast<double>(row.flop) * 1e-9,
-                  static_cast<double>(row.activation_bytes) * 1e-6);
+                  static_cast<double>(row.activation_bytes) * 1e-6, row.engine.empty() ? "-" : row.engine.c_str());
     return std::string(line);
   };
-  std::snprintf(line, sizeof line, "%-20s %-15s %-26s %12s %11s %12s\n", "scope", "op", "output", "parameters", "GFLOP", "MB");
-  std::string out = "input " + s.input + "\n" + line;
+  std::snprintf(line, sizeof line, "%-20s %-15s %-26s %12s %11s %12s  engine\n", "scope", "op", "output", "parameters", "GFLOP",
+                "MB");
+  std::string out = "input " + s.input + " on " + s.device + "\n" + line;
   for (const LayerSummary& row : s.layers) out += print(row.scope, row.op, row.shape, row);
   LayerSummary total{.parameters = s.parameters, .flop = s.flop, .activation_bytes = s.activation_bytes};
   out += print("total", text(s.layers.size()) + " ops", "", total);
@@ -104,13 +112,17 @@ inline std::string text(const NetworkSummary& s) {
 }
 
 /// Hands the table to the caller's log, line by line; the library itself prints nothing.
-template <class Net> void print_summary(const Net& net, const Shape<Net::Spec::kDim>& x, LogSink to) {
-  const std::string table = text(summarize(net, x));
+inline void print_summary(const NetworkSummary& s, LogSink to) {
+  const std::string table = text(s);
   for (std::size_t from = 0; to.write && from < table.size();) {
     const std::size_t end = std::min(table.find('\n', from), table.size());
     to.write(to.user, std::string_view(table).substr(from, end - from));
     from = end + 1;
   }
+}
+
+template <class Net> void print_summary(const Net& net, const Shape<Net::Spec::kDim>& x, LogSink to) {
+  print_summary(summarize(net, x), to);
 }
 
 }   // namespace ctseg

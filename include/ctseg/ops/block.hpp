@@ -37,6 +37,7 @@ template <AnySpec S> struct ConvNormActOp {
             .ahead = f.mode == Mode::infer ? z.ahead : 0,
             .choice = z.choice};
   }
+  std::string engine(const Shape<S::kDim>& x, int choice) const { return conv.engine(x, choice); }
   void prepare(const Prepare<S>& p) const { conv.prepare({p.ctx, p.choice, p.inputs.first(1), p.w.first(2), p.prepared}); }
 
   void forward(const Forward<S>& f) const {

@@ -91,6 +91,13 @@ template <AnySpec S> struct ConvOp {
     }
   }
 
+  /// The way that `choice` stands for, in words; empty where the device has one way only.
+  std::string engine(const Shape<S::kDim>& x, int choice) const {
+    if constexpr (requires(const ConvProblem& p) { Kernel<Convolution, S>::engine(p, choice); })
+      return Kernel<Convolution, S>::engine(problem(x, infer_shape(x)), choice);
+    return {};
+  }
+
   /// Of one group; they differ in nothing but their place.
   ConvProblem problem(const Shape<S::kDim>& x, const Shape<S::kDim>& y) const {
     return {make_window<S::kDim>(transposed ? y.space : x.space, transposed ? x.space : y.space,

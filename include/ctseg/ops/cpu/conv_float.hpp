@@ -24,6 +24,11 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
                     bytes_of<std::byte>(weights.weights_scratch_bytes()), cpu::partial_bytes<float>(rows, p.out_channels)});
     return c;
   }
+  /// "direct", or the tiles that Winograd's way of the forward pass takes.
+  static std::string engine(const ConvProblem& p, int choice) {
+    const Way way = forward_way(p, choice);
+    return way.winograd ? text(way.winograd->tiling) : "direct";
+  }
   static Index prepared_bytes(const ConvProblem& p, int choice) {
     return bytes_of<std::byte>(forward_way(p, choice).packed_bytes());
   }

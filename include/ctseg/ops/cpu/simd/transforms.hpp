@@ -11,6 +11,8 @@
 // instead of 8 * 27 = 216, F(4, 3) with the points 0, 1, -1, 2, -2 and infinity 216 for 64 results instead of 1728: an eighth.
 // The price is rounding: the larger points of F(4, 3) cost one to two digits, F(2, 3) is as exact as the direct sum.
 #pragma once
+#include <string>
+
 #include "tiles.hpp"
 
 namespace ctseg::simd {
@@ -20,6 +22,20 @@ enum class Tiling : unsigned char { whole, f2k3, f4k3, f2k5 };
 constexpr Index results_of(Tiling t) { return t == Tiling::whole ? 1 : t == Tiling::f4k3 ? 4 : 2; }
 constexpr Index inputs_of(Tiling t) { return t == Tiling::whole ? 1 : t == Tiling::f2k3 ? 4 : 6; }
 constexpr Index taps_of(Tiling t) { return t == Tiling::whole ? 1 : t == Tiling::f2k5 ? 5 : 3; }
+/// "F(4,3)"; "F(4,3)F(4,3)F(2,3)" where the axes differ; an axis with one tap has no name.
+inline std::string text(const std::array<Tiling, 3>& tiling) {
+  constexpr const char* names[] = {"", "F(2,3)", "F(4,3)", "F(2,5)"};
+  std::string all, last;
+  bool equal = true;
+  for (const Tiling t : tiling) {
+    const std::string name = names[static_cast<std::size_t>(t)];
+    equal = equal && (name.empty() || last.empty() || name == last);
+    if (!name.empty()) last = name;
+    all += name;
+  }
+  return equal ? last : all;
+}
+
 inline constexpr Index kMostInputs = 6;   // along one axis
 
 /// Lines of vectors transformed along one axis. Steps count floats; a value of a line is one vector of channels.

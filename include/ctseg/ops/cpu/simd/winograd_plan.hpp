@@ -112,7 +112,8 @@ struct WinogradCut {
     rows = table.wide(width / table.lanes).shapes[0].rows;
     const Index tile_bytes = points * std::max(from, width) * kFloat, weight_bytes = points * from * plan.conv.to * kFloat;
     const Index fit = kInputs / tile_bytes;   // tiles whose points stay in the cache of one core
-    shared = fit < kFewest || weight_bytes > kWeights;
+    const bool few = ceil_div(all, ceil_div(ceil_div(all, kTasks), rows) * rows) < kTasks / 2;
+    shared = fit < kFewest || weight_bytes > kWeights || (few && blocks > 1);   // few tiles: tasks of channels as well
     chunk = shared ? std::max(rows, kShared / tile_bytes / rows * rows) : fit >= rows ? fit / rows * rows : fit;
     if (!shared) chunk = std::min(chunk, ceil_div(ceil_div(all, kTasks), rows) * rows);
     chunks = ceil_div(all, chunk);
