@@ -28,7 +28,7 @@ template <AnySpec S> struct ConvNormActOp {
     const Index raw = bytes_of<typename S::T>(z.shape.elements()), kept = f.mode == Mode::train ? raw : 0;
     return {.shape = y.shape,
             .saved = kept + y.saved,
-            .forward_scratch = std::max(z.forward_scratch, y.forward_scratch),
+            .forward_scratch = of_epilogue(f, z) + std::max(z.forward_scratch, y.forward_scratch),
             .backward_scratch = raw + std::max(z.backward_scratch, y.backward_scratch),
             .prepared = z.prepared,
             .reads_inputs = true,
@@ -40,8 +40,30 @@ template <AnySpec S> struct ConvNormActOp {
     Bytes saved = f.saved;
     const Out<S> z = f.mode == Mode::train ? packed<S>(saved, f.y().shape) : f.y();
     const std::array<AnyView<S::kDim>, 2> to_norm{z, f.inputs.back()};
-    conv.forward({f.ctx, f.mode, f.choice, f.inputs.first(1), f.w.first(2), z, {}, f.scratch, f.prepared, f.key});
-    norm.forward({f.ctx, f.mode, 0, {to_norm.data(), f.inputs.size()}, f.w.subspan(2), f.output, saved, f.scratch, {}, f.key});
+    const auto of_conv = [&](Bytes scratch) {
+      return Forward<S>{f.ctx, f.mode, f.choice, f.inputs.first(1), f.w.first(2), z, {}, scratch, f.prepared, f.key};
+    };
+    const auto of_norm = [&](Bytes scratch) {
+      return Forward<S>{f.ctx, f.mode, 0, {to_norm.data(), f.inputs.size()}, f.w.subspan(2), f.output, saved, scratch, {}, f.key};
+    };
+    if constexpr (kFuses) {
+      Bytes scratch = f.scratch;
+      if (norm.uses_running(f.mode) && Kernel<Convolution, S>::fuses(norm.activation)) {
+        ConvEpilogue<S> e = Kernel<Normalization, S>::epilogue(
+            norm, f.w.subspan(2), z.shape, {take<std::byte>(scratch, Kernel<Normalization, S>::epilogue_bytes(z.shape.c))});
+        if (f.inputs.size() > 1) e.residual = f.x(1);
+        return conv.forward(of_conv(scratch), e);
+      }
+      if (!norm.uses_running(f.mode)) {
+        Moments taken = moments(conv.problem(f.x().shape, z.shape), f.choice);
+        taken.data = take<double>(scratch, conv.groups * taken.size());
+        std::fill_n(taken.data, conv.groups * taken.size(), 0.0);
+        conv.forward(of_conv(scratch), {.moments = taken});
+        return Kernel<Normalization, S>::forward(norm, of_norm(scratch), taken);
+      }
+    }
+    conv.forward(of_conv(f.scratch));
+    norm.forward(of_norm(f.scratch));
   }
   void backward(const Backward<S>& b) const {
     Bytes saved = b.saved, scratch = b.scratch;
@@ -72,6 +94,20 @@ template <AnySpec S> struct ConvNormActOp {
                    {},
                    scratch,
                    b.key});
+  }
+
+ private:
+  /// True where the convolution's kernel has an epilogue.
+  static constexpr bool kFuses = requires(const ConvProblem& p) { Kernel<Convolution, S>::moment_parts(p, 0); };
+
+  static Moments moments(const ConvProblem& p, int choice) {
+    return {Kernel<Convolution, S>::moment_parts(p, choice), p.out_channels};
+  }
+  Index of_epilogue(const Facts<S>& f, const Inferred<S>& z) const {
+    if constexpr (kFuses)
+      return std::max(bytes_of<double>(conv.groups * moments(conv.problem(f.x(), z.shape), z.choice).size()),
+                      Kernel<Normalization, S>::epilogue_bytes(z.shape.c));
+    return 0;
   }
 };
 

@@ -47,11 +47,12 @@ struct BendPass {
   Bend act{};
 };
 
-/// mean = sum of rows / rows; deviation = sum of (row - mean)^2, each [channels].
+/// mean = sum of rows / their number; deviation = sum of (row - mean)^2, each [channels]. Rows lie in lines, lines in planes.
 struct MomentsPass {
   Rows x{};
-  Index rows = 0, channels = 0;
+  Index rows = 0, channels = 0;   // rows: of one line
   float *mean = nullptr, *deviation = nullptr;
+  Index lines = 1, line_step = 0, planes = 1, plane_step = 0;   // steps count floats
 };
 
 /// y += scale * x.

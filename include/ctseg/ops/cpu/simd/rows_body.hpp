@@ -107,23 +107,33 @@ CTSEG_SIMD_TARGET inline void bend_back(const BendPass& p, Index first) {
   REST(bend_back, p);
 }
 
+#define FOR_LINES                        \
+  for (Index z = 0; z < p.planes; ++z) \
+    for (Index l = 0; l < p.lines; ++l)
 CTSEG_SIMD_TARGET inline void moments(const MomentsPass& p, Index first) {
   const Index end = first + (p.channels - first) / kRowLanes * kRowLanes;
   for (Index c = first; c < end; c += kRowLanes) {
     RowVec sum[4] = {}, square[4] = {};   // four chains hide the latency of an addition
-    Index r = 0;
-    for (; r + 4 <= p.rows; r += 4)
-      for (int k = 0; k < 4; ++k) sum[k] += LOAD(AT(p.x, r + k));
-    for (; r < p.rows; ++r) sum[0] += LOAD(AT(p.x, r));
-    const RowVec mean = (sum[0] + sum[1] + (sum[2] + sum[3])) / static_cast<float>(p.rows);
-    for (r = 0; r + 4 <= p.rows; r += 4)
-      for (int k = 0; k < 4; ++k) {
-        const RowVec apart = LOAD(AT(p.x, r + k)) - mean;
-        square[k] += apart * apart;
+    FOR_LINES {
+      const float* x = p.x.data + z * p.plane_step + l * p.line_step + c;
+      Index r = p.rows;
+      for (; r >= 4; r -= 4, x += 4 * p.x.pitch)
+        for (int k = 0; k < 4; ++k) sum[k] += LOAD(x + k * p.x.pitch);
+      for (; r > 0; --r, x += p.x.pitch) sum[0] += LOAD(x);
+    }
+    const RowVec mean = (sum[0] + sum[1] + (sum[2] + sum[3])) / static_cast<float>(p.rows * p.lines * p.planes);
+    FOR_LINES {
+      const float* x = p.x.data + z * p.plane_step + l * p.line_step + c;
+      Index r = p.rows;
+      for (; r >= 4; r -= 4, x += 4 * p.x.pitch)
+        for (int k = 0; k < 4; ++k) {
+          const RowVec apart = LOAD(x + k * p.x.pitch) - mean;
+          square[k] += apart * apart;
+        }
+      for (; r > 0; --r, x += p.x.pitch) {
+        const RowVec apart = LOAD(x) - mean;
+        square[0] += apart * apart;
       }
-    for (; r < p.rows; ++r) {
-      const RowVec apart = LOAD(AT(p.x, r)) - mean;
-      square[0] += apart * apart;
     }
     STORE(p.mean + c) = mean;
     STORE(p.deviation + c) = square[0] + square[1] + (square[2] + square[3]);
@@ -143,6 +153,7 @@ CTSEG_SIMD_TARGET inline void add(const AddPass& p, Index first) {
 #undef SLOPE
 #undef FOR_VECTORS
 #undef FOR_ROWS
+#undef FOR_LINES
 #undef REST
 #undef LOOK
 #undef OF_CHANNELS

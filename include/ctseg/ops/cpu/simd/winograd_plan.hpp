@@ -123,6 +123,8 @@ struct WinogradCut {
     input = points * point_v;
     product = (plan.m(0) * plan.n(1) * plan.n(2) + plan.n(0)) * line_m;
   }
+  Index parts() const { return ceil_div(chunk, task_tiles); }
+  Index unit(Index tile) const { return tile / chunk * parts() + tile % chunk / task_tiles; }   // of an epilogue
   Index floats() const { return (shared ? input : slots * input) + slots * product; }
 };
 
