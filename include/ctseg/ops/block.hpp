@@ -6,11 +6,15 @@
 namespace ctseg {
 
 /// y = act(norm(conv(x)) + r) as one op; r is an optional second input: a residual. Of the intermediate tensors training keeps
-/// the raw convolution only; inference keeps none: it normalises where the convolution has just written.
+/// the raw convolution only; inference keeps none: it normalises where the convolution has just written, and where nothing
+/// must be known of all results first, before they leave the cache. NormKind::none: y = act(conv(x) + r).
 /// Shapes    as ConvOp; the norm's channels are Cout; r is like y.
 /// Weights   w, b of ConvOp (b may be empty), then those of NormOp.
-/// Numerics  of ConvOp, rounded to T, then of NormOp: the bits of the two ops in a row.
+/// Numerics  of ConvOp, rounded to T, then of NormOp. Float statistics are taken where the convolution writes, in other parts
+///           than NormOp's: 1e-6 of the largest value apart from the two ops in a row, the same for any number of threads.
+///           Outside of training batch norm, and a block of NormKind::none, have the bits of the two ops.
 /// Gradient  dx, dr assigned; those of the weights added, those of running statistics as in NormOp. Reads x and r again.
+///           That of b is 0, and not summed, where the norm takes away the mean of each channel.
 /// Cost      FLOP of ConvOp and NormOp. Keeps x, r, the raw convolution [N, Cout, D', H', W'], mean and 1 / sigma; not y.
 ///           Backward needs room for the raw convolution's gradient as scratch.
 /// Errors    those of ConvOp and NormOp.
@@ -24,7 +28,7 @@ template <AnySpec S> struct ConvNormActOp {
   Inferred<S> infer(const Facts<S>& f) const {
     const Inferred<S> z = conv.infer({f.inputs.first(1), f.w.first(2), f.mode, f.device});
     std::array<ValueInfo<S::kDim>, 2> to_norm{{{z.shape, z.dtype}, f.inputs.back()}};
-    const Inferred<S> y = norm.infer({{to_norm.data(), f.inputs.size()}, f.w.subspan(2), f.mode, f.device});
+    const Inferred<S> y = norm.infer_in_block({{to_norm.data(), f.inputs.size()}, f.w.subspan(2), f.mode, f.device});
     const Index raw = bytes_of<typename S::T>(z.shape.elements()), kept = f.mode == Mode::train ? raw : 0;
     return {.shape = y.shape,
             .saved = kept + y.saved,
@@ -70,6 +74,9 @@ template <AnySpec S> struct ConvNormActOp {
     const std::size_t inputs = b.inputs.size();
     const std::array<AnyView<S::kDim>, 2> to_norm{packed<S>(saved, b.dy().shape), b.inputs.back()},
         gradients{packed<S>(scratch, b.dy().shape), b.input_gradients.back()};
+    // Whatever the bias is, the mean of its channel takes away.
+    const bool mean_is_own = norm.width(conv.out_channels) == 1 && !norm.uses_running(b.mode);
+    std::array<std::span<typename S::Acc>, 2> dw{b.dw[0], mean_is_own ? std::span<typename S::Acc>{} : b.dw[1]};
     norm.backward({b.ctx,
                    b.mode,
                    0,
@@ -90,7 +97,7 @@ template <AnySpec S> struct ConvNormActOp {
                    b.output,
                    gradients[0],
                    b.input_gradients.first(1),
-                   b.dw.first(2),
+                   dw,
                    {},
                    scratch,
                    b.key});

@@ -40,7 +40,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
       for (Index c = 0; c < channels; ++c) scale[c] *= rstd[c];
       if constexpr (std::is_same_v<T, float>)
         if (const auto bend = cpu::bend_of<S>(op.activation, slopes(op, f.w))) {
-          cpu::for_rows(f.ctx, rows, [&](Index first, Index last) {
+          cpu::for_rows_backwards(f.ctx, rows, [&](Index first, Index last) {
             simd::row_passes(f.ctx.traits().isa)
                 .norm({.x = cpu::rows_of(x, g * rows + first),
                        .residual = cpu::rows_of(residual, g * rows + first),
@@ -75,9 +75,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
   static ConvEpilogue<S> epilogue(const NormOp<S>& op, AllWeights<S> w, const Shape<Dim>& y, Bytes scratch) {
     const Index channels = y.c;
     Acc *mean = take<Acc>(scratch, 4 * channels), *scale = mean + channels, *rstd = scale + 2 * channels;
-    std::fill_n(mean, channels, Acc(0));
-    std::fill_n(rstd, channels, Acc(1));
-    if (op.kind == NormKind::batch) running(op, w, channels, mean, rstd);
+    running(op, w, channels, mean, rstd);
     affine(op, w, channels, scale);
     for (Index c = 0; c < channels; ++c) scale[c] *= rstd[c];
     return {.mean = mean,
@@ -138,7 +136,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     void assign() const {
       if constexpr (std::is_same_v<T, float>)
         if (const auto bend = cpu::bend_of<S>(activation, slopes))
-          return cpu::for_rows(b.ctx, rows, [&](Index first, Index last) {
+          return cpu::for_rows_backwards(b.ctx, rows, [&](Index first, Index last) {   // sum() came last by the last rows
             simd::NormPass pass = vector_pass(first_row + first, last - first, *bend);
             pass.y = cpu::rows_of(b.dx(), first_row + first);
             if (wants_residual()) pass.dresidual = cpu::rows_of(b.dx(1), first_row + first);
@@ -214,9 +212,10 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
   };
 
   static void running(const NormOp<S>& op, AllWeights<S> w, Index channels, Acc* mean, Acc* rstd) {
+    const bool none = op.kind == NormKind::none;
     for (Index c = 0; c < channels; ++c) {
-      mean[c] = w[op.running_at()][c];
-      rstd[c] = 1 / std::sqrt(w[op.running_at() + 1][c] + Acc(op.eps));
+      mean[c] = none ? Acc(0) : w[op.running_at()][c];
+      rstd[c] = none ? Acc(1) : 1 / std::sqrt(w[op.running_at() + 1][c] + Acc(op.eps));
     }
   }
   static Index statistics_bytes(Index rows, Index channels) {
