@@ -70,6 +70,8 @@ TEST_CASE("Batch norm of inference is done where the convolution writes, with th
         check_against_parts<S>(make(w), ctx, 5, 0);
         w.out = 10, w.groups = 2;   // channels of a group meet other vectors than those of all together
         check_against_parts<S>(make(w), ctx, 5, 1e-6);
+        w.groups = 1, w.stride = 2, w.transposed = true, w.space = {3, 4, 5};   // its results come in phases
+        check_against_parts<S>(make(w), ctx, 5, 0);
       }
   });
 }
