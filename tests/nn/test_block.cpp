@@ -114,8 +114,8 @@ TEST_CASE("Names of a block's parameters are MONAI's, or those that the model gi
                                               "adn.N.running_var", "adn.A.weight"}));
   std::vector<std::string> own;
   Block<S>::each(b, BlockNames{"a.", "b.", "c."}, [&](const std::string& name, const auto&) { own.push_back(name); });
-  CHECK((own == std::vector<std::string>{"a.weight", "a.bias", "b.weight", "b.bias", "b.running_mean", "b.running_var",
-                                         "c.weight"}));
+  CHECK((own ==
+         std::vector<std::string>{"a.weight", "a.bias", "b.weight", "b.bias", "b.running_mean", "b.running_var", "c.weight"}));
 }
 
 TEST_CASE("An activation layer has as many slopes as asked for") {

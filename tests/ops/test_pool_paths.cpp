@@ -10,7 +10,8 @@ namespace {
 /// Values of a few kinds, so that windows have equals, and now and then a NaN.
 void fill(Room<3>& room, RandomStream& random) {
   for (Index i = 0; i < room.elements(); ++i)
-    room.at<float>(i) = random.below(40) == 0 ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(random.below(5)) - 2;
+    room.at<float>(i) =
+        random.below(40) == 0 ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(random.below(5)) - 2;
 }
 /// The first of equals, the first NaN; dx from the winners alone.
 void check(const MaxPoolOp<S>& op, OpRun<S>& run) {
@@ -21,8 +22,10 @@ void check(const MaxPoolOp<S>& op, OpRun<S>& run) {
     const Index z = r / out.space[2] / out.space[1] % out.space[0], n = r / out.voxels();
     Index best = -1;
     for (Index t = 0; t < op.kernel.product(); ++t) {
-      const Index tz = z * op.stride[0] + t / op.kernel[2] / op.kernel[1], ty = y * op.stride[1] + t / op.kernel[2] % op.kernel[1];
-      const Index at = ((n * in.voxels() + (tz * in.space[1] + ty) * in.space[2] + x * op.stride[2] + t % op.kernel[2])) * in.c + c;
+      const Index tz = z * op.stride[0] + t / op.kernel[2] / op.kernel[1],
+                  ty = y * op.stride[1] + t / op.kernel[2] % op.kernel[1];
+      const Index at =
+          ((n * in.voxels() + (tz * in.space[1] + ty) * in.space[2] + x * op.stride[2] + t % op.kernel[2])) * in.c + c;
       const float v = run.x[0].at<float>(at);
       if (best < 0 || (!std::isnan(run.x[0].at<float>(best)) && (std::isnan(v) || v > run.x[0].at<float>(best)))) best = at;
     }

@@ -248,7 +248,11 @@ template <AnySpec S> Conv<S>::Conv(const ConvOptions<S::kDim>& o) : op_(make_op(
 }
 
 template <AnySpec S> Norm<S>::Norm(const NormOptions& o)
-    : op_{.kind = o.kind, .affine = o.affine && o.kind != NormKind::none, .eps = o.eps, .activation = o.activation, .groups = o.groups} {
+    : op_{.kind = o.kind,
+          .affine = o.affine && o.kind != NormKind::none,
+          .eps = o.eps,
+          .activation = o.activation,
+          .groups = o.groups} {
   if (o.kind == NormKind::group && (o.groups < 1 || o.channels % o.groups != 0))
     throw Error(Code::bad_argument, "norm",
                 text(o.groups, " groups do not divide ", o.channels, " channels. Hint: set NormOptions::groups to a divisor."));

@@ -33,8 +33,7 @@ template <AnySpec S> struct ArgmaxOp {
     Inferred<S> of_head;
     if (head) of_head = head->infer(f);
     const Index classes = head ? head->out_channels : f.x().c;
-    if (classes > 256)
-      throw Error(Code::unsupported, "argmax", text(classes, " classes; labels of u8 hold 256 at most."));
+    if (classes > 256) throw Error(Code::unsupported, "argmax", text(classes, " classes; labels of u8 hold 256 at most."));
     of_head.shape = f.x().with_channels(1), of_head.dtype = Dtype::u8;
     if (head) Kernel<Labelling, S>::facts(*head, f, of_head);
     return of_head;

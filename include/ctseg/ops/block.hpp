@@ -48,7 +48,8 @@ template <AnySpec S> struct ConvNormActOp {
       return Forward<S>{f.ctx, f.mode, f.choice, f.inputs.first(1), f.w.first(2), z, {}, scratch, f.prepared, f.key};
     };
     const auto of_norm = [&](Bytes scratch) {
-      return Forward<S>{f.ctx, f.mode, 0, {to_norm.data(), f.inputs.size()}, f.w.subspan(2), f.output, saved, scratch, {}, f.key};
+      const AllWeights<S> w = f.w.subspan(2);
+      return Forward<S>{f.ctx, f.mode, 0, {to_norm.data(), f.inputs.size()}, w, f.output, saved, scratch, {}, f.key};
     };
     if constexpr (kFuses) {
       Bytes scratch = f.scratch;

@@ -79,9 +79,8 @@ template <AnySpec S> struct ConvOp {
       Kernel<Convolution, S>::prepare(f.ctx, p, f.choice, part(f.w, 0, g), prepared_part(p, f.choice, f.prepared, g));
   }
   void forward(const Forward<S>& f) const {
-    each_group(f, [](const ConvProblem& p, const Forward<S>& of_group, Index) {
-      Kernel<Convolution, S>::forward(p, of_group);
-    });
+    each_group(f,
+               [](const ConvProblem& p, const Forward<S>& of_group, Index) { Kernel<Convolution, S>::forward(p, of_group); });
   }
   /// The same with an epilogue, where the kernel has one.
   void forward(const Forward<S>& f, const ConvEpilogue<S>& e) const {

@@ -41,8 +41,7 @@ template <class T, int Dim> struct Kernel<Labelling, Spec<T, Dim, Cpu>> {
         shape.n = 1, shape.space.fill(1), shape.space.back() = rows;
         const AnyView<Dim> from = In<S>{x.row(first), shape, x.pitch};
         const Out<S> to{values, shape.with_channels(classes), classes};
-        Conv::forward(line(*head, rows),
-                      Forward<S>{f.ctx, f.mode, f.choice, {&from, 1}, f.w, to, {}, {}, f.prepared, f.key});
+        Conv::forward(line(*head, rows), Forward<S>{f.ctx, f.mode, f.choice, {&from, 1}, f.w, to, {}, {}, f.prepared, f.key});
         for (Index r = 0; r < rows; ++r) *y.row(first + r) = largest(values + r * classes, classes);
       }
     });

@@ -78,11 +78,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     running(op, w, channels, mean, rstd);
     affine(op, w, channels, scale);
     for (Index c = 0; c < channels; ++c) scale[c] *= rstd[c];
-    return {.mean = mean,
-            .scale = scale,
-            .shift = scale + channels,
-            .activation = op.activation,
-            .slopes = slopes(op, w)};
+    return {.mean = mean, .scale = scale, .shift = scale + channels, .activation = op.activation, .slopes = slopes(op, w)};
   }
   static Index epilogue_bytes(Index channels) { return bytes_of<Acc>(4 * channels); }
 
@@ -254,7 +250,8 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     for (Index i = parts.first(g); i < last; ++i) {
       const double n = taken.data[i * Moments::kNumbers * taken.width];
       for (Index c = 0; n > 0 && c < channels; ++c) {
-        const double* part = taken.data + c / taken.width * taken.size() + i * Moments::kNumbers * taken.width + c % taken.width;
+        const double* part =
+            taken.data + c / taken.width * taken.size() + i * Moments::kNumbers * taken.width + c % taken.width;
         all.merge(c, n, part[taken.width], part[2 * taken.width]);
       }
       all.count += n;

@@ -15,7 +15,8 @@ template <class T, int Dim> struct Kernel<Pooling, Spec<T, Dim, Cpu>> {
   static void forward(Context<Cpu>& ctx, const ConvWindow& window, In<S> x, Out<S> y, std::uint8_t* winner) {
     std::array<Index, kMostTaps> offset{};
     const auto &in = window.input, &out = window.output;
-    cpu::for_partners(window, Side::output, 0, [&](Index u, Index tap) { offset[static_cast<std::size_t>(tap)] = u * x.pitch; });
+    cpu::for_partners(window, Side::output, 0,
+                      [&](Index u, Index tap) { offset[static_cast<std::size_t>(tap)] = u * x.pitch; });
     const Index channels = y.shape.c, step = window.stride[2] * x.pitch, lines = y.shape.n * out[0] * out[1];
     parallel_blocks(ctx.executor(), lines, 1 + kGrain / (out[2] * channels), [&](Index first, Index last) {
       for (Index line = first; line < last; ++line) {
@@ -24,8 +25,7 @@ template <class T, int Dim> struct Kernel<Pooling, Spec<T, Dim, Cpu>> {
         std::uint8_t* tap_of = winner ? winner + line * out[2] * channels : nullptr;
         if constexpr (std::is_same_v<T, float>) {
           const simd::RowsOut to{y.row(line * out[2]), y.pitch};
-          simd::row_passes(ctx.traits().isa)
-              .max({from, offset.data(), step, window.taps(), out[2], channels, to, tap_of}, 0);
+          simd::row_passes(ctx.traits().isa).max({from, offset.data(), step, window.taps(), out[2], channels, to, tap_of}, 0);
         } else {
           for (Index r = 0; r < out[2]; ++r)
             largest({from + r * step, {offset.data(), static_cast<std::size_t>(window.taps())}}, channels,

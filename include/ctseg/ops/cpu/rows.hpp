@@ -27,9 +27,8 @@ template <class F> void for_rows(Context<Cpu>& ctx, Index rows, F f) {
 /// The same, last block first: what was written last is still in the cache.
 template <class F> void for_rows_backwards(Context<Cpu>& ctx, Index rows, F f) {
   const RowBlocks blocks(rows);
-  parallel_for(ctx.executor(), blocks.count, [&](Index b) {
-    f(blocks.first(blocks.count - 1 - b), blocks.last(blocks.count - 1 - b));
-  });
+  parallel_for(ctx.executor(), blocks.count,
+               [&](Index b) { f(blocks.first(blocks.count - 1 - b), blocks.last(blocks.count - 1 - b)); });
 }
 
 /// Bytes that sum_rows needs for sums of `width` numbers.

@@ -19,8 +19,8 @@ struct Box {
 struct Epilogue {
   const RowTable* passes = nullptr;
   Index channels = 0;
-  double* moments = nullptr;         // none: no statistics
-  const NormPass* norm = nullptr;    // none: results stay; of it residual, mean, scale, shift and act
+  double* moments = nullptr;        // none: no statistics
+  const NormPass* norm = nullptr;   // none: results stay; of it residual, mean, scale, shift and act
   RowsOut y{};
 
   void take(const Box& box, Index unit, Index first, Index count) const {

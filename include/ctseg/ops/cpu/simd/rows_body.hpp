@@ -109,17 +109,17 @@ CTSEG_SIMD_TARGET inline void bend_back(const BendPass& p, Index first) {
   REST(bend_back, p);
 }
 
-#define FOR_LINES                        \
+#define FOR_LINES                      \
   for (Index z = 0; z < p.planes; ++z) \
     for (Index l = 0; l < p.lines; ++l)
 // Four chains hide the latency of an addition: f(k) for the rows of a line, at x, in turn.
-#define FOUR_ROWS(f)                                                  \
-  FOR_LINES {                                                         \
+#define FOUR_ROWS(f)                                                    \
+  FOR_LINES {                                                           \
     const float* x = p.x.data + z * p.plane_step + l * p.line_step + c; \
-    Index r = p.rows;                                                 \
-    for (; r >= 4; r -= 4, x += 4 * p.x.pitch)                        \
-      for (int k = 0; k < 4; ++k) f(k);                               \
-    for (; r > 0; --r, x += p.x.pitch) f(0);                          \
+    Index r = p.rows;                                                   \
+    for (; r >= 4; r -= 4, x += 4 * p.x.pitch)                          \
+      for (int k = 0; k < 4; ++k) f(k);                                 \
+    for (; r > 0; --r, x += p.x.pitch) f(0);                            \
   }
 CTSEG_SIMD_TARGET inline void moments(const MomentsPass& p, Index first) {
   const Index end = first + (p.channels - first) / kRowLanes * kRowLanes;
@@ -132,11 +132,11 @@ CTSEG_SIMD_TARGET inline void moments(const MomentsPass& p, Index first) {
 #undef SUM
     }
     const RowVec middle = p.around ? LOAD(p.around + c) : (sum[0] + sum[1] + (sum[2] + sum[3])) / count;
-#define APART(k)                                          \
-  {                                                       \
+#define APART(k)                                           \
+  {                                                        \
     const RowVec apart = LOAD(x + k * p.x.pitch) - middle; \
-    off[k] += apart;                                      \
-    square[k] += apart * apart;                           \
+    off[k] += apart;                                       \
+    square[k] += apart * apart;                            \
   }
     FOUR_ROWS(APART)
 #undef APART
@@ -169,8 +169,7 @@ CTSEG_SIMD_TARGET inline void max(const MaxPass& p, Index first) {
         if (p.winner) tap = wins ? RowInts{} + static_cast<int>(t) : tap;
       }
       STORE(AT(p.y, r)) = best;
-      if (p.winner)
-        *reinterpret_cast<RowBytes*>(p.winner + r * p.channels + c) = __builtin_convertvector(tap, RowBytes);
+      if (p.winner) *reinterpret_cast<RowBytes*>(p.winner + r * p.channels + c) = __builtin_convertvector(tap, RowBytes);
     }
   REST(max, p);
 }

@@ -177,8 +177,7 @@ class Winograd {
                 rows_x = std::min(columns, extent[2] - at.x) - first_x;
     const bool all_z = rows_z == n0 && channel + width <= plan_.conv.from;
     if (!all_z || rows_y < n1 || rows_x < columns)
-      for (Index z = 0; z < n0; ++z)
-        std::memset(to + z * plane, 0, static_cast<std::size_t>(columns * column) * sizeof(float));
+      for (Index z = 0; z < n0; ++z) std::memset(to + z * plane, 0, static_cast<std::size_t>(columns * column) * sizeof(float));
     if (rows_z <= 0 || rows_y <= 0 || rows_x <= 0) return;
     const float* from = buffers_.x + (at.image * extent[0] + at.z + first_z) * slice + (at.y + first_y) * row +
                         (at.x + first_x) * pitch + channel;
