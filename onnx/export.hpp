@@ -115,7 +115,9 @@ template <AnySpec S> std::string Exporter<S>::conv(const ConvOp<S>& op, const st
 template <AnySpec S> std::string Exporter<S>::norm(const NormOp<S>& op, const std::string& in, const Values& w) {
   const Index channels = node_->info.shape.c;
   std::string y;
-  if (op.kind == NormKind::group) {
+  if (op.kind == NormKind::none) {
+    y = in;
+  } else if (op.kind == NormKind::group) {
     y = group_norm(op, in, w);
   } else {
     Names inputs = {in, op.affine ? weight(w.at(0), {channels}) : out_.numbers(1, channels),

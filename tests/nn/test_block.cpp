@@ -64,6 +64,28 @@ TEST_CASE("A block without a norm is its convolution and activation") {
   CHECK_THROWS_WITH_AS((void)b.norm(v.x), doctest::Contains("only a Block takes that"), Error);
 }
 
+TEST_CASE("A block without a norm is one op in inference, on the bits of its ops") {
+  using F = Spec<float, 3, Cpu>;
+  Context<Cpu> ctx{{.threads = 2}};
+  Tensor<float, 3> x({.n = 2, .c = 3, .space = {4, 5, 7}}), r({.n = 2, .c = 18, .space = {4, 5, 7}});
+  for (Index i = 0; i < 2 * 3 * 140; ++i) x.view().data[i] = std::sin(float(i * i));
+  for (Index i = 0; i < 2 * 18 * 140; ++i) r.view().data[i] = std::cos(float(i * i));
+  for (const Activation& a : {prelu_per_channel(), relu(), gelu(), Activation{}})
+    for (const bool adds : {false, true}) {
+      const auto values = [&](bool fused) {
+        Block<F> b({.conv = {.in_channels = 3, .out_channels = 18}, .norm = NormKind::none, .activation = a, .fused = fused});
+        initialize_default(b, 7);
+        Tape<F> tape(Mode::infer, ctx);
+        const auto in = tape.input(x.view()), added = tape.input(r.view());
+        const auto y = adds ? b(in, added) : b(in);
+        const bool one_op = fused && (adds || a.kind != ActivationKind::identity);
+        CHECK((tape.nodes()[2].op->name() == "Conv+Norm+Act") == one_op);
+        return std::vector<float>(y.value().data, y.value().data + y.shape().elements());
+      };
+      CHECK((values(true) == values(false)));
+    }
+}
+
 TEST_CASE("nnU-Net's dropout takes whole channels away in front of the norm") {
   Values v;
   const auto b = block({.activation = {}, .dropout = 0.5f, .dropout_first = true, .dropout_channels = true}),
@@ -92,8 +114,8 @@ TEST_CASE("Names of a block's parameters are MONAI's, or those that the model gi
                                               "adn.N.running_var", "adn.A.weight"}));
   std::vector<std::string> own;
   Block<S>::each(b, BlockNames{"a.", "b.", "c."}, [&](const std::string& name, const auto&) { own.push_back(name); });
-  CHECK((own == std::vector<std::string>{"a.weight", "a.bias", "b.weight", "b.bias", "b.running_mean", "b.running_var",
-                                         "c.weight"}));
+  CHECK((own ==
+         std::vector<std::string>{"a.weight", "a.bias", "b.weight", "b.bias", "b.running_mean", "b.running_var", "c.weight"}));
 }
 
 TEST_CASE("An activation layer has as many slopes as asked for") {

@@ -36,10 +36,10 @@ struct RandomKey {
   }
 };
 
+/// Uniform in [0, 1), of the 24 high bits of a word.
+inline float uniform_of(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 /// Uniform in [0, 1) with 24 bits: number `counter` of the stream.
-inline float uniform(RandomKey key, std::uint64_t counter) {
-  return static_cast<float>(key.words(counter / 4)[counter % 4] >> 8) * 0x1p-24f;
-}
+inline float uniform(RandomKey key, std::uint64_t counter) { return uniform_of(key.words(counter / 4)[counter % 4]); }
 
 /// Numbers one after the other, for host code that draws in order: patch positions, initial weights, phantoms.
 class RandomStream {

@@ -1,6 +1,7 @@
 // Ops as functions of values: how a model says what happens. Functions record an op on the tape of their input; layers with
 // weights are in layers.hpp.
 #pragma once
+#include "../ops/argmax.hpp"
 #include "../ops/average_pool.hpp"
 #include "../ops/block.hpp"
 #include "../ops/concat.hpp"
@@ -27,6 +28,15 @@ template <AnySpec S> Var<S> prelu(Var<S> x, const Parameter<S>& slope) {
   return x.tape->append(ActivationOp<S>{prelu()}, {x}, {slope});
 }
 template <AnySpec S> Var<S> softmax(Var<S> x) { return x.tape->append(SoftmaxOp<S>{}, {x}); }
+
+/// Labels of u8: the class of the largest logit. Logits straight from a 1x1x1 convolution are not stored for it.
+template <AnySpec S> Var<S> argmax(Var<S> logits) {
+  const Node<S>& node = logits.tape->nodes()[at(logits.id)];
+  const auto* head = node.op.template get<ConvOp<S>>();
+  if (!head || !ArgmaxOp<S>::fits(*head)) return logits.tape->append(ArgmaxOp<S>{}, {logits});
+  const Var<S> x{logits.tape, node.inputs[0]};
+  return x.tape->append(ArgmaxOp<S>{*head}, std::span<const Var<S>>(&x, 1), std::vector<Weights<S>>(node.weights));
+}
 
 template <AnySpec S> Var<S> max_pool(Var<S> x, MaxPoolOp<S> options = {}) { return x.tape->append(options, {x}); }
 template <AnySpec S> Var<S> average_pool(Var<S> x, AveragePoolOp<S> options = {}) { return x.tape->append(options, {x}); }

@@ -150,7 +150,7 @@ template <int Dim> struct BlockOptions {
 };
 
 /// Convolution, norm, dropout, activation: MONAI's order "NDA". Where nothing is dropped it is one op, see ConvNormActOp.
-/// NormKind::none leaves the norm out. Called with a second value it adds it before the activation, as residual networks do:
+/// NormKind::none leaves the norm out (in inference it is one op still). Called with a second value it adds it before the activation, as residual networks do:
 /// one op, too.
 /// PyTorch   monai.networks.blocks.Convolution(3, in, out, adn_ordering="NDA", norm=("instance", {"affine": True}), ...)
 template <AnySpec S> class Block {
@@ -173,7 +173,7 @@ template <AnySpec S> class Block {
   Var<S> operator()(Var<S> x) const { return is_one_op(x) ? one_op({x}) : act(raw(x)); }
   /// act(norm(conv(x)) + residual).
   Var<S> operator()(Var<S> x, Var<S> residual) const {
-    return is_one_op(x) ? one_op({x, residual}) : act(add(raw(x), residual));
+    return is_one_op(x, true) ? one_op({x, residual}) : act(add(raw(x), residual));
   }
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
@@ -194,7 +194,13 @@ template <AnySpec S> class Block {
   Norm<S> norm;
 
  private:
-  bool is_one_op(const Var<S>& x) const { return norm.op().kind != NormKind::none && !drops(x) && fused_; }
+  /// Without a norm only inference gains by it: in training the activation needs what it saw.
+  bool is_one_op(const Var<S>& x, bool adds = false) const {
+    const NormOp<S>& n = norm.op();
+    if (!fused_ || drops(x)) return false;
+    if (n.kind != NormKind::none) return true;
+    return x.tape->mode() == Mode::infer && (adds || n.activation.kind != ActivationKind::identity);
+  }
   bool drops(const Var<S>& x) const { return dropout_ > 0 && x.tape->mode() == Mode::train; }
   Var<S> one_op(std::vector<Var<S>> inputs) const {
     std::vector<Weights<S>> weights = {conv.weight, conv.bias};
@@ -242,7 +248,11 @@ template <AnySpec S> Conv<S>::Conv(const ConvOptions<S::kDim>& o) : op_(make_op(
 }
 
 template <AnySpec S> Norm<S>::Norm(const NormOptions& o)
-    : op_{.kind = o.kind, .affine = o.affine, .eps = o.eps, .activation = o.activation, .groups = o.groups} {
+    : op_{.kind = o.kind,
+          .affine = o.affine && o.kind != NormKind::none,
+          .eps = o.eps,
+          .activation = o.activation,
+          .groups = o.groups} {
   if (o.kind == NormKind::group && (o.groups < 1 || o.channels % o.groups != 0))
     throw Error(Code::bad_argument, "norm",
                 text(o.groups, " groups do not divide ", o.channels, " channels. Hint: set NormOptions::groups to a divisor."));
@@ -252,7 +262,7 @@ template <AnySpec S> Norm<S>::Norm(const NormOptions& o)
   const auto vector = [&](double fill, Role role) {
     return Parameter<S>({.shape = {o.channels}, .fill = fill, .role = role, .average_rate = double{o.momentum}});
   };
-  if (o.affine && o.kind != NormKind::none) gamma = vector(1, Role::trained), beta = vector(0, Role::trained);
+  if (op_.affine) gamma = vector(1, Role::trained), beta = vector(0, Role::trained);
   if (o.kind == NormKind::batch) running_mean = vector(0, Role::averaged), running_variance = vector(1, Role::averaged);
   if (o.activation.kind == ActivationKind::prelu)
     slope = Parameter<S>({.shape = {o.activation.per_channel ? o.channels : 1}, .fill = 0.25});

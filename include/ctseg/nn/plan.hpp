@@ -212,6 +212,8 @@ template <AnySpec S> bool Plan<S>::overlay(int s) {
   const Node<S>& node = nodes()[at(list_.steps[at(s)].node)];
   if (node.info.ahead == 0 || std::count(node.inputs.begin(), node.inputs.end(), node.inputs[0]) > 1) return false;
   const int source = node.inputs[0], whole = slots_.whole_of(value(list_.steps[at(s)].node));
+  for (const int other : node.inputs)   // a residual that is part of the source
+    if (other != source && slots_.whole_of(value(other)) == value(source)) return false;
   Slot& x = slots_[value(source)];
   const bool dying = x.last == s && x.into < 0 && x.behind < 0 && !nodes()[at(source)].inputs.empty();
   if (!dying || slots_[whole].first != s) return false;   // a whole may have parts that are written already

@@ -8,6 +8,7 @@ namespace ctseg {
 CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(ActivationOp<Spec<float, 2, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(AdaptiveAveragePoolOp<Spec<float, 2, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(AddOp<Spec<float, 2, Cpu>>);
+CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(ArgmaxOp<Spec<float, 2, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(AveragePoolOp<Spec<float, 2, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(ConcatOp<Spec<float, 2, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(ConvNormActOp<Spec<float, 2, Cpu>>);
@@ -27,6 +28,7 @@ CTSEG_PREBUILT template void AnyOp<Spec<float, 2, Cpu>>::hold(UpsampleOp<Spec<fl
 CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(ActivationOp<Spec<float, 3, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(AdaptiveAveragePoolOp<Spec<float, 3, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(AddOp<Spec<float, 3, Cpu>>);
+CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(ArgmaxOp<Spec<float, 3, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(AveragePoolOp<Spec<float, 3, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(ConcatOp<Spec<float, 3, Cpu>>);
 CTSEG_PREBUILT template void AnyOp<Spec<float, 3, Cpu>>::hold(ConvNormActOp<Spec<float, 3, Cpu>>);

@@ -38,6 +38,7 @@ template <AnySpec S> class Run {
   template <class T> View<T, S::kDim> input_as(Var<S> x) { return any(x).template as<T>(); }
   /// Valid until the next forward.
   In<S> output(Var<S> y) const { return any(y).template as<const typename S::T>(); }
+  template <class T> View<const T, S::kDim> output_as(Var<S> y) const { return any(y).template as<const T>(); }
   double scalar(Var<S> loss) const { return static_cast<double>(any(loss).template as<const typename S::Acc>().data[0]); }
   Memory<Device>& arena() { return arena_; }
 

@@ -6,11 +6,15 @@
 namespace ctseg {
 
 /// y = act(norm(conv(x)) + r) as one op; r is an optional second input: a residual. Of the intermediate tensors training keeps
-/// the raw convolution only; inference keeps none: it normalises where the convolution has just written.
+/// the raw convolution only; inference keeps none: it normalises where the convolution has just written, and where nothing
+/// must be known of all results first, before they leave the cache. NormKind::none: y = act(conv(x) + r).
 /// Shapes    as ConvOp; the norm's channels are Cout; r is like y.
 /// Weights   w, b of ConvOp (b may be empty), then those of NormOp.
-/// Numerics  of ConvOp, rounded to T, then of NormOp: the bits of the two ops in a row.
+/// Numerics  of ConvOp, rounded to T, then of NormOp. Float statistics are taken where the convolution writes, in other parts
+///           than NormOp's: 1e-6 of the largest value apart from the two ops in a row, the same for any number of threads.
+///           Outside of training batch norm, and a block of NormKind::none, have the bits of the two ops.
 /// Gradient  dx, dr assigned; those of the weights added, those of running statistics as in NormOp. Reads x and r again.
+///           That of b is 0, and not summed, where the norm takes away the mean of each channel.
 /// Cost      FLOP of ConvOp and NormOp. Keeps x, r, the raw convolution [N, Cout, D', H', W'], mean and 1 / sigma; not y.
 ///           Backward puts the raw convolution's gradient on dy where that dies, else it needs scratch for it.
 /// Errors    those of ConvOp and NormOp.
@@ -24,11 +28,11 @@ template <AnySpec S> struct ConvNormActOp {
   Inferred<S> infer(const Facts<S>& f) const {
     const Inferred<S> z = conv.infer({f.inputs.first(1), f.w.first(2), f.mode, f.device});
     std::array<ValueInfo<S::kDim>, 2> to_norm{{{z.shape, z.dtype}, f.inputs.back()}};
-    const Inferred<S> y = norm.infer({{to_norm.data(), f.inputs.size()}, f.w.subspan(2), f.mode, f.device});
+    const Inferred<S> y = norm.infer_in_block({{to_norm.data(), f.inputs.size()}, f.w.subspan(2), f.mode, f.device});
     const Index raw = bytes_of<typename S::T>(z.shape.elements()), kept = f.mode == Mode::train ? raw : 0;
     return {.shape = y.shape,
             .saved = kept + y.saved,
-            .forward_scratch = std::max(z.forward_scratch, y.forward_scratch),
+            .forward_scratch = of_epilogue(f, z) + std::max(z.forward_scratch, y.forward_scratch),
             .backward_scratch = raw + std::max(z.backward_scratch, y.backward_scratch),
             .dy_scratch = raw,
             .prepared = z.prepared,
@@ -44,15 +48,41 @@ template <AnySpec S> struct ConvNormActOp {
     Bytes saved = f.saved;
     const Out<S> z = f.mode == Mode::train ? packed<S>(saved, f.y().shape) : f.y();
     const std::array<AnyView<S::kDim>, 2> to_norm{z, f.inputs.back()};
-    if (!f.again) conv.forward({f.ctx, f.mode, f.choice, f.inputs.first(1), f.w.first(2), z, {}, f.scratch, f.prepared, f.key});
-    norm.forward(
-        {f.ctx, f.mode, 0, {to_norm.data(), f.inputs.size()}, f.w.subspan(2), f.output, saved, f.scratch, {}, f.key, f.again});
+    const auto of_conv = [&](Bytes scratch) {
+      return Forward<S>{f.ctx, f.mode, f.choice, f.inputs.first(1), f.w.first(2), z, {}, scratch, f.prepared, f.key};
+    };
+    const auto of_norm = [&](Bytes scratch) {
+      const AllWeights<S> w = f.w.subspan(2);
+      return Forward<S>{f.ctx, f.mode, 0, {to_norm.data(), f.inputs.size()}, w, f.output, saved, scratch, {}, f.key, f.again};
+    };
+    if (f.again) return norm.forward(of_norm(f.scratch));
+    if constexpr (kFuses) {
+      Bytes scratch = f.scratch;
+      if (norm.uses_running(f.mode) && Kernel<Convolution, S>::fuses(norm.activation)) {
+        ConvEpilogue<S> e = Kernel<Normalization, S>::epilogue(
+            norm, f.w.subspan(2), z.shape, {take<std::byte>(scratch, Kernel<Normalization, S>::epilogue_bytes(z.shape.c))});
+        if (f.inputs.size() > 1) e.residual = f.x(1);
+        return conv.forward(of_conv(scratch), e);
+      }
+      if (!norm.uses_running(f.mode)) {
+        Moments taken = moments(conv.problem(f.x().shape, z.shape), f.choice);
+        taken.data = take<double>(scratch, conv.groups * taken.size());
+        std::fill_n(taken.data, conv.groups * taken.size(), 0.0);
+        conv.forward(of_conv(scratch), {.moments = taken});
+        return Kernel<Normalization, S>::forward(norm, of_norm(scratch), taken);
+      }
+    }
+    conv.forward(of_conv(f.scratch));
+    norm.forward(of_norm(f.scratch));
   }
   void backward(const Backward<S>& b) const {
     Bytes saved = b.saved, scratch = b.scratch;
     const std::size_t inputs = b.inputs.size();
     const std::array<AnyView<S::kDim>, 2> to_norm{packed<S>(saved, b.dy().shape), b.inputs.back()},
         gradients{b.dy_dies ? b.output_gradient : AnyView<S::kDim>(packed<S>(scratch, b.dy().shape)), b.input_gradients.back()};
+    // Whatever the bias is, the mean of its channel takes away.
+    const bool mean_is_own = norm.width(conv.out_channels) == 1 && !norm.uses_running(b.mode);
+    std::array<std::span<typename S::Acc>, 2> dw{b.dw[0], mean_is_own ? std::span<typename S::Acc>{} : b.dw[1]};
     norm.backward({b.ctx,
                    b.mode,
                    0,
@@ -73,10 +103,24 @@ template <AnySpec S> struct ConvNormActOp {
                    b.output,
                    gradients[0],
                    b.input_gradients.first(1),
-                   b.dw.first(2),
+                   dw,
                    {},
                    scratch,
                    b.key});
+  }
+
+ private:
+  /// True where the convolution's kernel has an epilogue.
+  static constexpr bool kFuses = requires(const ConvProblem& p) { Kernel<Convolution, S>::moment_parts(p, 0); };
+
+  static Moments moments(const ConvProblem& p, int choice) {
+    return {Kernel<Convolution, S>::moment_parts(p, choice), p.out_channels};
+  }
+  Index of_epilogue(const Facts<S>& f, const Inferred<S>& z) const {
+    if constexpr (kFuses)
+      return std::max(bytes_of<double>(conv.groups * moments(conv.problem(f.x(), z.shape), z.choice).size()),
+                      Kernel<Normalization, S>::epilogue_bytes(z.shape.c));
+    return 0;
   }
 };
 

@@ -1,7 +1,8 @@
 // Convolution and transposed convolution: one op, because each is the other's data gradient.
 #pragma once
+#include "activation.hpp"
 #include "axes.hpp"
-#include "op.hpp"
+#include "moments.hpp"
 
 namespace ctseg {
 
@@ -21,6 +22,16 @@ struct ConvChoice {
   int choice = 0;
   Index forward_scratch = 0, backward_scratch = 0;
   Index ahead = 0;   // see Inferred
+};
+
+/// What a kernel does to its results z before they leave the cache: it takes their statistics, or makes them
+/// act((z - mean) * scale + shift + residual). Kernels that can have forward(problem, f, epilogue) and moment_parts().
+template <AnySpec S> struct ConvEpilogue {
+  Moments moments{};                                                           // without data: none are taken
+  const typename S::Acc *mean = nullptr, *scale = nullptr, *shift = nullptr;   // [channels]; none: results stay
+  In<S> residual{};
+  Activation activation{};
+  Weights<S> slopes{};
 };
 
 /// 2-D/3-D convolution (cross-correlation) y = w * x + b; transposed: its data gradient, as in PyTorch.
@@ -71,14 +82,20 @@ template <AnySpec S> struct ConvOp {
       Kernel<Convolution, S>::prepare(f.ctx, p, f.choice, part(f.w, 0, g), prepared_part(p, f.choice, f.prepared, g));
   }
   void forward(const Forward<S>& f) const {
-    const ConvProblem p = problem(f.x().shape, f.y().shape);
-    for (Index g = 0; g < groups; ++g) {
-      const AnyView<S::kDim> x = part(f.x(), g), y = part(f.y(), g);
-      const std::array<Weights<S>, 2> w = {part(f.w, 0, g), part(f.w, 1, g)};
-      const Bytes prepared = prepared_part(p, f.choice, f.prepared, g);
-      Kernel<Convolution, S>::forward(p,
-                                      Forward<S>{f.ctx, f.mode, f.choice, {&x, 1}, w, y, f.saved, f.scratch, prepared, f.key});
-    }
+    each_group(f,
+               [](const ConvProblem& p, const Forward<S>& of_group, Index) { Kernel<Convolution, S>::forward(p, of_group); });
+  }
+  /// The same with an epilogue, where the kernel has one.
+  void forward(const Forward<S>& f, const ConvEpilogue<S>& e) const {
+    each_group(f, [&](const ConvProblem& p, const Forward<S>& of_group, Index g) {
+      const Index first = g * p.out_channels;
+      ConvEpilogue<S> part = e;
+      if (e.moments.data) part.moments.data += g * e.moments.size();
+      if (e.scale) part.mean += first, part.scale += first, part.shift += first;
+      if (e.residual) part.residual = e.residual.channels(first, p.out_channels);
+      if (e.slopes.size() > 1) part.slopes.values += first, part.slopes.count = p.out_channels;
+      Kernel<Convolution, S>::forward(p, of_group, part);
+    });
   }
   void backward(const Backward<S>& b) const {
     const ConvProblem p = problem(b.x().shape, b.dy().shape);
@@ -154,6 +171,15 @@ template <AnySpec S> struct ConvOp {
   }
 
  private:
+  template <class F> void each_group(const Forward<S>& f, F run) const {
+    const ConvProblem p = problem(f.x().shape, f.y().shape);
+    for (Index g = 0; g < groups; ++g) {
+      const AnyView<S::kDim> x = part(f.x(), g), y = part(f.y(), g);
+      const std::array<Weights<S>, 2> w = {part(f.w, 0, g), part(f.w, 1, g)};
+      const Bytes prepared = prepared_part(p, f.choice, f.prepared, g);
+      run(p, Forward<S>{f.ctx, f.mode, f.choice, {&x, 1}, w, y, f.saved, f.scratch, prepared, f.key}, g);
+    }
+  }
   std::string_view where() const { return transposed ? "conv_transpose" : "conv"; }
 
   /// What group g sees of a value, of weights or their gradients, and of the prepared weights.

@@ -1,6 +1,7 @@
 // All CPU kernels.
 #pragma once
 #include "cpu/activation.hpp"
+#include "cpu/argmax.hpp"
 #include "cpu/conv.hpp"
 #include "cpu/conv_float.hpp"
 #include "cpu/dropout.hpp"

@@ -7,7 +7,7 @@ namespace ctseg {
 
 struct Normalization;   // Kernel<Normalization, S>
 
-/// none: of a Block that has no norm.
+/// none: of a Block that has no norm; its values stay as they are.
 enum class NormKind { instance, batch, group, none };
 
 /// y = act((x - mean) / sqrt(variance + eps) * gamma + beta + r), statistics per image and channel (instance), per channel
@@ -43,12 +43,16 @@ template <AnySpec S> struct NormOp {
   }                                                           // channels that share statistics
   std::size_t running_at() const { return affine ? 2 : 0; }   // where the running statistics are among the weights
   std::size_t slopes_at() const { return running_at() + (kind == NormKind::batch ? 2 : 0); }
-  bool uses_running(Mode mode) const { return kind == NormKind::batch && mode == Mode::infer; }
+  /// True where statistics do not come from x: the pass needs no other before it.
+  bool uses_running(Mode mode) const { return kind == NormKind::none || (kind == NormKind::batch && mode == Mode::infer); }
 
   Inferred<S> infer(const Facts<S>& f) const {
-    const auto& x = f.x();
     if (kind == NormKind::none)
       throw Error(Code::bad_argument, "norm", "kind is none. Hint: only a Block takes that; leave the Norm out.");
+    return infer_in_block(f);
+  }
+  Inferred<S> infer_in_block(const Facts<S>& f) const {
+    const auto& x = f.x();
     if (f.inputs.size() > 2)
       throw Error(Code::bad_argument, "norm", text(f.inputs.size(), " inputs; must be x, or x and what is added to it."));
     if (f.inputs.size() == 2 && f.x(1) != x)
@@ -66,7 +70,7 @@ template <AnySpec S> struct NormOp {
       throw Error(Code::shape_mismatch, "norm",
                   text("input has ", x.c, " channels, which ", groups, " groups do not divide (input ", x,
                        "). Hint: set NormOptions::groups to a divisor of ", x.c, "."));
-    if (f.mode == Mode::train && x.elements() == batches(x) * (x.c / width(x.c)))
+    if (f.mode == Mode::train && kind != NormKind::none && x.elements() == batches(x) * (x.c / width(x.c)))
       throw Error(
           Code::shape_mismatch, "norm",
           text("input ", x, " has one value per channel, training needs two or more. Hint: larger patches, or fewer levels."));

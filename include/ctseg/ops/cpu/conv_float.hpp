@@ -37,8 +37,20 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     forward_way(p, choice).pack(ctx.executor(), {.w = w.data(), .packed = reinterpret_cast<float*>(prepared.next)});
   }
 
-  static void forward(const ConvProblem& p, const Forward<S>& f) {
+  static MomentParts moment_parts(const ConvProblem& p, int choice) { return forward_way(p, choice).moment_parts(); }
+  /// True where the vector passes know the activation.
+  static bool fuses(const Activation& a) { return cpu::bend_of<S>(a, {}).has_value(); }
+
+  static void forward(const ConvProblem& p, const Forward<S>& f) { forward(p, f, {}); }
+  static void forward(const ConvProblem& p, const Forward<S>& f, const ConvEpilogue<S>& e) {
     const float* bias = f.w.size() > 1 && !f.w[1].empty() ? f.w[1].data() : nullptr;
+    simd::NormPass norm{.residual = cpu::rows_of(e.residual, 0), .mean = e.mean, .scale = e.scale, .shift = e.shift};
+    if (e.scale) norm.act = *cpu::bend_of<S>(e.activation, e.slopes);
+    const simd::Epilogue epilogue{.passes = &simd::row_passes(f.ctx.traits().isa),
+                                  .channels = p.out_channels,
+                                  .moments = e.moments.data,
+                                  .norm = e.scale ? &norm : nullptr,
+                                  .y = cpu::rows_of(f.y(), 0)};
     forward_way(p, f.choice)
         .run(f.ctx.executor(),
              {.x = f.x().data,
@@ -46,7 +58,8 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
               .packed = reinterpret_cast<const float*>(f.prepared.next),
               .bias = bias,
               .y = f.y().data,
-              .y_pitch = f.y().pitch},
+              .y_pitch = f.y().pitch,
+              .epilogue = e.scale || e.moments.data ? &epilogue : nullptr},
              reinterpret_cast<float*>(f.scratch.next), overlap(f.x(), f.y()));
   }
 
@@ -91,6 +104,15 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     }
     Index packed_bytes() const { return winograd ? simd::winograd_packed_bytes(*winograd) : simd::gather_packed_bytes(direct); }
     Index scratch_bytes() const { return winograd ? simd::winograd_scratch_bytes(*winograd) : 0; }
+    MomentParts moment_parts() const {
+      const simd::TileTable& table = simd::tiles(direct.isa, direct.to);
+      if (winograd) {
+        const simd::WinogradCut cut(*winograd, table);
+        return {direct.images, winograd->tiles() / direct.images, cut.chunk, cut.parts(), cut.task_tiles};
+      }
+      const simd::GatherCut cut(direct, table);
+      return {direct.images, cut.rows / direct.images, cut.slab, 1, cut.slab};
+    }
     void pack(Executor& executor, const simd::PackBuffers& b) const {
       winograd ? simd::winograd_pack(executor, *winograd, b) : simd::gather_pack(executor, direct, b);
     }

@@ -1,5 +1,6 @@
 // Normalisation on the CPU: statistics in one pass, then one pass that normalises and activates.
 #pragma once
+#include "../conv.hpp"
 #include "../norm.hpp"
 #include "rows.hpp"
 
@@ -18,7 +19,8 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
             cpu::partial_bytes<Acc>(rows, 3 * x.c) + bytes_of<Acc>(5 * x.c) + bytes_of<Acc>(2 * x.c)};
   }
 
-  static void forward(const NormOp<S>& op, const Forward<S>& f) {
+  /// With the statistics of x, where whoever made x has taken them.
+  static void forward(const NormOp<S>& op, const Forward<S>& f, const Moments& taken = {}) {
     const In<S> x = f.x(), residual = f.inputs.size() > 1 ? f.x(1) : In<S>{};
     const Out<S> y = f.y();
     const Index channels = x.shape.c, batches = op.batches(x.shape), rows = x.rows() / batches;
@@ -28,19 +30,17 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     Acc* scale = take<Acc>(scratch, 2 * channels);
     Acc* shift = scale + channels;
     for (Index g = 0; g < batches; ++g, mean += channels, rstd += channels) {
-      if (op.uses_running(f.mode)) {
-        for (Index c = 0; c < channels; ++c) {
-          mean[c] = f.w[op.running_at()][c];
-          rstd[c] = 1 / std::sqrt(f.w[op.running_at() + 1][c] + Acc(op.eps));
-        }
-      } else if (!f.again) {   // else they are saved
+      if (op.uses_running(f.mode))
+        running(op, f.w, channels, mean, rstd);
+      else if (taken.data)
+        merge(op, taken, g, channels, mean, rstd, scratch);
+      else if (!f.again)   // else they are saved
         statistics(f.ctx, op, x, g * rows, rows, mean, rstd, scratch);
-      }
       affine(op, f.w, channels, scale);
       for (Index c = 0; c < channels; ++c) scale[c] *= rstd[c];
       if constexpr (std::is_same_v<T, float>)
         if (const auto bend = cpu::bend_of<S>(op.activation, slopes(op, f.w))) {
-          cpu::for_rows(f.ctx, rows, [&](Index first, Index last) {
+          cpu::for_rows_backwards(f.ctx, rows, [&](Index first, Index last) {
             simd::row_passes(f.ctx.traits().isa)
                 .norm({.x = cpu::rows_of(x, g * rows + first),
                        .residual = cpu::rows_of(residual, g * rows + first),
@@ -70,6 +70,17 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
       });
     }
   }
+
+  /// What the convolution in front needs to do inference's batch norm, or none, itself: mean, scale and shift in scratch.
+  static ConvEpilogue<S> epilogue(const NormOp<S>& op, AllWeights<S> w, const Shape<Dim>& y, Bytes scratch) {
+    const Index channels = y.c;
+    Acc *mean = take<Acc>(scratch, 4 * channels), *scale = mean + channels, *rstd = scale + 2 * channels;
+    running(op, w, channels, mean, rstd);
+    affine(op, w, channels, scale);
+    for (Index c = 0; c < channels; ++c) scale[c] *= rstd[c];
+    return {.mean = mean, .scale = scale, .shift = scale + channels, .activation = op.activation, .slopes = slopes(op, w)};
+  }
+  static Index epilogue_bytes(Index channels) { return bytes_of<Acc>(4 * channels); }
 
   /// With u = xhat * gamma + beta (+ residual) and du = act'(u) dy, which is the residual's gradient:
   /// dx = (gamma du - mean(gamma du) - xhat * mean(gamma du * xhat)) / sigma, means over all that shares the statistics; both
@@ -121,7 +132,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     void assign() const {
       if constexpr (std::is_same_v<T, float>)
         if (const auto bend = cpu::bend_of<S>(activation, slopes))
-          return cpu::for_rows(b.ctx, rows, [&](Index first, Index last) {
+          return cpu::for_rows_backwards(b.ctx, rows, [&](Index first, Index last) {   // sum() came last by the last rows
             simd::NormPass pass = vector_pass(first_row + first, last - first, *bend);
             pass.y = cpu::rows_of(b.dx(), first_row + first);
             if (wants_residual()) pass.dresidual = cpu::rows_of(b.dx(1), first_row + first);
@@ -196,6 +207,13 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     }
   };
 
+  static void running(const NormOp<S>& op, AllWeights<S> w, Index channels, Acc* mean, Acc* rstd) {
+    const bool none = op.kind == NormKind::none;
+    for (Index c = 0; c < channels; ++c) {
+      mean[c] = none ? Acc(0) : w[op.running_at()][c];
+      rstd[c] = none ? Acc(1) : 1 / std::sqrt(w[op.running_at() + 1][c] + Acc(op.eps));
+    }
+  }
   static Index statistics_bytes(Index rows, Index channels) {
     const Index blocks = cpu::RowBlocks(rows).count;
     return bytes_of<double>((blocks + 1) * 2 * channels) + bytes_of<Acc>(blocks * 2 * channels);
@@ -211,7 +229,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
   }
 
   /// Mean and squared deviations of what was seen so far, per channel; two of them merge without cancelling.
-  struct Moments {
+  struct Sums {
     double count;
     double *mean, *deviation;   // [channels]
 
@@ -222,6 +240,25 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     }
   };
 
+  /// The parts of batch g, in order.
+  static void merge(const NormOp<S>& op, const Moments& taken, Index g, Index channels, Acc* mean, Acc* rstd, Bytes scratch) {
+    double* memory = take<double>(scratch, 2 * channels);
+    std::fill_n(memory, 2 * channels, 0.0);
+    Sums all{0, memory, memory + channels};
+    const MomentParts& parts = taken.parts;
+    const Index last = op.kind == NormKind::batch ? parts.count() : parts.last(g);
+    for (Index i = parts.first(g); i < last; ++i) {
+      const double n = taken.data[i * Moments::kNumbers * taken.width];
+      for (Index c = 0; n > 0 && c < channels; ++c) {
+        const double* part =
+            taken.data + c / taken.width * taken.size() + i * Moments::kNumbers * taken.width + c % taken.width;
+        all.merge(c, n, part[taken.width], part[2 * taken.width]);
+      }
+      all.count += n;
+    }
+    finish(op, all, channels, mean, rstd);
+  }
+
   /// Every block goes through tiles of rows that stay in the cache: first a tile's mean, then its deviations from it. So memory
   /// is read once, and neither a large mean nor an odd first row costs digits. Tiles, then blocks, merge in double, in order.
   static void statistics(Context<Cpu>& ctx, const NormOp<S>& op, In<S> x, Index first_row, Index rows, Acc* mean, Acc* rstd,
@@ -230,9 +267,9 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
     const Index channels = x.shape.c, tile = std::max<Index>(16, 4096 / channels);
     double* moments = take<double>(scratch, (blocks.count + 1) * 2 * channels);
     Acc* sums = take<Acc>(scratch, blocks.count * 2 * channels);
-    const auto moments_of = [&](Index b) { return Moments{0, moments + b * 2 * channels, moments + (b * 2 + 1) * channels}; };
+    const auto moments_of = [&](Index b) { return Sums{0, moments + b * 2 * channels, moments + (b * 2 + 1) * channels}; };
     parallel_for(ctx.executor(), blocks.count, [&](Index b) {
-      Moments block = moments_of(b);
+      Sums block = moments_of(b);
       std::fill_n(block.mean, 2 * channels, 0.0);
       Acc *sum = sums + b * 2 * channels, *square = sum + channels;
       for (Index begin = blocks.first(b); begin < blocks.last(b); begin += tile) {
@@ -253,17 +290,22 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
         block.count += double(n);
       }
     });
-    Moments all = moments_of(blocks.count);
+    Sums all = moments_of(blocks.count);
     std::fill_n(all.mean, 2 * channels, 0.0);
     for (Index b = 0; b < blocks.count; ++b) {
-      const Moments block = moments_of(b);
+      const Sums block = moments_of(b);
       const double n = double(blocks.last(b) - blocks.first(b));
       for (Index c = 0; c < channels; ++c) all.merge(c, n, block.mean[c], block.deviation[c]);
       all.count += n;
     }
+    finish(op, all, channels, mean, rstd);
+  }
+
+  /// Channels that share statistics merge; then mean and 1 / sigma.
+  static void finish(const NormOp<S>& op, const Sums& all, Index channels, Acc* mean, Acc* rstd) {
     const Index width = op.width(channels);
     for (Index first = 0; first < channels; first += width) {
-      Moments group{all.count, all.mean + first, all.deviation + first};
+      Sums group{all.count, all.mean + first, all.deviation + first};
       for (Index k = 1; k < width; ++k, group.count += all.count) group.merge(0, all.count, group.mean[k], group.deviation[k]);
       std::fill_n(mean + first, width, static_cast<Acc>(group.mean[0]));
       std::fill_n(rstd + first, width, static_cast<Acc>(1 / std::sqrt(group.deviation[0] / group.count + double{op.eps})));

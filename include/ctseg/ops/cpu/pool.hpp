@@ -11,29 +11,26 @@ template <class T, int Dim> struct Kernel<Pooling, Spec<T, Dim, Cpu>> {
   using S = Spec<T, Dim, Cpu>;
   using Acc = typename S::Acc;
 
-  /// winner: the tap of every maximum, packed like y; null outside training.
+  /// winner: the tap of every maximum, packed like y; null outside training. There is no padding: every tap exists.
   static void forward(Context<Cpu>& ctx, const ConvWindow& window, In<S> x, Out<S> y, std::uint8_t* winner) {
-    const Index voxels = y.shape.voxels(), channels = y.shape.c;
-    cpu::for_rows(ctx, y.rows(), [&](Index first, Index last) {
-      for (Index r = first; r < last; ++r) {
-        T* best = y.row(r);
-        std::uint8_t* tap_of = winner ? winner + r * channels : nullptr;
-        bool fresh = true;
-        cpu::for_partners(window, Side::output, r % voxels, [&](Index u, Index tap) {
-          const T* value = x.at(r / voxels, u);
-          if (fresh) {
-            std::copy_n(value, channels, best);
-            if (tap_of) std::fill_n(tap_of, channels, static_cast<std::uint8_t>(tap));
-            fresh = false;
-            return;
-          }
-          for (Index c = 0; c < channels; ++c) {
-            const Acc v = Acc(value[c]), b = Acc(best[c]);
-            const bool wins = (is_nan(v) || v > b) && !is_nan(b);
-            best[c] = wins ? value[c] : best[c];
-            if (tap_of) tap_of[c] = wins ? static_cast<std::uint8_t>(tap) : tap_of[c];
-          }
-        });
+    std::array<Index, kMostTaps> offset{};
+    const auto &in = window.input, &out = window.output;
+    cpu::for_partners(window, Side::output, 0,
+                      [&](Index u, Index tap) { offset[static_cast<std::size_t>(tap)] = u * x.pitch; });
+    const Index channels = y.shape.c, step = window.stride[2] * x.pitch, lines = y.shape.n * out[0] * out[1];
+    parallel_blocks(ctx.executor(), lines, 1 + kGrain / (out[2] * channels), [&](Index first, Index last) {
+      for (Index line = first; line < last; ++line) {
+        const Index image = line / out[1] / out[0], oz = line / out[1] % out[0], oy = line % out[1];
+        const T* from = x.row(((image * in[0] + oz * window.stride[0]) * in[1] + oy * window.stride[1]) * in[2]);
+        std::uint8_t* tap_of = winner ? winner + line * out[2] * channels : nullptr;
+        if constexpr (std::is_same_v<T, float>) {
+          const simd::RowsOut to{y.row(line * out[2]), y.pitch};
+          simd::row_passes(ctx.traits().isa).max({from, offset.data(), step, window.taps(), out[2], channels, to, tap_of}, 0);
+        } else {
+          for (Index r = 0; r < out[2]; ++r)
+            largest({from + r * step, {offset.data(), static_cast<std::size_t>(window.taps())}}, channels,
+                    y.row(line * out[2] + r), tap_of ? tap_of + r * channels : nullptr);
+        }
       }
     });
   }
@@ -46,11 +43,34 @@ template <class T, int Dim> struct Kernel<Pooling, Spec<T, Dim, Cpu>> {
         std::fill_n(to, channels, T(0));
         cpu::for_partners(window, Side::input, r % voxels, [&](Index o, Index tap) {
           const Index row = r / voxels * out_voxels + o;
-          for (Index c = 0; c < channels; ++c)
-            to[c] = winner[row * channels + c] == tap ? T(Acc(to[c]) + Acc(dy.row(row)[c])) : to[c];
+          const std::uint8_t* tap_of = winner + row * channels;
+          if constexpr (std::is_same_v<T, float>)
+            return simd::row_passes(ctx.traits().isa).max_back({dy.row(row), tap_of, to, tap, channels}, 0);
+          for (Index c = 0; c < channels; ++c) to[c] = tap_of[c] == tap ? T(Acc(to[c]) + Acc(dy.row(row)[c])) : to[c];
         });
       }
     });
+  }
+
+ private:
+  static constexpr std::size_t kMostTaps = 256;
+  static constexpr Index kGrain = 32768;   // values of a task
+
+  struct Taps {
+    const T* x;
+    std::span<const Index> offset;
+  };
+  static void largest(const Taps& taps, Index channels, T* best, std::uint8_t* tap_of) {
+    std::copy_n(taps.x, channels, best);   // tap 0
+    if (tap_of) std::fill_n(tap_of, channels, std::uint8_t{0});
+    for (std::size_t tap = 1; tap < taps.offset.size(); ++tap)
+      for (Index c = 0; c < channels; ++c) {
+        const T value = taps.x[taps.offset[tap] + c];
+        const Acc v = Acc(value), b = Acc(best[c]);
+        const bool wins = (is_nan(v) || v > b) && !is_nan(b);
+        best[c] = wins ? value : best[c];
+        if (tap_of) tap_of[c] = wins ? static_cast<std::uint8_t>(tap) : tap_of[c];
+      }
   }
 };
 

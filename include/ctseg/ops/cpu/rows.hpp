@@ -24,6 +24,13 @@ template <class F> void for_rows(Context<Cpu>& ctx, Index rows, F f) {
   parallel_for(ctx.executor(), blocks.count, [&](Index b) { f(blocks.first(b), blocks.last(b)); });
 }
 
+/// The same, last block first: what was written last is still in the cache.
+template <class F> void for_rows_backwards(Context<Cpu>& ctx, Index rows, F f) {
+  const RowBlocks blocks(rows);
+  parallel_for(ctx.executor(), blocks.count,
+               [&](Index b) { f(blocks.first(blocks.count - 1 - b), blocks.last(blocks.count - 1 - b)); });
+}
+
 /// Bytes that sum_rows needs for sums of `width` numbers.
 template <class Sum> Index partial_bytes(Index rows, Index width) { return bytes_of<Sum>(RowBlocks(rows).count * width); }
 

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "../../../core/parallel.hpp"
+#include "epilogue.hpp"
 #include "plan.hpp"
 
 namespace ctseg::simd {
@@ -34,6 +35,7 @@ struct GatherBuffers {
   float* y = nullptr;
   Index y_pitch = 0;
   Index wave = 0;   // results overlap the source: so many chunks of tiles may run at a time (overlap.hpp); 0: all
+  const Epilogue* epilogue = nullptr;
 };
 
 /// Weights into the order in which gather reads them: [phase][block of result channels][tap][from][channel in block],
@@ -99,6 +101,11 @@ class GatherRow {
     const TileShape& last = job_.table.wide(vectors_).covering(x.count - q);
     q = std::max<Index>(0, std::min(q, x.count - last.rows));   // the last tile repeats voxels rather than leave rows idle
     tile(last, q, std::min(x.count - q, last.rows));
+  }
+  /// What comes behind a row that run() has just written.
+  void finish(Index image, Index unit) const {
+    const Index row = (out_ - job_.buffers.y - first_) / job_.buffers.y_pitch;
+    job_.buffers.epilogue->take({image, row, phase_.x.count, phase_.x.step, 1, 0, 1, 0}, unit, first_, real_);
   }
 
  private:
@@ -256,7 +263,7 @@ struct GatherCut {
     blocks = ceil_div(plan.to, table.block());
     const Index row_bytes = plan.source_extent()[2] * axis_phase(plan, 1, 0).pace * plan.from * Index{sizeof(float)};
     slab = std::clamp<Index>(kSource / row_bytes, 1, std::max<Index>(1, rows * blocks / kTasks));
-    slabs = ceil_div(rows, slab);
+    slabs = ceil_div(rows, slab);   // the units of an epilogue
     block_per_task = slabs < kTasks;
     tasks = slabs * (block_per_task ? blocks : 1);
   }
@@ -280,7 +287,9 @@ inline void gather(Executor& executor, const ConvPlan& plan, const GatherBuffers
         GatherRow row(job, ph, packed + ph.taps() * channel * plan.from, channel);
         for (Index r = first_row; r < last_row; ++r) {
           const Index y = r % cut.rows_y, z = r / cut.rows_y % cut.rows_z;
-          if (z < ph.z.count && y < ph.y.count && ph.x.count > 0) row.run(r / cut.rows_y / cut.rows_z, z, y);
+          if (z >= ph.z.count || y >= ph.y.count || ph.x.count == 0) continue;
+          row.run(r / cut.rows_y / cut.rows_z, z, y);
+          if (buffers.epilogue) row.finish(r / cut.rows_y / cut.rows_z, task % cut.slabs);
         }
       }
       packed += ph.taps() * plan.from * padded;

@@ -2,6 +2,7 @@
 // What a pass is told, and every pass in plain loops: for the channels that fill no vector.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 #include "../../../core/view.hpp"
 
@@ -47,11 +48,14 @@ struct BendPass {
   Bend act{};
 };
 
-/// mean = sum of rows / rows; deviation = sum of (row - mean)^2, each [channels].
+/// mean = sum of rows / their number; deviation = sum of (row - mean)^2, each [channels]. Rows lie in lines, lines in planes.
+/// Numerics  deviations lose the digits of ((mean - around) / sigma)^2.
 struct MomentsPass {
   Rows x{};
-  Index rows = 0, channels = 0;
+  Index rows = 0, channels = 0;   // rows: of one line
   float *mean = nullptr, *deviation = nullptr;
+  Index lines = 1, line_step = 0, planes = 1, plane_step = 0;   // steps count floats
+  const float* around = nullptr;   // [channels]: something near the mean, which saves a pass; none: the rows are summed first
 };
 
 /// y += scale * x.
@@ -60,6 +64,24 @@ struct AddPass {
   RowsOut y{};
   Index rows = 0, channels = 0;
   float scale = 1;
+};
+
+/// Row r of y is the largest of the rows at x + r * step + offset[t], the first of equals and the first NaN; winner, if asked
+/// for, is its t.
+struct MaxPass {
+  const float* x = nullptr;
+  const Index* offset = nullptr;
+  Index step = 0, taps = 0, rows = 0, channels = 0;
+  RowsOut y{};
+  std::uint8_t* winner = nullptr;   // [rows * channels]
+};
+
+/// y += dy where winner is tap: one row.
+struct MaxBackPass {
+  const float* dy = nullptr;
+  const std::uint8_t* winner = nullptr;
+  float* y = nullptr;
+  Index tap = 0, channels = 0;
 };
 
 /// The passes of one instruction set; each does the channels from `first` on.
@@ -71,6 +93,8 @@ struct RowTable {
   void (*bend_back)(const BendPass&, Index first);
   void (*moments)(const MomentsPass&, Index first);
   void (*add)(const AddPass&, Index first);
+  void (*max)(const MaxPass&, Index first);
+  void (*max_back)(const MaxBackPass&, Index first);
 };
 
 }   // namespace ctseg::simd

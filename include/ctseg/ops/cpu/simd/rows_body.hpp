@@ -8,6 +8,8 @@ namespace ctseg::simd::CTSEG_SIMD_NAME {
 inline constexpr Index kRowLanes = CTSEG_SIMD_LANES;
 typedef float RowVec __attribute__((vector_size(4 * CTSEG_SIMD_LANES)));
 typedef float RowLoose __attribute__((vector_size(4 * CTSEG_SIMD_LANES), aligned(4), may_alias));
+typedef int RowInts __attribute__((vector_size(4 * CTSEG_SIMD_LANES)));
+typedef std::uint8_t RowBytes __attribute__((vector_size(CTSEG_SIMD_LANES), aligned(1), may_alias));
 
 #define LOAD(p) (*reinterpret_cast<const RowLoose*>(p))
 #define STORE(p) *reinterpret_cast<RowLoose*>(p)
@@ -107,26 +109,40 @@ CTSEG_SIMD_TARGET inline void bend_back(const BendPass& p, Index first) {
   REST(bend_back, p);
 }
 
+#define FOR_LINES                      \
+  for (Index z = 0; z < p.planes; ++z) \
+    for (Index l = 0; l < p.lines; ++l)
+// Four chains hide the latency of an addition: f(k) for the rows of a line, at x, in turn.
+#define FOUR_ROWS(f)                                                    \
+  FOR_LINES {                                                           \
+    const float* x = p.x.data + z * p.plane_step + l * p.line_step + c; \
+    Index r = p.rows;                                                   \
+    for (; r >= 4; r -= 4, x += 4 * p.x.pitch)                          \
+      for (int k = 0; k < 4; ++k) f(k);                                 \
+    for (; r > 0; --r, x += p.x.pitch) f(0);                            \
+  }
 CTSEG_SIMD_TARGET inline void moments(const MomentsPass& p, Index first) {
   const Index end = first + (p.channels - first) / kRowLanes * kRowLanes;
+  const float count = static_cast<float>(p.rows * p.lines * p.planes);
   for (Index c = first; c < end; c += kRowLanes) {
-    RowVec sum[4] = {}, square[4] = {};   // four chains hide the latency of an addition
-    Index r = 0;
-    for (; r + 4 <= p.rows; r += 4)
-      for (int k = 0; k < 4; ++k) sum[k] += LOAD(AT(p.x, r + k));
-    for (; r < p.rows; ++r) sum[0] += LOAD(AT(p.x, r));
-    const RowVec mean = (sum[0] + sum[1] + (sum[2] + sum[3])) / static_cast<float>(p.rows);
-    for (r = 0; r + 4 <= p.rows; r += 4)
-      for (int k = 0; k < 4; ++k) {
-        const RowVec apart = LOAD(AT(p.x, r + k)) - mean;
-        square[k] += apart * apart;
-      }
-    for (; r < p.rows; ++r) {
-      const RowVec apart = LOAD(AT(p.x, r)) - mean;
-      square[0] += apart * apart;
+    RowVec sum[4] = {}, off[4] = {}, square[4] = {};
+    if (!p.around) {
+#define SUM(k) sum[k] += LOAD(x + k * p.x.pitch)
+      FOUR_ROWS(SUM)
+#undef SUM
     }
-    STORE(p.mean + c) = mean;
-    STORE(p.deviation + c) = square[0] + square[1] + (square[2] + square[3]);
+    const RowVec middle = p.around ? LOAD(p.around + c) : (sum[0] + sum[1] + (sum[2] + sum[3])) / count;
+#define APART(k)                                           \
+  {                                                        \
+    const RowVec apart = LOAD(x + k * p.x.pitch) - middle; \
+    off[k] += apart;                                       \
+    square[k] += apart * apart;                            \
+  }
+    FOUR_ROWS(APART)
+#undef APART
+    const RowVec all = off[0] + off[1] + (off[2] + off[3]);
+    STORE(p.mean + c) = middle + all / count;
+    STORE(p.deviation + c) = square[0] + square[1] + (square[2] + square[3]) - all * all / count;
   }
   REST(moments, p);
 }
@@ -137,17 +153,50 @@ CTSEG_SIMD_TARGET inline void add(const AddPass& p, Index first) {
   REST(add, p);
 }
 
+#define IS_NAN(v) (((RowInts)(v)&0x7fffffff) > 0x7f800000)   // by bits: under -ffast-math v != v may say anything
+CTSEG_SIMD_TARGET inline void max(const MaxPass& p, Index first) {
+  const Index end = first + (p.channels - first) / kRowLanes * kRowLanes;
+  for (Index r = 0; r < p.rows; ++r)
+    for (Index c = first; c < end; c += kRowLanes) {
+      const float* x = p.x + r * p.step + c;
+      RowVec best = LOAD(x + p.offset[0]);
+      RowInts tap = {};
+      for (Index t = 1; t < p.taps; ++t) {
+        const RowVec v = LOAD(x + p.offset[t]);
+        __builtin_prefetch(x + 4 * p.step + p.offset[t]);
+        const RowInts wins = ((v > best) | IS_NAN(v)) & ~IS_NAN(best);
+        best = wins ? v : best;
+        if (p.winner) tap = wins ? RowInts{} + static_cast<int>(t) : tap;
+      }
+      STORE(AT(p.y, r)) = best;
+      if (p.winner) *reinterpret_cast<RowBytes*>(p.winner + r * p.channels + c) = __builtin_convertvector(tap, RowBytes);
+    }
+  REST(max, p);
+}
+CTSEG_SIMD_TARGET inline void max_back(const MaxBackPass& p, Index first) {
+  const Index end = first + (p.channels - first) / kRowLanes * kRowLanes;
+  for (Index c = first; c < end; c += kRowLanes) {
+    const RowInts tap = __builtin_convertvector(*reinterpret_cast<const RowBytes*>(p.winner + c), RowInts);
+    const RowVec y = LOAD(p.y + c);
+    STORE(p.y + c) = tap == static_cast<int>(p.tap) ? y + LOAD(p.dy + c) : y;
+  }
+  REST(max_back, p);
+}
+
+#undef IS_NAN
 #undef LOAD
 #undef STORE
 #undef AT
 #undef SLOPE
 #undef FOR_VECTORS
 #undef FOR_ROWS
+#undef FOR_LINES
+#undef FOUR_ROWS
 #undef REST
 #undef LOOK
 #undef OF_CHANNELS
 
-inline constexpr RowTable kRows = {&norm, &norm_sums, &norm_assign, &bend, &bend_back, &moments, &add};
+inline constexpr RowTable kRows = {&norm, &norm_sums, &norm_assign, &bend, &bend_back, &moments, &add, &max, &max_back};
 
 }   // namespace ctseg::simd::CTSEG_SIMD_NAME
 

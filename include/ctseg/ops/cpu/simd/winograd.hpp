@@ -226,13 +226,15 @@ class Winograd {
     }
     const Index most = kOutputBox / (plan_.m(0) * plan_.m(1) * plan_.n(2) * width);
     const Index cut_off = plan_.conv.result_extent()[2] % plan_.m(2) > 0 ? 1 : 0;   // the last tile of a row, which comes alone
-    for (Index i = 0, run; i < count; i += run) {
+    for (Index i = 0, run, begin = 0; i < count; i += run) {
       run = strip(first + i, std::min(most, count - i));
       if (run > 1 && (first + i + run) % plan_.tiles(2) == 0) run -= cut_off;
       transform_output(first + i, run, {channel, real, width}, m + i * width);
+      if (buffers_.epilogue) begin = finish(first, begin, i + run, i + run == count, {channel, real, width});
     }
   }
 
+  static constexpr Index kEpilogue = 256;   // voxels that an epilogue takes at a time, or more
   struct Channels {
     Index first, count;   // of a block of results
     Index width;          // rounded up to whole vectors
@@ -273,6 +275,25 @@ class Winograd {
           std::copy_n(rest + i * lanes, real, y + t * x_step + i / nx / ny * slice + i / nx % ny * row + i % nx * pitch);
       }
     }
+  }
+
+  /// What comes behind the results of tiles [begin, end) from `first`, side by side, once they are enough or the last of a row
+  /// or of all; returns where the next begin.
+  Index finish(Index first, Index begin, Index end, bool last, const Channels& channels) const {
+    const auto& extent = plan_.conv.result_extent();
+    const Index m0 = plan_.m(0), m1 = plan_.m(1), m2 = plan_.m(2), tile = first + begin, run = end - begin;
+    if (!last && (first + end) % plan_.tiles(2) != 0 && run * m0 * m1 * m2 < kEpilogue) return begin;
+    const Place p = place(tile);
+    const Box box{.image = p.image,
+                  .row = ((p.image * extent[0] + p.z) * extent[1] + p.y) * extent[2] + p.x,
+                  .voxels = std::min(run * m2, extent[2] - p.x),
+                  .step = 1,
+                  .lines = std::min(m1, extent[1] - p.y),
+                  .line_step = extent[2],
+                  .planes = std::min(m0, extent[0] - p.z),
+                  .plane_step = extent[1] * extent[2]};
+    buffers_.epilogue->take(box, cut_.unit(tile), channels.first, channels.count);
+    return end;
   }
 
   const WinogradPlan& plan_;

@@ -126,6 +126,8 @@ struct WinogradCut {
     const Index fitting = std::max(kTasks, kScratch / ((input + product) * kFloat));   // of tiles that are not shared
     slots = shared ? std::min(kSlots, blocks * ceil_div(chunk, task_tiles)) : std::min({kSlots, fitting, chunks});
   }
+  Index parts() const { return ceil_div(chunk, task_tiles); }
+  Index unit(Index tile) const { return tile / chunk * parts() + tile % chunk / task_tiles; }   // of an epilogue
   Index floats() const { return (shared ? input : slots * input) + slots * product; }
 };
 
