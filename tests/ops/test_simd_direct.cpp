@@ -30,7 +30,8 @@ void check_all(const ConvWindow& w, const Sizes& s) {
 
 /// 50 windows, kernel no larger than the input and its padding, with channels from these ranges.
 void check_random(Draw& draw, std::array<Index, 2> from, std::array<Index, 2> to) {
-  for (int i = 0, done = 0; done < 50 && i < 1000; ++i) {
+  int done = 0;
+  for (int i = 0; done < 50 && i < 1000; ++i) {
     ConvWindow w;
     const std::array<Index, 3> input{draw(1, 5), draw(1, 6), draw(1, 37)};
     const Geometry g{draw(1, 3), draw(1, 3), draw(0, 2), draw(1, 2)};
@@ -41,6 +42,7 @@ void check_random(Draw& draw, std::array<Index, 2> from, std::array<Index, 2> to
     check_all(w, s);
     ++done;
   }
+  CHECK(done == 50);
 }
 
 }   // namespace

@@ -323,11 +323,10 @@ class GatherRow {
 struct GatherCut {
   Index rows, rows_y, rows_z, slab, slabs, blocks, tasks;
   bool block_per_task;
-  bool row_by_row;   // all that is made of a row of the source at once, where the weights of all of it stay in the cache
 
   GatherCut(const ConvPlan& plan, const TileTable& table) {
-    constexpr Index kSource = 256 << 10, kWeights = 256 << 10, kTasks = 16;   // a slab's source stays in the second-level cache
-    rows_z = axis_phase(plan, 0, 0).count;                                    // the first phase has the most results
+    constexpr Index kSource = 256 << 10, kTasks = 16;   // a slab's source stays in the second-level cache
+    rows_z = axis_phase(plan, 0, 0).count;              // the first phase has the most results
     rows_y = axis_phase(plan, 1, 0).count;
     rows = plan.images * rows_z * rows_y;
     blocks = ceil_div(plan.to, table.block());
@@ -336,7 +335,6 @@ struct GatherCut {
     slabs = ceil_div(rows, slab);
     block_per_task = slabs < kTasks;
     tasks = slabs * (block_per_task ? blocks : 1);
-    row_by_row = false && blocks * phases(plan) > 1 && gather_packed_bytes(plan) <= kWeights;
   }
 };
 
@@ -353,22 +351,18 @@ inline void gather(Executor& executor, const ConvPlan& plan, const GatherBuffers
     const Index first_row = task % cut.slabs * cut.slab, last_row = std::min(cut.rows, first_row + cut.slab);
     const Index first_block = cut.block_per_task ? task / cut.slabs : 0;
     const Index last_block = cut.block_per_task ? first_block + 1 : cut.blocks;
-    const Index step = cut.row_by_row ? 1 : cut.slab;
-    for (Index begin = first_row; begin < last_row; begin += step) {
-      const Index end = std::min(last_row, begin + step);
-      const float* packed = buffers.packed;
-      for (Index p = 0; p < phases(plan); ++p) {
-        const Phase ph = phase(plan, p);
-        for (Index block = first_block; block < last_block; ++block) {
-          const Index channel = block * job.table.block();
-          GatherRow row(job, ph, packed + ph.taps() * channel * plan.from, channel);
-          for (Index r = begin; r < end; ++r) {
-            const Index y = r % cut.rows_y, z = r / cut.rows_y % cut.rows_z;
-            if (z < ph.z.count && y < ph.y.count && ph.x.count > 0) row.run(r / cut.rows_y / cut.rows_z, z, y);
-          }
+    const float* packed = buffers.packed;
+    for (Index p = 0; p < phases(plan); ++p) {
+      const Phase ph = phase(plan, p);
+      for (Index block = first_block; block < last_block; ++block) {
+        const Index channel = block * job.table.block();
+        GatherRow row(job, ph, packed + ph.taps() * channel * plan.from, channel);
+        for (Index r = first_row; r < last_row; ++r) {
+          const Index y = r % cut.rows_y, z = r / cut.rows_y % cut.rows_z;
+          if (z < ph.z.count && y < ph.y.count && ph.x.count > 0) row.run(r / cut.rows_y / cut.rows_z, z, y);
         }
-        packed += ph.taps() * plan.from * padded;
       }
+      packed += ph.taps() * plan.from * padded;
     }
   });
 }
