@@ -13,7 +13,7 @@ look_into() {   # look_into COMPILER
   tiles avx512 20 zmm && tiles avx2 14 ymm || fail "$1: see above"
 }
 tiles() {   # tiles PATH COUNT REGISTERS
-  awk -v isa="$1" -v tiles="$2" -v fma="vfmadd[0-9]+ps.*%$3" -v spill='%[xyz]mm[0-9]+,.*[(]%r[sb]p' \
+  awk -v isa="$1" -v tiles="$2" -v fma="vfmadd[0-9]+ps.*%$3" -v spill='%[yz]mm[0-9]+,.*[(]%r[sb]p[)]' \
       -v wide='%[yz]mm' -v also_wide='avx2|avx512' -f "$root/tests/simd/tiles.awk" "$scratch/kernels.s"
 }
 

@@ -2,29 +2,15 @@
 // convolution, the data gradient, and the transposed convolution, because all three are phases of one window (plan.hpp).
 //
 // Results are cut along x into tiles of up to 14 voxels times two vectors of channels. Inside a row a tile reads its source
-// in place, whatever the pitch; taps along x and channels join into one loop where the source is dense. A tile that touches
-// an edge in x reads a copy with zeros around it, a few per cent of its own work. Taps outside in y and z are left out.
+// in place, whatever the pitch; taps along x and channels join into one loop where the source is dense, or all taps into one
+// list where channels are few. A tile that touches an edge in x reads zeros there. Taps outside in y and z are left out.
 #pragma once
 #include <cstring>
 
-#include "../../../core/parallel.hpp"
 #include "epilogue.hpp"
-#include "plan.hpp"
+#include "gather_pack.hpp"
 
 namespace ctseg::simd {
-
-/// Bytes that gather_pack fills: all taps, with the result channels rounded up to whole vectors.
-inline Index gather_packed_bytes(const ConvPlan& plan) {
-  const Index lanes = tiles(plan.isa, plan.to).lanes;
-  return plan.window.taps() * plan.from * ceil_div(plan.to, lanes) * lanes * Index{sizeof(float)};
-}
-
-/// Weights [tap][from][to], or if flipped [tap][to][from], and where to pack them.
-struct PackBuffers {
-  const float* w = nullptr;
-  bool flipped = false;
-  float* packed = nullptr;
-};
 
 /// What one gather reads and writes. Row v of an image is at data + v * pitch.
 struct GatherBuffers {
@@ -38,35 +24,12 @@ struct GatherBuffers {
   const Epilogue* epilogue = nullptr;
 };
 
-/// Weights into the order in which gather reads them: [phase][block of result channels][tap][from][channel in block],
-/// with zeros in the channels that do not exist.
-inline void gather_pack(Executor& executor, const ConvPlan& plan, const PackBuffers& b) {
-  const Index from = plan.from, to = plan.to, block = tiles(plan.isa, to).block(), lanes = block / 2;
-  const Index tap_from = b.flipped ? 1 : to, tap_to = b.flipped ? from : 1, padded = ceil_div(to, lanes) * lanes;
-  float* packed = b.packed;
-  for (Index p = 0; p < phases(plan); ++p) {
-    const Phase ph = phase(plan, p);
-    parallel_for(executor, ph.taps(), [&](Index t) {
-      const Index z = ph.z.tap(t / ph.x.taps / ph.y.taps), y = ph.y.tap(t / ph.x.taps % ph.y.taps), x = ph.x.tap(t % ph.x.taps);
-      const float* w = b.w + ((z * plan.window.kernel[1] + y) * plan.window.kernel[2] + x) * from * to;
-      for (Index first = 0; first < to; first += block) {
-        const Index real = std::min(block, to - first), width = ceil_div(real, lanes) * lanes;
-        float* out = packed + (ph.taps() * first + t * width) * from;
-        for (Index i = 0; i < from; ++i, out += width) {
-          for (Index c = 0; c < real; ++c) out[c] = w[i * tap_from + (first + c) * tap_to];
-          std::fill(out + real, out + width, 0.0f);
-        }
-      }
-    });
-    packed += ph.taps() * from * padded;
-  }
-}
-
 /// The arguments of one gather, shared by its tasks.
 struct GatherJob {
   const ConvPlan& plan;
   const GatherBuffers& buffers;
   const TileTable& table;
+  bool fetches;   // source and results are larger than the second-level cache
 };
 
 /// One block of result channels in one phase, along one row of results.
@@ -80,8 +43,15 @@ class GatherRow {
         real_(std::min(job.table.block(), job.plan.to - first_channel)),
         vectors_(ceil_div(real_, job.table.lanes)),
         width_(vectors_ * job.table.lanes),
+        overlap_(vectors_ == 2 ? width_ - real_ : 0),
+        listed_(lists(job.plan, phase)),
         shape_(&job.table.wide(vectors_).best(phase.x.count, vectors_)) {
     for (Index c = 0; c < width_; ++c) bias_[c] = job.buffers.bias && c < real_ ? job.buffers.bias[first_ + c] : 0.0f;
+    if (!listed_) return;
+    const Index pitch = job.buffers.x_pitch, width = job.plan.source_extent()[2] * pitch;
+    const Index plane = job.plan.source_extent()[1] * width, line = list_line() * job.plan.from;
+    fill_list(in_place_, {plane * phase.z.spread, width * phase.y.spread, pitch * phase.x.spread});
+    fill_list(in_patch_, {line * phase.y.taps, line, job.plan.from * phase.x.spread});
   }
 
   void run(Index image, Index qz, Index qy) {
@@ -94,9 +64,22 @@ class GatherRow {
     row_ = (image * source[0] + qz * z.pace + z.offset) * source[1] + qy * y.pace + y.offset;
     const Index at = ((image * result[0] + z.first + qz * z.step) * result[1] + y.first + qy * y.step) * result[2] + x.first;
     out_ = job_.buffers.y + at * job_.buffers.y_pitch + first_;
-    const Index rows = shape_->rows;
+    prepare();
+    const Index rows = shape_->rows, y_step = x.step * job_.buffers.y_pitch, x_step = x.pace * job_.buffers.x_pitch;
+    const Index inside = source[2] - (rows - 1) * x.pace - x.span();   // where the last tile without an edge begins
+    const float* line = tile_.x;
     Index q = 0;
-    for (; q + rows <= x.count; q += rows) tile(*shape_, q, rows);
+    for (; q + rows <= x.count; q += rows) {
+      const Index left = q * x.pace + x.offset;
+      const bool edge = left < 0 || left > inside;
+      tile_.x = line + q * x_step, tile_.out = out_ + q * y_step;
+      if (job_.fetches && !edge) fetch_ahead(q);
+      if (edge || !full_) {
+        tile(*shape_, q, rows);
+        continue;
+      }
+      listing_ ? shape_->list(tile_) : shape_->gather(tile_);
+    }
     if (q == x.count) return;
     const TileShape& last = job_.table.wide(vectors_).covering(x.count - q);
     q = std::max<Index>(0, std::min(q, x.count - last.rows));   // the last tile repeats voxels rather than leave rows idle
@@ -109,36 +92,99 @@ class GatherRow {
   }
 
  private:
-  static constexpr Index kPatch = 12288, kRows = 16, kWidth = 32;
+  static constexpr Index kPatch = 12288, kRows = 16, kWidth = 32, kListed = 512, kEdgeTaps = 16, kLine = 16;
+  alignas(64) static constexpr float kZeros[1024] = {};
+
+  /// With few channels a tap is a short loop: then all taps and channels together are one, over a list of where they lie.
+  static bool lists(const ConvPlan& plan, const Phase& phase) {
+    const Index line = (kRows - 1) * phase.x.pace + phase.x.span();
+    return plan.from <= 4 && phase.taps() * plan.from <= kListed && phase.z.taps * phase.y.taps * line * plan.from <= kPatch;
+  }
+  Index list_line() const { return (kRows - 1) * phase_.x.pace + phase_.x.span(); }   // voxels of a line of a patch
+  void fill_list(Index* at, const std::array<Index, 3>& step) const {
+    for (Index z = 0; z < phase_.z.taps; ++z)
+      for (Index y = 0; y < phase_.y.taps; ++y)
+        for (Index x = 0; x < phase_.x.taps; ++x)
+          for (Index c = 0; c < job_.plan.from; ++c) *at++ = z * step[0] + y * step[1] + x * step[2] + c;
+  }
+
+  /// What all tiles of a row without an edge have in common; x and out of result 0, wherever x may be.
+  void prepare() {
+    const Index from = job_.plan.from, taps_z = z1_ - z0_, taps_y = y1_ - y0_;
+    GatherTile& t = tile_;
+    listing_ = listed_ && taps_z == phase_.z.taps && taps_y == phase_.y.taps;
+    t.rows = shape_->rows, t.width = width_, t.overlap = overlap_;
+    t.init = bias_, t.init_step = 0;
+    t.out = out_, t.out_step = phase_.x.step * job_.buffers.y_pitch;
+    t.taps_z = taps_z, t.taps_y = taps_y, t.taps_x = phase_.x.taps, t.length = from;
+    if (taps_z * taps_y == 0) t.taps_z = 0;
+    t.w_x = from * width_, t.w_y = phase_.x.taps * t.w_x, t.w_z = phase_.y.taps * t.w_y;
+    t.w = w_ + z0_ * t.w_z + y0_ * t.w_y;
+    in_place(t, phase_.x.offset);
+    t.ahead = {};
+    edge_ = t;
+    full_ = real_ == width_ - overlap_;
+    if (listing_) {
+      t.at = in_place_, t.length = phase_.taps() * from;
+    } else {
+      join_taps(t);
+    }
+    const Index voxels = shape_->rows * phase_.x.pace;
+    const bool fresh = first_ == 0 && voxels * from <= 4096;
+    const Index steps = shape_->rows * ceil_div(std::max(fresh ? from * phase_.x.pace : 0, real_), kLine);
+    const bool in_tile =
+        job_.fetches && width_ >= kWidthThatFetches && !listing_ && from <= 128;   // more: weights fill the way
+    t.ahead = {taps_z - phase_.z.pace, taps_y - phase_.y.pace, in_tile ? std::min(t.length, steps) : 0, nullptr};
+  }
 
   /// Results [q, q + real) by a tile of no fewer rows.
   void tile(const TileShape& shape, Index q, Index real) {
     const AxisPhase& x = phase_.x;
     const Index from = job_.plan.from, y_step = x.step * job_.buffers.y_pitch;
-    const bool whole = real == shape.rows && real_ == width_;
-    for (Index i = 0; i < real; ++i) touch(out_ + (q + i) * y_step, real_);
+    const bool whole = real == shape.rows && full_;
     alignas(64) float buffer[kRows * kWidth];
-    GatherTile t{};
-    t.rows = shape.rows, t.width = width_;
-    t.init = bias_, t.init_step = 0;
+    GatherTile& t = edge_;
+    t.rows = shape.rows;
+    t.init = bias_, t.init_step = 0, t.length = from, t.taps_x = x.taps;
     t.out = whole ? out_ + q * y_step : buffer, t.out_step = whole ? y_step : width_;
-    t.taps_z = z1_ - z0_, t.taps_y = y1_ - y0_, t.taps_x = x.taps, t.length = from;
-    t.w_x = from * width_, t.w_y = x.taps * t.w_x, t.w_z = phase_.y.taps * t.w_y;
-    t.w = w_ + z0_ * t.w_z + y0_ * t.w_y;
     const Index left = q * x.pace + x.offset, span = (shape.rows - 1) * x.pace + x.span();
     if (left >= 0 && left + span <= job_.plan.source_extent()[2]) {
       in_place(t, left);
-      join_taps(t);
-      prefetch(shape, t.x);
+      if (listing_) {
+        t.at = in_place_, t.length = tile_.length;
+        shape.list(t);
+      } else {
+        join_taps(t);
+        shape.gather(t);
+      }
+    } else if (t.taps_z == 0) {
       shape.gather(t);
-    } else if (t.taps_z * t.taps_y == 0) {
-      t.taps_z = 0;
-      shape.gather(t);
+    } else if (listing_) {
+      listed_edge_tile(shape, t, left);
+    } else if (from >= 16 && x.taps <= kEdgeTaps) {
+      edge_tile(shape, t, left);
     } else {
-      edge_tile(shape, t, left, span);
+      patch_tile(shape, t, left, span);
     }
-    if (whole) return;
-    for (Index i = 0; i < real; ++i) std::memcpy(out_ + (q + i) * y_step, buffer + i * width_, bytes(real_));
+    if (!whole) store(buffer, q, real);
+  }
+
+  /// The real channels of `real` results in the buffer; few are copied faster without a call.
+  void store(const float* buffer, Index q, Index real) const {
+    const Index y_step = phase_.x.step * job_.buffers.y_pitch;
+    float* out = out_ + q * y_step;
+    for (Index i = 0; i < real; ++i, out += y_step, buffer += width_) copy(buffer, out, real_);
+  }
+  typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+  static void copy(const float* from, float* to, Index count) {
+    if (count >= 4) {
+      for (Index i = 0; i + 4 < count; i += 4) *reinterpret_cast<Four*>(to + i) = *reinterpret_cast<const Four*>(from + i);
+      *reinterpret_cast<Four*>(to + count - 4) = *reinterpret_cast<const Four*>(from + count - 4);
+      return;
+    }
+    if (count > 0) to[0] = from[0];
+    if (count > 1) to[1] = from[1];
+    if (count > 2) to[2] = from[2];
   }
 
   /// The source from voxel `left` of the tile's first line, where it lies in memory.
@@ -153,29 +199,58 @@ class GatherRow {
     return row_ + (z0_ + z) * phase_.z.spread * job_.plan.source_extent()[1] + (y0_ + y) * phase_.y.spread;
   }
 
-  /// Results are written once, and with few taps sources are read once or twice: without a hint the tile would wait for memory.
-  /// So ask for the lines of the source that the row before has not read, one tile ahead.
-  void prefetch(const TileShape& shape, const float* x) const {
-    const Index voxels = shape.rows * phase_.x.pace, from = job_.plan.from, pitch = job_.buffers.x_pitch;
-    if (first_ > 0 || voxels * from > 4096) return;
-    const Index width = job_.plan.source_extent()[2] * pitch, plane = job_.plan.source_extent()[1] * width;
-    const Index taps_z = z1_ - z0_, taps_y = y1_ - y0_;
-    for (Index z = std::max<Index>(0, taps_z - phase_.z.pace); z < taps_z; ++z)
-      for (Index y = std::max<Index>(0, taps_y - phase_.y.pace); y < taps_y; ++y) {
-        const float* next = x + z * phase_.z.spread * plane + y * phase_.y.spread * width + voxels * pitch;
-        if (pitch == from) {
-          touch(next, voxels * from);
-        } else {
-          for (Index v = 0; v < voxels; ++v) touch(next + v * pitch, from);
-        }
-      }
+  /// Results are written once, and with few taps sources are read once or twice: without a hint tiles would wait for memory.
+  /// Wide tiles do that as they count, for others it is done here.
+  void fetch_ahead(Index q) {
+    const Index rows = shape_->rows, y_step = tile_.out_step;
+    tile_.ahead.out = tile_.out;
+    if (tile_.ahead.steps > 0) return;
+    const float* out = out_ + q * y_step;
+    for (Index i = 0; i < rows; ++i)
+      for (Index c = 0; c < real_; c += kLine) __builtin_prefetch(out + i * y_step + c);
+    const Index floats = rows * tile_.x_step;
+    if (listing_ || first_ > 0 || floats > 4096) return;
+    for (Index z = std::max<Index>(0, tile_.ahead.fresh_z); z < tile_.taps_z; ++z)
+      for (Index y = std::max<Index>(0, tile_.ahead.fresh_y); y < tile_.taps_y; ++y)
+        for (Index i = 0; i < floats; i += kLine) __builtin_prefetch(tile_.x + z * tile_.x_z + y * tile_.x_y + floats + i);
   }
-  static void touch(const float* data, Index floats) {
-    for (Index i = 0; i < floats; i += 16) __builtin_prefetch(data + i);
+
+  /// A tile of which some rows meet taps outside in x: they read zeros.
+  void edge_tile(const TileShape& shape, const GatherTile& like, Index left) const {
+    GatherTile t = like;
+    const AxisPhase& x = phase_.x;
+    const Index pitch = job_.buffers.x_pitch, width = job_.plan.source_extent()[2], from = job_.plan.from;
+    Index at[kEdgeTaps * kRows];
+    for (Index j = 0; j < x.taps; ++j)
+      for (Index i = 0; i < shape.rows; ++i) {
+        const Index voxel = left + i * x.pace + j * x.spread;
+        at[j * shape.rows + i] = voxel >= 0 && voxel < width ? voxel * pitch : -1;
+      }
+    in_place(t, 0);
+    t.at = at, t.zeros = kZeros;
+    constexpr Index kMost = static_cast<Index>(std::size(kZeros));
+    const float* line = t.x;
+    const float* w = t.w;
+    for (Index first = 0; first < from; first += kMost) {
+      t.x = line + first, t.w = w + first * width_, t.length = std::min(kMost, from - first);
+      if (first > 0) t.init = t.out, t.init_step = t.out_step;
+      shape.edge(t);
+    }
+  }
+
+  void listed_edge_tile(const TileShape& shape, const GatherTile& like, Index left) const {
+    GatherTile t = like;
+    alignas(64) float patch[kPatch];
+    const Index from = job_.plan.from, span = list_line(), line = span * from;
+    for (Index i = 0; i < t.taps_z * t.taps_y; ++i)
+      copy_line(patch + i * line, row_of(i / t.taps_y, i % t.taps_y), {left, span, 0, from});
+    t.x = patch, t.x_step = phase_.x.pace * from;
+    t.at = in_patch_, t.length = phase_.taps() * from;
+    shape.list(t);
   }
 
   /// The source, as far as it exists, is copied into a patch with zeros around it; as many channels at a time as fit.
-  void edge_tile(const TileShape& shape, GatherTile& t, Index left, Index span) {
+  void patch_tile(const TileShape& shape, GatherTile& t, Index left, Index span) {
     const Index from = job_.plan.from, lines = t.taps_z * t.taps_y;
     Index chunk = std::min(from, kPatch / (lines * span));
     if (chunk == 0) return edge_voxels(shape, t, left);
@@ -226,9 +301,9 @@ class GatherRow {
     to += before * channels;
     const float* x = job_.buffers.x + (row * width + line.left + before) * pitch + line.first;
     if (pitch == channels) {
-      if (inside > 0) std::memcpy(to, x, bytes(inside * channels));
+      copy(x, to, inside * channels);
     } else {
-      for (Index i = 0; i < inside; ++i) std::memcpy(to + i * channels, x + i * pitch, bytes(channels));
+      for (Index i = 0; i < inside; ++i) copy(x + i * pitch, to + i * channels, channels);
     }
     std::fill(to + inside * channels, to + (line.span - before) * channels, 0.0f);
   }
@@ -238,16 +313,17 @@ class GatherRow {
     if (t.x_x == t.length && t.w_x == t.length * width_) t.length *= t.taps_x, t.taps_x = 1;
   }
 
-  static std::size_t bytes(Index floats) { return static_cast<std::size_t>(floats) * sizeof(float); }
-
   const GatherJob& job_;
   const Phase& phase_;
   const float* w_;
-  Index first_, real_, vectors_, width_;
+  Index first_, real_, vectors_, width_, overlap_;
+  bool listed_, listing_ = false, full_ = true;   // listing_: in this row, of which all taps exist
   const TileShape* shape_;
   Index z0_ = 0, z1_ = 0, y0_ = 0, y1_ = 0, row_ = 0;
   float* out_ = nullptr;
+  GatherTile tile_, edge_;   // set by prepare()
   alignas(64) float bias_[kWidth];
+  Index in_place_[kListed], in_patch_[kListed];   // lists filled where listed_
 };
 
 /// How the rows of results and the blocks of channels become tasks: by shape alone.
@@ -272,7 +348,10 @@ struct GatherCut {
 /// y[v] = bias + sum over the taps and voxels u that meet v of w[tap] x[u]; y is assigned.
 /// Numerics  float; the order of the sum depends on the plan only.      Cost  each tap once, out-of-range taps mostly left out.
 inline void gather(Executor& executor, const ConvPlan& plan, const GatherBuffers& buffers) {
-  const GatherJob job{plan, buffers, tiles(plan.isa, plan.to)};
+  const auto floats = [](const std::array<Index, 3>& e, Index channels) { return e[0] * e[1] * e[2] * channels; };
+  const Index all = plan.images * (floats(plan.source_extent(), plan.from) + floats(plan.result_extent(), plan.to)) +
+                    plan.window.taps() * plan.from * plan.to;
+  const GatherJob job{plan, buffers, tiles(plan.isa, plan.to), all > 128 << 10};
   const GatherCut cut(plan, job.table);
   const Index padded = ceil_div(plan.to, job.table.lanes) * job.table.lanes;
   parallel_for(executor, cut.tasks, [&](Index task) {

@@ -11,22 +11,49 @@ typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));   //
 inline Four* four(float* p) { return reinterpret_cast<Four*>(p); }
 inline const Four* four(const float* p) { return reinterpret_cast<const Four*>(p); }
 
-[[gnu::cold]] inline void gather(const GatherTile& t) {
-  const Index rows = t.rows, width = t.width;
+/// Where tile channel c stands: the second of two vectors may stand nearer.
+inline Index column(const GatherTile& t, Index c) { return t.overlap > 0 && c >= t.width / 2 ? c - t.overlap : c; }
+
+struct Sums {
   float a[kMostRows * kMostWidth];
-  for (Index i = 0; i < rows; ++i)
-    for (Index c = 0; c < width; ++c) a[i * width + c] = t.init[i * t.init_step + c];
+  explicit Sums(const GatherTile& t) {
+    for (Index i = 0; i < t.rows; ++i)
+      for (Index c = 0; c < t.width; ++c) a[i * t.width + c] = t.init[i * t.init_step + column(t, c)];
+  }
+  void add(const GatherTile& t, Index row, float x, const float* w) {
+    for (Index c = 0; c < t.width; c += 4) *four(a + row * t.width + c) += *four(w + c) * x;
+  }
+  void store(const GatherTile& t) const {
+    for (Index i = 0; i < t.rows; ++i)
+      for (Index c = 0; c < t.width; ++c) t.out[i * t.out_step + column(t, c)] = a[i * t.width + c];
+  }
+};
+
+template <bool kEdge> [[gnu::cold]] inline void gather(const GatherTile& t) {
+  Sums sums(t);
   for (Index z = 0; z < t.taps_z; ++z)
     for (Index y = 0; y < t.taps_y; ++y)
       for (Index n = 0; n < t.taps_x; ++n) {
-        const float* x = t.x + z * t.x_z + y * t.x_y + n * t.x_x;
+        const float* x = t.x + z * t.x_z + y * t.x_y + (kEdge ? 0 : n * t.x_x);
         const float* w = t.w + z * t.w_z + y * t.w_y + n * t.w_x;
-        for (Index k = 0; k < t.length; ++k, ++x, w += width)
-          for (Index i = 0; i < rows; ++i)
-            for (Index c = 0; c < width; c += 4) *four(a + i * width + c) += *four(w + c) * x[i * t.x_step];
+        for (Index k = 0; k < t.length; ++k, w += t.width)
+          for (Index i = 0; i < t.rows; ++i) {
+            if constexpr (kEdge) {
+              const Index at = t.at[n * t.rows + i];
+              sums.add(t, i, at < 0 ? t.zeros[k] : x[at + k], w);
+            } else {
+              sums.add(t, i, x[i * t.x_step + k], w);
+            }
+          }
       }
-  for (Index i = 0; i < rows; ++i)
-    for (Index c = 0; c < width; ++c) t.out[i * t.out_step + c] = a[i * width + c];
+  sums.store(t);
+}
+
+[[gnu::cold]] inline void list(const GatherTile& t) {
+  Sums sums(t);
+  for (Index k = 0; k < t.length; ++k)
+    for (Index i = 0; i < t.rows; ++i) sums.add(t, i, t.x[t.at[k] + i * t.x_step], t.w + k * t.width);
+  sums.store(t);
 }
 
 [[gnu::cold]] inline void product(const ProductTile& t) {
@@ -34,11 +61,11 @@ inline const Four* four(const float* p) { return reinterpret_cast<const Four*>(p
   GatherTile g{};
   g.x = t.x, g.x_step = t.x_step, g.taps_z = g.taps_y = g.taps_x = 1, g.length = t.length, g.w = t.w, g.init = kZeros;
   g.out = t.out, g.out_step = t.out_step, g.rows = t.rows, g.width = t.width;
-  for (Index block = 0; block < t.blocks; ++block, g.x += t.rows * t.x_step, g.out += t.rows * t.out_step) gather(g);
+  for (Index block = 0; block < t.blocks; ++block, g.x += t.rows * t.x_step, g.out += t.rows * t.out_step) gather<false>(g);
 }
 
-[[gnu::cold]] inline void gradient(const GradientTile& t) {
-  const Index rows = t.rows, width = t.width;
+template <bool kListed> [[gnu::cold]] inline void gradient(const GradientTile& t) {
+  const Index rows = t.rows, width = t.width, lanes = t.overlap > 0 ? width / 2 : width;
   float a[kMostRows * kMostWidth] = {};
   for (Index z = 0; z < t.count_z; ++z)
     for (Index y = 0; y < t.count_y; ++y)
@@ -46,10 +73,12 @@ inline const Four* four(const float* p) { return reinterpret_cast<const Four*>(p
         const float* x = t.x + z * t.x_z + y * t.x_y + n * t.x_x;
         const float* d = t.dy + z * t.dy_z + y * t.dy_y + n * t.dy_x;
         for (Index i = 0; i < rows; ++i)
-          for (Index c = 0; c < width; c += 4) *four(a + i * width + c) += *four(d + c) * x[i];
+          for (Index c = 0; c < width; c += 4)
+            *four(a + i * width + c) += *four(d + (c < lanes ? c : c - t.overlap)) * x[kListed ? t.at[i] : i];
       }
-  for (Index i = 0; i < rows; ++i)
-    for (Index c = 0; c < width; ++c) t.out[i * t.out_step + c] += a[i * width + c];
+  for (Index i = 0; i < rows; ++i)   // each channel once
+    for (Index c = 0; c < width; ++c)
+      if (c < lanes || c >= lanes + t.overlap) t.out[i * t.out_step + (c < lanes ? c : c - t.overlap)] += a[i * width + c];
 }
 
 [[gnu::cold]] inline void add(const float* from, float* to, Index count) {
@@ -73,6 +102,7 @@ template <Index kLanes, const TransformTable& kFour> inline constexpr TransformT
     {transform<kLanes, kFour.weight_adjoint[0]>, transform<kLanes, kFour.weight_adjoint[1]>,
      transform<kLanes, kFour.weight_adjoint[2]>, transform<kLanes, kFour.weight_adjoint[3]>}};
 
-template <Index... Rows> inline constexpr TileShape kShapes[] = {{Rows, &gather, &gradient, &product}...};
+template <Index... Rows> inline constexpr TileShape kShapes[] = {
+    {Rows, &gather<false>, &gather<true>, &list, &gradient<false>, &gradient<true>, &product}...};
 
 }   // namespace ctseg::simd::plain

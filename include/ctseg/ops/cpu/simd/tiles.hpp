@@ -8,8 +8,19 @@
 
 namespace ctseg::simd {
 
+/// What the next tile reads and this one writes is fetched while a wide tile counts, a line of the cache each for every step of its inner
+/// loop: a burst of fetches between two tiles stalls both.
+struct Ahead {
+  Index fresh_z, fresh_y;   // lines of taps before these were read with the last row of results
+  Index steps;              // of the inner loop that fetch
+  const float* out;         // where this tile will write
+};
+inline constexpr Index kWidthThatFetches = 16;   // narrower tiles have no time for it
+
 /// R results of one row times a block of channels: out[i] = init[i] + sum over taps and channels of x[i * step + ...] * w[...].
 /// All steps count floats. Taps run z, y, x; `length` input channels (or taps times channels) follow each other for each tap.
+/// The second of two vectors of channels stands `overlap` channels nearer to the first than it could: then nothing is written
+/// behind the last channel, and what both hold is the same.
 struct GatherTile {
   const float* x;
   Index x_step, x_z, x_y, x_x;
@@ -21,6 +32,10 @@ struct GatherTile {
   float* out;
   Index out_step;
   Index rows, width;   // R and the channels of the block; only plain tiles need to be told
+  Index overlap;
+  const Index* at;      // of edge: for each tap x and row the step from x, below 0: read zeros; of list: the step of each value
+  const float* zeros;   // of edge: `length` of them
+  Ahead ahead;          // of gather
 };
 
 /// R rows of x times a matrix, then the next R, `blocks` times: out[i] = sum over channels of x[i * step + ...] * w[...].
@@ -44,14 +59,18 @@ struct GradientTile {
   Index count_z, count_y, count_x;
   float* out;
   Index out_step;
-  Index rows, width;   // as in GatherTile
+  Index rows, width, overlap;   // as in GatherTile
+  const Index* at;              // of gradient_list: the step of each row from x
 };
 
 /// One tile shape: R rows in registers.
 struct TileShape {
   Index rows = 0;
   void (*gather)(const GatherTile&) = nullptr;
+  void (*edge)(const GatherTile&) = nullptr;   // the same where some rows lie outside, whose x is zero
+  void (*list)(const GatherTile&) = nullptr;   // the same of `length` values that lie anywhere
   void (*gradient)(const GradientTile&) = nullptr;
+  void (*gradient_list)(const GradientTile&) = nullptr;   // the same of rows that lie anywhere
   void (*product)(const ProductTile&) = nullptr;
 };
 

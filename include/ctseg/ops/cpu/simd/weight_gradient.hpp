@@ -48,7 +48,11 @@ inline Index weight_gradient_scratch_bytes(const ConvPlan& plan) {
 class GradientTask {
  public:
   GradientTask(const ConvPlan& plan, const GradientBuffers& buffers, const GradientCut& cut, Index task)
-      : plan_(plan), buffers_(buffers), table_(tiles(plan.isa, plan.to)) {
+      : plan_(plan),
+        buffers_(buffers),
+        table_(tiles(plan.isa, plan.to)),
+        listed_(lists(plan, cut)),
+        swapped_(plan.to <= 4 && plan.from >= tiles(plan.isa, plan.from).lanes && cut.groups == 1) {
     const Index copy = task / cut.groups / cut.lines, line = task / cut.groups % cut.lines, group = task % cut.groups;
     const Index taps_x = plan.window.kernel[2];
     first_row_ = cut.rows * copy / cut.copies, last_row_ = cut.rows * (copy + 1) / cut.copies;
@@ -77,13 +81,13 @@ class GradientTask {
       r += (box.last[0] - z) * (box.last[1] - y);
       for (; box.first[2] < extent[2]; box.first[2] = box.last[2]) {
         box.last[2] = std::min(extent[2], box.first[2] + GradientCut::kBox);
-        add(box);
+        listed_ ? add_listed(box) : add(box);
       }
     }
   }
 
  private:
-  static constexpr Index kRows = 16, kWidth = 32;
+  static constexpr Index kRows = 16, kWidth = 32, kPatch = 12288, kListed = 512;
 
   /// Voxels of the output side.
   struct Box {
@@ -98,12 +102,22 @@ class GradientTask {
 
   void add(const Box& box) {
     const std::array<Index, 3>& k = plan_.window.kernel;
-    for (Index channel = 0; channel < plan_.to; channel += table_.block())
+    alignas(64) float full[GradientCut::kBox * kWidth];   // what add_tap reads of dy, if it would be no whole vector
+    for (Index channel = 0; channel < plan_.to; channel += table_.block()) {
+      const Index real = plan_.to - channel, lanes = table_.lanes;
+      if (real < lanes && plan_.side == Side::output && !swapped_) {
+        Operand dy = operand({buffers_.dy + channel, buffers_.dy_pitch, plan_.window.output}, box.image, box.first, {1, 1, 1});
+        fill_vectors(dy, {full, real, lanes}, count_of(box));
+      }
       for (Index tap = first_tap_; tap < last_tap_; ++tap)
-        add_tap(box, {tap / k[2] / k[1], tap / k[2] % k[1], tap % k[2]}, channel);
+        add_tap(box, {tap / k[2] / k[1], tap / k[2] % k[1], tap % k[2]}, channel, full);
+    }
+  }
+  static std::array<Index, 3> count_of(const Box& b) {
+    return {b.last[0] - b.first[0], b.last[1] - b.first[1], b.last[2] - b.first[2]};
   }
 
-  void add_tap(const Box& box, const std::array<Index, 3>& tap, Index channel) {
+  void add_tap(const Box& box, const std::array<Index, 3>& tap, Index channel, float* full) const {
     const ConvWindow& w = plan_.window;
     std::array<Index, 3> first{}, partner{}, count{};
     for (std::size_t d = 0; d < 3; ++d) {
@@ -120,35 +134,145 @@ class GradientTask {
                                   : operand({buffers_.x, x_pitch, w.output}, box.image, first, {1, 1, 1});
     Operand dy = convolution ? operand({buffers_.dy, dy_pitch, w.output}, box.image, first, {1, 1, 1})
                              : operand({buffers_.dy, dy_pitch, w.input}, box.image, partner, w.stride);
+    if (swapped_)
+      return add_swapped(x, dy, count,
+                         sums_ + ((tap[0] * w.kernel[1] + tap[1]) * w.kernel[2] + tap[2]) * plan_.from * plan_.to);
     dy.data += channel;
     const Index real = std::min(table_.block(), plan_.to - channel), vectors = ceil_div(real, table_.lanes);
-    alignas(64) float full[GradientCut::kBox * kWidth];
-    if (real < vectors * table_.lanes) fill_vectors(dy, {full, real, vectors * table_.lanes}, count);
+    if (real < table_.lanes && convolution) {
+      const std::array<Index, 3> size = count_of(box),
+                                 step{size[1] * size[2] * table_.lanes, size[2] * table_.lanes, table_.lanes};
+      dy = {full, step};
+      for (std::size_t d = 0; d < 3; ++d) dy.data += (first[d] - box.first[d]) * step[d];
+    } else if (real < table_.lanes) {
+      fill_vectors(dy, {full, real, table_.lanes}, count);
+    }
     float* sums = sums_ + ((tap[0] * w.kernel[1] + tap[1]) * w.kernel[2] + tap[2]) * plan_.from * plan_.to + channel;
     const TileSet& set = table_.wide(vectors);
     const TileShape& best = set.best(last_from_ - first_from_, vectors);
     for (Index c = first_from_; c < last_from_;) {
       const TileShape& shape = last_from_ - c >= best.rows ? best : set.within(last_from_ - c);
-      GradientTile t{x.data + c, x.step[0], x.step[1], x.step[2], dy.data, dy.step[0], dy.step[1], dy.step[2],
-                     count[0],   count[1],  count[2],  nullptr,   0,       0,          0};
+      GradientTile t{};
+      t.x = x.data + c, t.x_z = x.step[0], t.x_y = x.step[1], t.x_x = x.step[2];
+      t.dy = dy.data, t.dy_z = dy.step[0], t.dy_y = dy.step[1], t.dy_x = dy.step[2];
+      t.count_z = count[0], t.count_y = count[1], t.count_x = count[2];
       add_tile(shape, t, sums + c * plan_.to, real);
       c += shape.rows;
     }
   }
 
-  /// sums += tile, writing only the channels that exist.
-  void add_tile(const TileShape& shape, GradientTile& t, float* sums, Index real) const {
+  /// With few channels of dy they are the rows, and vectors hold channels of x; the sums are turned over as they are added.
+  void add_swapped(const Operand& x, const Operand& dy, const std::array<Index, 3>& count, float* sums) const {
+    const TileTable& table = tiles(plan_.isa, plan_.from);
+    const Index from = plan_.from, to = plan_.to;
+    for (Index c = 0; c < from; c += table.block()) {
+      const Index real = std::min(table.block(), from - c), vectors = ceil_div(real, table.lanes);
+      const Index start = vectors == 1 ? std::min(c, from - table.lanes) : c;   // a vector stays within its voxel
+      for (Index row = 0; row < to;) {
+        const TileShape& shape = table.wide(vectors).within(to - row);
+        alignas(64) float buffer[kRows * kWidth] = {};
+        GradientTile t{};
+        t.x = dy.data + row, t.x_z = dy.step[0], t.x_y = dy.step[1], t.x_x = dy.step[2];
+        t.dy = x.data + start, t.dy_z = x.step[0], t.dy_y = x.step[1], t.dy_x = x.step[2];
+        t.count_z = count[0], t.count_y = count[1], t.count_x = count[2];
+        t.rows = shape.rows, t.width = vectors * table.lanes, t.overlap = vectors == 2 ? t.width - real : 0;
+        t.out = buffer, t.out_step = kWidth;
+        shape.gradient(t);
+        for (Index i = 0; i < shape.rows; ++i)
+          for (Index k = 0; k < real; ++k) sums[(c + k) * to + row + i] += buffer[i * kWidth + c - start + k];
+        row += shape.rows;
+      }
+    }
+  }
+
+  /// sums += tile, writing only the channels that exist and `rows` rows.
+  void add_tile(const TileShape& shape, GradientTile& t, float* sums, Index real, Index rows = kRows) const {
     const Index width = ceil_div(real, table_.lanes) * table_.lanes;
-    t.rows = shape.rows, t.width = width;
-    if (real == width) {
+    t.rows = shape.rows, t.width = width, t.overlap = width > table_.lanes ? width - real : 0;
+    const auto run = listed_ ? shape.gradient_list : shape.gradient;
+    rows = std::min(rows, shape.rows);
+    if (real == width - t.overlap && rows == shape.rows) {
       t.out = sums, t.out_step = plan_.to;
-      return shape.gradient(t);
+      return run(t);
     }
     alignas(64) float buffer[kRows * kWidth] = {};
     t.out = buffer, t.out_step = width;
-    shape.gradient(t);
-    for (Index i = 0; i < shape.rows; ++i)
+    run(t);
+    for (Index i = 0; i < rows; ++i)
       for (Index c = 0; c < real; ++c) sums[i * plan_.to + c] += buffer[i * width + c];
+  }
+
+  /// With few channels of x a tap would fill few rows of a tile: then taps and channels together are the rows. Lines of x that a
+  /// piece of a row of dy meets are copied with zeros where x has none, so that all voxels meet all taps.
+  static bool lists(const ConvPlan& plan, const GradientCut& cut) {
+    const ConvWindow& w = plan.window;
+    const bool few = plan.from <= 3 || (plan.from <= 8 && plan.to < tiles(plan.isa, plan.to).lanes);
+    return plan.side == Side::output && few && w.taps() > 1 && cut.lines == 1 && cut.groups == 1 &&
+           w.taps() * plan.from <= kListed && lines_floats(plan, 16) <= kPatch;
+  }
+  static Index lines_floats(const ConvPlan& plan, Index voxels) {
+    const ConvWindow& w = plan.window;
+    return w.kernel[0] * w.kernel[1] * ((voxels - 1) * w.stride[2] + (w.kernel[2] - 1) * w.dilation[2] + 1) * plan.from;
+  }
+
+  void add_listed(const Box& box) {
+    Index piece = GradientCut::kBox;
+    while (lines_floats(plan_, piece) > kPatch) piece /= 2;
+    for (Index z = box.first[0]; z < box.last[0]; ++z)
+      for (Index y = box.first[1]; y < box.last[1]; ++y)
+        for (Index x = box.first[2]; x < box.last[2]; x += piece)
+          add_piece({box.image, {z, y, x}, {z + 1, y + 1, std::min(x + piece, box.last[2])}});
+  }
+
+  void add_piece(const Box& box) {
+    const ConvWindow& w = plan_.window;
+    const Index from = plan_.from, voxels = box.last[2] - box.first[2], taps = w.taps() * from;
+    const Index line = lines_floats(plan_, voxels) / w.kernel[0] / w.kernel[1];
+    alignas(64) float patch[kPatch];
+    for (Index i = 0; i < w.kernel[0] * w.kernel[1]; ++i) copy_line(patch + i * line, i, box);
+    Index at[kListed + kRows] = {}, row = 0;
+    for (Index i = 0; i < w.kernel[0] * w.kernel[1]; ++i)
+      for (Index j = 0; j < w.kernel[2]; ++j)
+        for (Index c = 0; c < from; ++c) at[row++] = i * line + j * w.dilation[2] * from + c;
+    for (Index channel = 0; channel < plan_.to; channel += table_.block()) {
+      Operand dy = operand({buffers_.dy, buffers_.dy_pitch, w.output}, box.image, box.first, {1, 1, 1});
+      dy.data += channel;
+      const Index real = std::min(table_.block(), plan_.to - channel), vectors = ceil_div(real, table_.lanes);
+      alignas(64) float full[GradientCut::kBox * kWidth];
+      if (real < table_.lanes) fill_vectors(dy, {full, real, table_.lanes}, {1, 1, voxels});
+      const TileSet& set = table_.wide(vectors);
+      const TileShape& best = set.best(taps, vectors);
+      for (Index first = 0; first < taps;) {
+        const TileShape& shape = taps - first >= best.rows ? best : set.covering(taps - first);
+        GradientTile t{};
+        t.x = patch, t.x_x = w.stride[2] * from, t.dy = dy.data, t.dy_x = dy.step[2];
+        t.count_z = t.count_y = 1, t.count_x = voxels, t.at = at + first;
+        add_tile(shape, t, sums_ + first * plan_.to + channel, real, taps - first);
+        first += shape.rows;
+      }
+    }
+  }
+
+  /// Line i of taps along z and y, as far as it exists.
+  void copy_line(float* to, Index i, const Box& box) const {
+    const ConvWindow& w = plan_.window;
+    const Index z = box.first[0] * w.stride[0] + i / w.kernel[1] * w.dilation[0] - w.padding[0];
+    const Index y = box.first[1] * w.stride[1] + i % w.kernel[1] * w.dilation[1] - w.padding[1];
+    const Index left = box.first[2] * w.stride[2] - w.padding[2], from = plan_.from, pitch = buffers_.x_pitch;
+    const Index span = (box.last[2] - box.first[2] - 1) * w.stride[2] + (w.kernel[2] - 1) * w.dilation[2] + 1;
+    const bool exists = z >= 0 && y >= 0 && z < w.input[0] && y < w.input[1];
+    const Index before = exists ? std::clamp<Index>(-left, 0, span) : span;
+    const Index inside = exists ? std::clamp<Index>(w.input[2] - (left + before), 0, span - before) : 0;
+    std::fill(to, to + before * from, 0.0f);
+    to += before * from;
+    const float* x = buffers_.x + (((box.image * w.input[0] + z) * w.input[1] + y) * w.input[2] + left + before) * pitch;
+    if (pitch == from && inside > 0) {
+      std::memcpy(to, x, static_cast<std::size_t>(inside * from) * sizeof(float));
+    } else {
+      for (Index v = 0; v < inside; ++v)
+        for (Index c = 0; c < from; ++c) to[v * from + c] = x[v * pitch + c];
+    }
+    std::fill(to + inside * from, to + (span - before) * from, 0.0f);
   }
 
   struct Image {
@@ -184,6 +308,7 @@ class GradientTask {
   const TileTable& table_;
   Index first_row_, last_row_, first_tap_, last_tap_, first_from_, last_from_;
   float* sums_;
+  bool listed_, swapped_;
 };
 
 /// dw[tap][ci][co] += sum over meeting voxels of x[u][ci] dy[v][co]; plan.from counts channels of x, plan.to those of dy.
