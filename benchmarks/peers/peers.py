@@ -282,9 +282,8 @@ def save():
 
 
 def main():
-    for network in NETWORKS:
-        if ARGS.only and ARGS.only not in network:
-            continue
+    named = [n for n in NETWORKS if n == ARGS.only] or [n for n in NETWORKS if not ARGS.only or ARGS.only in n]
+    for network in named:
         with tempfile.TemporaryDirectory() as folder:
             made = subprocess.run([sys.executable, f"{HERE}/serve.py", "make", network, folder, str(ARGS.scale)], capture_output=True, text=True)
             if not os.path.exists(f"{folder}/{network}.values.safetensors"):
@@ -302,7 +301,7 @@ def main():
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", required=True)
-    parser.add_argument("--only", help="networks whose name contains this: " + ", ".join(NETWORKS))
+    parser.add_argument("--only", help="the network of this name, or those whose names contain it: " + ", ".join(NETWORKS))
     parser.add_argument("--work", choices=("infer", "train"))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int)

@@ -76,6 +76,14 @@ TEST_CASE("Argmax takes the first of equals, and a NaN for the largest") {
   CHECK((labels.shape() == Shape<2>{.n = 1, .c = 1, .space = {1, 4}}));
 }
 
+TEST_CASE("labels do not lie over the source that other tasks still read") {
+  using S = Spec<float, 3, Cpu>;
+  Tape<S> tape(Mode::infer);
+  Conv<S> first({.in_channels = 1, .out_channels = 32}), head({.in_channels = 32, .out_channels = 100, .kernel = 1});
+  const auto labels = argmax(head(first(tape.input({.n = 1, .c = 1, .space = {48, 48, 48}}))));
+  CHECK(tape.nodes()[at(labels.id)].info.ahead == 0);
+}
+
 TEST_CASE("Argmax refuses what labels cannot be") {
   using S = Spec<float, 3, Cpu>;
   Tape<S> tape(Mode::train);

@@ -34,8 +34,8 @@ TEST_CASE("the memory estimate of inference is what the process grows by") {
   INFO("grown by " << grown * 1e-6 << " MB, estimated " << estimate * 1e-6 << " MB");
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)   // which count otherwise
   if (before > 0) {
-    CHECK(grown < 1.1 * estimate);
-    CHECK(grown > 0.8 * estimate);   // tasks that no thread takes leave their scratch untouched
+    CHECK(grown < 1.15 * estimate);
+    CHECK(grown > 0.7 * estimate);   // scratch of tasks that no thread takes stays untouched, the heap may have had room
   }
 #endif
 }

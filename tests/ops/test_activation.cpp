@@ -5,6 +5,32 @@
 using namespace ctseg;
 using namespace ctseg::test;
 
+TEST_CASE("elu of float: vectors agree with double, from its tail to its ends") {
+  using S = Spec<float, 2, Cpu>;
+  for (const Isa isa : kIsas) {
+    if (!available(isa)) continue;
+    Context<Cpu> ctx({.threads = 1, .isa = isa});
+    Tensor<float, 2> x({.n = 1, .c = 13, .space = {1, 401}}), y(x.shape());
+    for (Index i = 0; i < x.shape().elements(); ++i) {
+      const double t = static_cast<double>(i) / static_cast<double>(x.shape().elements());
+      x.data()[i] = static_cast<float>(i % 2 ? -1e-6 * std::exp(19 * t) : -100 + 120 * t);
+    }
+    x.data()[0] = NAN, x.data()[20] = -INFINITY, x.data()[21] = INFINITY;
+    Kernel<Pointwise, S>::forward(ctx, elu(2), x.view(), {}, y.view());
+    double apart = 0;
+    for (Index i = 0; i < x.shape().elements(); ++i) {
+      const double v = double{x.data()[i]}, expected = v > 0 ? v : 2 * std::expm1(v);
+      if (i == 0 || i == 21) continue;
+      apart = std::max(apart, std::abs(double{y.data()[i]} - expected) / std::abs(expected));
+    }
+    CHECK(is_nan(y.data()[0]));
+    CHECK(y.data()[20] == -2);
+    CHECK(y.data()[21] == INFINITY);
+    MESSAGE(text(isa) << ": relative error " << apart);
+    CHECK(apart < 4e-7);
+  }
+}
+
 TEST_CASE("activations: derivatives, precisions, threads") {
   for (ActivationKind kind : kActivationKinds)
     for (bool shared : {true, false}) check_family<3>(MakeActivation{kind, shared});

@@ -76,6 +76,16 @@ TEST_CASE("Batch norm of inference is done where the convolution writes, with th
   });
 }
 
+TEST_CASE("A block without a norm is the same in training, where it keeps its convolution") {
+  for (const bool residual : {false, true}) {
+    const auto of = [&](Mode mode) {
+      return output(make({.norm = NormKind::none, .in = 5, .out = 20, .residual = residual, .mode = mode, .space = {5, 6, 7}}),
+                    {.threads = 1, .accuracy = Accuracy::strict});
+    };
+    CHECK((of(Mode::train) == of(Mode::infer)));
+  }
+}
+
 TEST_CASE("An epilogue has the same bits for any number of threads") {
   for (const Mode mode : {Mode::train, Mode::infer})
     for (const NormKind kind : {NormKind::instance, NormKind::batch, NormKind::none})

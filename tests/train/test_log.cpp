@@ -83,11 +83,11 @@ TEST_CASE("event files: records, checksums, one file for each run") {
   io::RgbImage picture{.width = 2, .height = 1, .rgb = {255, 0, 0, 0, 0, 255}};
   log.file().image("overlay", picture, 2, 0);
   const auto all = messages(log.file().path());
-  REQUIRE(all.size() == 1 + 4 + 1 + 2);
+  REQUIRE(all.size() == 1 + 1 + 4 + 1 + 2);
   CHECK(all[0].find("brain.Event:2") != std::string::npos);
-  CHECK(all[1].find("loss/mean") != std::string::npos);
-  CHECK(all[5].find("validation/score") != std::string::npos);
-  CHECK(all[7].find("PNG") != std::string::npos);
+  CHECK(all[2].find("loss/mean") != std::string::npos);
+  CHECK(all[6].find("validation/score") != std::string::npos);
+  CHECK(all[8].find("PNG") != std::string::npos);
 }
 
 TEST_CASE("the learning curve is a picture with both lines") {

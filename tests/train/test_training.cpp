@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <ctseg/models/basic_unet.hpp>
+#include <ctseg/models/unet.hpp>
 #include <ctseg/ops/cpu.hpp>
 #include <ctseg/optim/sgd.hpp>
 #include <ctseg/train/fit.hpp>
@@ -126,7 +127,7 @@ TEST_CASE("checkpoints of another training are refused before anything changes")
   fit(b.ctx, b.net, *b.adam, b.sampler, options);
   const auto refused = [&](const char* words, auto&& f) { CHECK_THROWS_WITH_AS(f(), doctest::Contains(words), Error); };
   Bench seed({.threads = 1, .seed = 6});
-  refused("made with seed 5, this context has 6", [&] { fit(seed.ctx, seed.net, *seed.adam, seed.sampler, options); });
+  refused("was made with seed 5", [&] { fit(seed.ctx, seed.net, *seed.adam, seed.sampler, options); });
   Bench other;
   BasicUNet<S> wide{{.features = {4, 4, 4, 4, 8, 4}}};
   AdamW<S> of_wide{wide.parameters(), {}};
@@ -134,7 +135,7 @@ TEST_CASE("checkpoints of another training are refused before anything changes")
   refused("is the checkpoint of another training", [&] { fit(other.ctx, wide, of_wide, other.sampler, options); });
   CHECK(std::ranges::equal(wide.parameters()[0]->values(), before));
   Sgd<S> sgd{other.net.parameters(), {}};
-  refused("tensors, here are", [&] { fit(other.ctx, other.net, sgd, other.sampler, options); });
+  refused("its optimizer is adamw, here sgd", [&] { fit(other.ctx, other.net, sgd, other.sampler, options); });
   options.average = &*other.average;
   refused("it has no average.", [&] { fit(other.ctx, other.net, *other.adam, other.sampler, options); });
   options.average = nullptr, options.checkpoints.resume = false;
@@ -177,6 +178,77 @@ TEST_CASE("validation, the best weights, and stopping early") {
   CHECK(smooth.told[2].smoothed == doctest::Approx(0.81));
 }
 
+TEST_CASE("an interrupted validation is made up for, and a training that ended early stays ended") {
+  const auto options = [](FitObserver& observer, Bench& b, const std::filesystem::path& folder) {
+    return FitOptions<S>{.steps = 20,
+                         .batch = 1,
+                         .average = &*b.average,
+                         .validate_every = 2,
+                         .early_stop = {.patience = 2},
+                         .checkpoints = {.folder = folder},
+                         .observer = &observer};
+  };
+  struct Interrupted : Judge {
+    void on_step(const FitProgress& p) override {
+      if (p.step == 2) throw Error(Code::cancelled, "observer", "enough");
+    }
+  };
+  const TempFolder straight, broken;
+  Judge judge;
+  judge.scores = {0.5, 0.4, 0.3};
+  Bench a, b, c, d;
+  fit(a.ctx, a.net, *a.adam, a.sampler, options(judge, a, straight.path));
+  CHECK(judge.steps == std::vector<Index>{2, 4, 6});
+  Interrupted first;
+  CHECK_THROWS_AS(fit(b.ctx, b.net, *b.adam, b.sampler, options(first, b, broken.path)), Error);
+  Judge again;
+  again.scores = judge.scores;
+  const FitResult r = fit(c.ctx, c.net, *c.adam, c.sampler, options(again, c, broken.path));
+  CHECK(again.steps == judge.steps);
+  CHECK(r.first_step == 2);
+  CHECK(r.stopped_early);
+  CHECK((c.numbers() == a.numbers()));   // and the last checkpoint has weights and averages in their places
+  Judge third;
+  const FitResult ended = fit(d.ctx, d.net, *d.adam, d.sampler, options(third, d, broken.path));
+  CHECK(ended.stopped_early);
+  CHECK(ended.steps == 0);
+  CHECK((d.numbers() == a.numbers()));
+}
+
+TEST_CASE("what fails before the first step leaves no checkpoint, and other files in the folder stay") {
+  const TempFolder folder;
+  spill(folder / "step_keep.safetensors", "mine");
+  std::stop_source stop;
+  stop.request_stop();
+  Bench b({.threads = 1, .seed = 5, .cancel = stop.get_token()});
+  CHECK_THROWS_AS(fit(b.ctx, b.net, *b.adam, b.sampler, {.steps = 2, .batch = 1, .checkpoints = {.folder = folder.path}}),
+                  Error);
+  CHECK(CheckpointFolder({.folder = folder.path}).files().empty());
+  Bench c;
+  fit(c.ctx, c.net, *c.adam, c.sampler,
+      {.steps = 3, .batch = 1, .checkpoints = {.folder = folder.path, .every = 1, .keep = 1}});
+  CHECK(CheckpointFolder({.folder = folder.path}).files().size() == 1);
+  CHECK(slurp(folder / "step_keep.safetensors") == "mine");
+}
+
+TEST_CASE("running statistics of accumulated batches follow each of them") {
+  const auto after = [](Index batch, Index accumulate) {
+    Context<Cpu> ctx{{.threads = 1, .seed = 5}};
+    UNet<S> net({.features = {4, 8}});
+    net.initialize(ctx);
+    Sgd<S> still{net.parameters(), {.learning_rate = 0}};
+    const PatchSampler<S> sampler{{noise_case(1), noise_case(2)}, {.patch = 32}};
+    fit(ctx, net, still, sampler, {.steps = 24 / accumulate, .batch = batch, .accumulate = accumulate});
+    std::vector<float> w;
+    visit(net, [&](const std::string&, const Parameter<S>& p) {
+      if (p.role() == Role::averaged) w.insert(w.end(), p.values().begin(), p.values().end());
+    });
+    return w;
+  };
+  const auto one = after(1, 1), many = after(1, 12);   // PyTorch: the same 24 moves
+  for (std::size_t i = 0; i < one.size(); ++i) CHECK(many[i] == doctest::Approx(one[i]).epsilon(1e-4));
+}
+
 TEST_CASE("two half batches are one batch, where nothing looks across images") {
   const auto train = [](Index batch, Index accumulate) {
     Context<Cpu> ctx{{.threads = 1, .seed = 5}};
@@ -214,7 +286,7 @@ TEST_CASE("max_memory recomputes stages, then halves batches, and says so") {
   CHECK(tighter.memory.total() < tight.memory.total());
 }
 
-TEST_CASE("a transform that throws is told with the name of its case, from a worker too; the training is saved") {
+TEST_CASE("a transform that throws is told with the name of its case, from a worker too") {
   for (const int workers : {0, 2}) {
     const TempFolder folder;
     Bench b;
@@ -223,7 +295,7 @@ TEST_CASE("a transform that throws is told with the name of its case, from a wor
     CHECK_THROWS_WITH_AS(fit(b.ctx, b.net, *b.adam, sampler,
                              {.steps = 2, .batch = 1, .workers = workers, .checkpoints = {.folder = folder.path}}),
                          doctest::Contains("case noise_1, sample "), Error);
-    CHECK(CheckpointFolder({.folder = folder.path}).files().size() == 1);
+    CHECK(CheckpointFolder({.folder = folder.path}).files().empty());   // no step was done
   }
 }
 

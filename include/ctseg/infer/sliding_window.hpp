@@ -128,12 +128,12 @@ Tensor<float, S::kDim> sliding_window(Context<Cpu>& ctx, Predict&& predict, In<S
   return sum;
 }
 
-/// Class of the largest logit of every voxel; the lowest class of equals.
+/// Class of the largest logit of every voxel, the lowest class of equals; of one channel: 1 where the logit is above 0.
 template <int Dim> void argmax(const Tensor<float, Dim>& logits, std::uint8_t* labels) {
   const Index classes = logits.shape().c;
   for (Index r = 0; r < logits.shape().voxels(); ++r) {
     const float* row = logits.data() + r * classes;
-    labels[r] = static_cast<std::uint8_t>(std::max_element(row, row + classes) - row);
+    labels[r] = static_cast<std::uint8_t>(classes == 1 ? row[0] > 0 : std::max_element(row, row + classes) - row);
   }
 }
 

@@ -90,6 +90,11 @@ class EventFile {
 
   const std::filesystem::path& path() const { return path_; }
 
+  /// A run that begins at this step: what an interrupted one wrote from there on is no longer shown.
+  void begin(Index step, double seconds) {
+    seconds_ = seconds;
+    record(event(step).message(7, Message().number(1, 1)));
+  }
   void scalar(const std::string& tag, double value, Index step, double seconds) {
     seconds_ = seconds;
     value_of(step, Message().bytes(1, tag).real32(2, static_cast<float>(value)));

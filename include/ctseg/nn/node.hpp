@@ -115,8 +115,10 @@ template <AnySpec S> std::vector<int> first_writers(const Nodes<S>& nodes, int l
 
 /// True where input k is the first to write its gradient: it assigns in place, everybody later goes through scratch.
 template <AnySpec S> bool assigns(const Nodes<S>& nodes, const Node<S>& node, std::size_t k, const std::vector<int>& writer) {
-  const auto first = std::find(node.inputs.begin(), node.inputs.end(), node.inputs[k]) - node.inputs.begin();
-  return writer[at(nodes[at(node.inputs[k])].origin)] == node.origin && first == static_cast<std::ptrdiff_t>(k);
+  const auto origin = [&](int v) { return nodes[at(v)].origin; };   // one value may come as two twins
+  const auto same = [&](int v) { return origin(v) == origin(node.inputs[k]); };
+  const auto first = std::find_if(node.inputs.begin(), node.inputs.end(), same) - node.inputs.begin();
+  return writer[at(origin(node.inputs[k]))] == node.origin && first == static_cast<std::ptrdiff_t>(k);
 }
 
 /// Scratch of a node's backward: the op's own, and room for every gradient that must be added rather than assigned.

@@ -33,7 +33,7 @@ template <AnySpec S> class Plan {
  private:
   friend class Run<S>;
   friend class Prepared<S>;
-  using Step = typename Schedule<S>::Step;
+  using Step = typename StepList<S>::Step;
 
   // Slots of values, gradients and saved bytes, by node; then scratch, by step.
   int nodes_count() const { return static_cast<int>(nodes().size()); }
@@ -50,7 +50,7 @@ template <AnySpec S> class Plan {
   void squeeze();
   bool overlay(int step);
 
-  Schedule<S> list_;
+  StepList<S> list_;
   int recorded_;
   Mode mode_;
   DeviceTraits<typename S::Device> device_;
@@ -111,7 +111,9 @@ template <AnySpec S> void Plan<S>::overwrite(int s) {
   const Node<S>& node = nodes()[at(i)];
   const int v = node.inputs[0];
   const Slot& x = slots_[value(v)];
-  const bool dying = x.last == s && x.into < 0 && !nodes()[at(v)].inputs.empty();
+  bool dying = x.last == s && x.into < 0 && !nodes()[at(v)].inputs.empty();
+  for (const int other : node.inputs)   // written over, it would be read once more
+    dying = dying && (other == v || slots_.whole_of(value(other)) != value(v));
   if (kind != Step::backward && dying) slots_.put(value(v), value(i), 0);
   if (kind == Step::backward && assigns(nodes(), node, 0, list_.writer)) slots_.put(gradient(v), gradient(i), 0);   // dy dies
 }
@@ -212,6 +214,7 @@ template <AnySpec S> bool Plan<S>::overlay(int s) {
   const Node<S>& node = nodes()[at(list_.steps[at(s)].node)];
   if (node.info.ahead == 0 || std::count(node.inputs.begin(), node.inputs.end(), node.inputs[0]) > 1) return false;
   const int source = node.inputs[0], whole = slots_.whole_of(value(list_.steps[at(s)].node));
+  if (node.info.dtype != nodes()[at(source)].info.dtype) return false;
   for (const int other : node.inputs)   // a residual that is part of the source
     if (other != source && slots_.whole_of(value(other)) == value(source)) return false;
   Slot& x = slots_[value(source)];

@@ -16,7 +16,7 @@ template <AnySpec S> struct PlanOptions {
   bool again = true;
 };
 
-template <AnySpec S> struct Schedule {
+template <AnySpec S> struct StepList {
   struct Step {
     enum Kind { forward, again, backward } kind;
     int node;
@@ -40,10 +40,10 @@ template <AnySpec S> struct Schedule {
 template <AnySpec S> class Scheduler {
  public:
   Scheduler(const Nodes<S>& recorded, const PlanOptions<S>& options);
-  Schedule<S> take() { return std::move(list_); }
+  StepList<S> take() { return std::move(list_); }
 
  private:
-  using Step = typename Schedule<S>::Step;
+  using Step = typename StepList<S>::Step;
 
   // Whoever reads a copy again so few steps later finds it kept. And what could be made only from a long row of others is kept:
   // rows, of residuals mostly, must end.
@@ -66,7 +66,7 @@ template <AnySpec S> class Scheduler {
   const Nodes<S>& nodes() const { return list_.nodes; }
 
   const PlanOptions<S>& options_;
-  Schedule<S> list_;
+  StepList<S> list_;
   int recorded_;
   std::vector<bool> wanted_;
   std::vector<int> depth_;      // how many values in a row must be made to make one again; 0: it is kept
@@ -116,7 +116,7 @@ template <AnySpec S> void Scheduler<S>::measure_depth() {
     int deepest = 0;
     bool possible = true;
     for (std::size_t k = 0; k < node.inputs.size(); ++k) {
-      if (!Schedule<S>::reads_again(node, k)) continue;
+      if (!StepList<S>::reads_again(node, k)) continue;
       const int v = node.inputs[k];
       const bool makes = depth_[at(v)] > 0 && (!checkpointed(v) || node.scope == nodes()[at(v)].scope);
       possible = possible && (makes || node.info.reads_inputs);
@@ -144,7 +144,7 @@ template <AnySpec S> int Scheduler<S>::read(int v) {
   if (!there) {
     std::vector<int> inputs = nodes()[at(copy)].inputs;
     for (std::size_t k = 0; k < inputs.size(); ++k)
-      if (Schedule<S>::reads_again(nodes()[at(copy)], k)) inputs[k] = read(nodes()[at(inputs[k])].origin);
+      if (StepList<S>::reads_again(nodes()[at(copy)], k)) inputs[k] = read(nodes()[at(inputs[k])].origin);
     copy_[at(v)] = add_twin(copy, std::move(inputs));
     push(Step::again, copy_[at(v)]);
   }

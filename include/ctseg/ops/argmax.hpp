@@ -35,6 +35,7 @@ template <AnySpec S> struct ArgmaxOp {
     const Index classes = head ? head->out_channels : f.x().c;
     if (classes > 256) throw Error(Code::unsupported, "argmax", text(classes, " classes; labels of u8 hold 256 at most."));
     of_head.shape = f.x().with_channels(1), of_head.dtype = Dtype::u8;
+    of_head.ahead = 0;   // its tasks do not come in waves
     if (head) Kernel<Labelling, S>::facts(*head, f, of_head);
     return of_head;
   }

@@ -12,7 +12,7 @@ namespace ctseg {
 /// Weights   w, b of ConvOp (b may be empty), then those of NormOp.
 /// Numerics  of ConvOp, rounded to T, then of NormOp. Float statistics are taken where the convolution writes, in other parts
 ///           than NormOp's: 1e-6 of the largest value apart from the two ops in a row, the same for any number of threads.
-///           Outside of training batch norm, and a block of NormKind::none, have the bits of the two ops.
+///           Outside of training batch norm, and a block of NormKind::none, have the bits of the two ops (groups: 1e-6).
 /// Gradient  dx, dr assigned; those of the weights added, those of running statistics as in NormOp. Reads x and r again.
 ///           That of b is 0, and not summed, where the norm takes away the mean of each channel.
 /// Cost      FLOP of ConvOp and NormOp. Keeps x, r, the raw convolution [N, Cout, D', H', W'], mean and 1 / sigma; not y.
@@ -58,7 +58,7 @@ template <AnySpec S> struct ConvNormActOp {
     if (f.again) return norm.forward(of_norm(f.scratch));
     if constexpr (kFuses) {
       Bytes scratch = f.scratch;
-      if (norm.uses_running(f.mode) && Kernel<Convolution, S>::fuses(norm.activation)) {
+      if (f.mode == Mode::infer && norm.uses_running(f.mode) && Kernel<Convolution, S>::fuses(norm.activation)) {
         ConvEpilogue<S> e = Kernel<Normalization, S>::epilogue(
             norm, f.w.subspan(2), z.shape, {take<std::byte>(scratch, Kernel<Normalization, S>::epilogue_bytes(z.shape.c))});
         if (f.inputs.size() > 1) e.residual = f.x(1);

@@ -42,7 +42,7 @@ template <AnySpec S> struct ConvEpilogue {
 /// Numerics  sums in Acc, rounded once, in an order that follows shape and instruction set; db in blocks, these added in double
 /// Gradient  dx assigned; dw, db added. Reads x again.
 /// Cost      2 N Cout Cin / groups k^3 D'H'W' FLOP (transposed: DHW), twice that in backward; groups run in turn. Keeps x.
-///           Memory beside: float packs w once per change; backward needs it once more, or up to 16 copies of dw, as scratch.
+///           Memory beside: float packs w once per change; backward needs it once more, or up to 40 MB of scratch.
 /// Errors    shape_mismatch if x has not in_channels channels, or is smaller than the kernel; bad_argument if a number of
 ///           channels is not divisible by groups.
 /// PyTorch   F.conv3d(x, w, b, stride, padding, dilation, groups);

@@ -32,10 +32,10 @@ template <AnySpec S> class AdamBase : public Optimizer<S> {
 
  protected:
   AdamBase(std::string_view name, const std::vector<Parameter<S>*>& parameters, const AdamWOptions& o, bool decoupled)
-      : Optimizer<S>(parameters, o.learning_rate, 2), o_(o), decoupled_(decoupled) {
-    this->check(name, "learning_rate", o.learning_rate, 1e6), this->check(name, "beta1", o.beta1, 1);
-    this->check(name, "beta2", o.beta2, 1), this->check(name, "eps", o.eps, 1);
-    this->check(name, "weight_decay", o.weight_decay, 1e6);
+      : Optimizer<S>(name, parameters, o.learning_rate, 2), o_(o), decoupled_(decoupled) {
+    this->check("learning_rate", o.learning_rate, 1e6), this->check("beta1", o.beta1, 1);
+    this->check("beta2", o.beta2, 1), this->check("eps", o.eps, 1);
+    this->check("weight_decay", o.weight_decay, 1e6);
   }
   ~AdamBase() = default;
 

@@ -22,6 +22,7 @@ template <AnySpec S> class Optimizer {
     for (auto& p : parameters_) all.push_back(&p);
     return all;
   }
+  std::string_view name() const { return name_; }
   double learning_rate() const { return learning_rate_; }
   void set_learning_rate(double rate) { learning_rate_ = rate; }
   Index steps() const { return steps_; }
@@ -37,9 +38,9 @@ template <AnySpec S> class Optimizer {
   }
 
  protected:
-  /// moments: numbers kept beside each trained value.
-  Optimizer(const std::vector<Parameter<S>*>& parameters, double learning_rate, std::size_t moments)
-      : learning_rate_(learning_rate), moments_(moments) {
+  /// moments: numbers kept beside each trained value; name: a literal.
+  Optimizer(std::string_view name, const std::vector<Parameter<S>*>& parameters, double learning_rate, std::size_t moments)
+      : name_(name), learning_rate_(learning_rate), moments_(moments) {
     for (const auto* p : parameters) {
       const auto size = static_cast<std::size_t>(p->role() == Role::trained ? p->size() : 0);
       parameters_.push_back(p->share());
@@ -48,9 +49,9 @@ template <AnySpec S> class Optimizer {
   }
   ~Optimizer() = default;
 
-  static void check(std::string_view where, const char* name, double value, double below) {
+  void check(const char* name, double value, double below) const {
     if (!is_finite(value) || value < 0 || value >= below)
-      throw Error(Code::bad_argument, where, text(name, " = ", value, "; must be 0 or more and below ", below, "."));
+      throw Error(Code::bad_argument, name_, text(name, " = ", value, "; must be 0 or more and below ", below, "."));
   }
 
   /// w = f(w, gradient, index) for every value of every trained parameter; `moment(m)` is where its moments begin. Running
@@ -75,6 +76,7 @@ template <AnySpec S> class Optimizer {
   Acc& moment(std::size_t m, std::size_t parameter, std::size_t i) { return moments_[m][parameter][i]; }
 
  private:
+  std::string_view name_;
   std::vector<Parameter<S>> parameters_;   // shared with the model
   double learning_rate_;
   std::vector<std::vector<std::vector<Acc>>> moments_;   // [moment][parameter][value]

@@ -50,6 +50,7 @@ template <AnySpec S> class WeightAverage {
   /// What a checkpoint keeps.
   Index updates() const { return updates_; }
   void set_updates(Index updates) { updates_ = updates; }
+  std::vector<Parameter<S>>& parameters() { return parameters_; }
   std::vector<std::vector<Acc>>& averages() { return averages_; }
 
  private:

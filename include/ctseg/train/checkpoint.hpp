@@ -1,6 +1,10 @@
 // A training on the disk: everything that is needed to go on with the same bits, in one safetensors file with a checksum.
 #pragma once
+#include <signal.h>
+
+#include <cerrno>
 #include <charconv>
+#include <cstdlib>
 #include <optional>
 
 #include "../io/safetensors.hpp"
@@ -17,6 +21,9 @@ struct TrainingState {
   double score = std::numeric_limits<double>::quiet_NaN();        // smoothed score of the validations
   double best_score = std::numeric_limits<double>::quiet_NaN();   // the best of these
   Index best_step = -1, validations_since_best = 0;
+  Index validated_step = -1;   // the last one that was judged
+  Index skipped_in_a_row = 0;
+  Index batch = 0, accumulate = 0;              // which samples belong to which step
   std::map<std::string, std::string> notes{};   // the caller's: configuration, labels, ...
 };
 
@@ -58,8 +65,9 @@ template <class Net, class Optimizer> class TrainingTensors {
       add(text("optimizer.", m, ".") + name_of(*owned[k], k), *owned[k], values);
     });
     if (!parts.average) return;
-    for (std::size_t k = 0; k < owned.size(); ++k)
-      add("average." + name_of(*owned[k], k), *owned[k], parts.average->averages().at(k));
+    auto& averaged = parts.average->parameters();
+    for (std::size_t k = 0; k < averaged.size(); ++k)
+      add("average." + name_of(averaged[k], k), averaged[k], parts.average->averages()[k]);
   }
 
   io::TensorFile to_file() const {
@@ -127,6 +135,8 @@ inline std::string checksum(const io::TensorFile& file) {
 template <class F> void each_field(TrainingState& s, F f) {
   f("step", s.step), f("seed", s.seed), f("loss_mean", s.loss_mean), f("loss_weight", s.loss_weight), f("score", s.score);
   f("best_score", s.best_score), f("best_step", s.best_step), f("validations_since_best", s.validations_since_best);
+  f("validated_step", s.validated_step), f("skipped_in_a_row", s.skipped_in_a_row), f("batch", s.batch);
+  f("accumulate", s.accumulate);
 }
 
 }   // namespace detail
@@ -143,6 +153,7 @@ void save_checkpoint(const std::filesystem::path& path, const TrainingParts<Net,
     else
       file.metadata[std::string("ctseg.") + name] = text(value);
   });
+  file.metadata["ctseg.optimizer"] = parts.optimizer.name();
   file.metadata["ctseg.optimizer_steps"] = text(parts.optimizer.steps());
   file.metadata["ctseg.average_updates"] = text(parts.average ? parts.average->updates() : Index{0});
   for (const auto& [key, value] : state.notes) file.metadata["note." + key] = value;
@@ -151,9 +162,11 @@ void save_checkpoint(const std::filesystem::path& path, const TrainingParts<Net,
 }
 
 /// Puts a training back as it was saved. Everything is checked before anything changes.
-/// Errors    bad_input for a damaged file, one that is no checkpoint, or one of another network, optimizer or average.
-template <class Net, class Optimizer>
-TrainingState load_checkpoint(const std::filesystem::path& path, const TrainingParts<Net, Optimizer>& parts) {
+/// Errors    bad_input for a damaged file, one that is no checkpoint, or one of another network, optimizer or average;
+///           bad_argument if seed, batch or accumulate are not those `expected`, where it says them.
+template <class Net, class Optimizer> TrainingState load_checkpoint(const std::filesystem::path& path,
+                                                                    const TrainingParts<Net, Optimizer>& parts,
+                                                                    const std::optional<TrainingState>& expected = {}) {
   const io::TensorFile file = io::read_safetensors(path);
   const auto field = [&](const std::string& name) -> const std::string& {
     const auto at = file.metadata.find("ctseg." + name);
@@ -176,6 +189,15 @@ TrainingState load_checkpoint(const std::filesystem::path& path, const TrainingP
   read("optimizer_steps", optimizer_steps), read("average_updates", average_updates);
   for (const auto& [key, value] : file.metadata)
     if (key.starts_with("note.")) state.notes[key.substr(5)] = value;
+  if (field("optimizer") != parts.optimizer.name())
+    throw Error(Code::bad_input, path.string(),
+                text("is the checkpoint of another training: its optimizer is ", io::printable(field("optimizer")), ", here ",
+                     parts.optimizer.name(), "."));
+  if (expected && (state.seed != expected->seed || state.batch != expected->batch || state.accumulate != expected->accumulate))
+    throw Error(Code::bad_argument, path.string(),
+                text("was made with seed ", state.seed, " and ", state.accumulate, " batch(es) of ", state.batch,
+                     " a step, this training has seed ", expected->seed, " and ", expected->accumulate, " of ", expected->batch,
+                     ". Hint: the same seed, batch, accumulate and max_memory; or another folder."));
   detail::TrainingTensors<Net, Optimizer>(parts).from_file(path, file);
   parts.optimizer.set_steps(optimizer_steps);
   if (parts.average) parts.average->set_updates(average_updates);
@@ -200,20 +222,22 @@ class CheckpointFolder {
     std::error_code error;
     std::filesystem::create_directories(options_.folder, error);
     if (error) throw Error(Code::io, options_.folder.string(), text("cannot be made: ", error.message(), "."));
-    for (const auto& entry : std::filesystem::directory_iterator(options_.folder)) {   // what a killed training was writing
+    for (const auto& entry : std::filesystem::directory_iterator(options_.folder, error)) {   // what a killed one was writing
       const std::string name = entry.path().filename().string();
-      if (name.starts_with(".ctseg-") && name.ends_with(".tmp")) std::filesystem::remove(entry.path(), error);
+      if (!name.starts_with(".ctseg-") || !name.ends_with(".tmp")) continue;
+      const auto writer = static_cast<::pid_t>(std::atoll(name.c_str() + 7));
+      if (writer > 0 && ::kill(writer, 0) != 0 && errno == ESRCH) std::filesystem::remove(entry.path(), error);
     }
   }
 
   /// Oldest first.
   std::vector<std::filesystem::path> files() const {
     std::vector<std::filesystem::path> all;
-    for (const auto& entry : std::filesystem::directory_iterator(options_.folder)) {
-      const std::string name = entry.path().filename().string();
-      if (name.starts_with("step_") && name.ends_with(".safetensors")) all.push_back(entry.path());
-    }
-    std::sort(all.begin(), all.end());
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(options_.folder, error))
+      if (step_of(entry.path()) >= 0) all.push_back(entry.path());
+    if (error) throw Error(Code::io, options_.folder.string(), text("cannot be listed: ", error.message(), "."));
+    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return step_of(a) < step_of(b); });
     return all;
   }
 
@@ -222,18 +246,19 @@ class CheckpointFolder {
     char name[40];
     std::snprintf(name, sizeof name, "step_%09lld.safetensors", static_cast<long long>(state.step));
     save_checkpoint(options_.folder / name, parts, state);
-    const auto all = files();
-    for (std::size_t k = 0; k + static_cast<std::size_t>(options_.keep) < all.size(); ++k) {
-      std::error_code ignored;   // what cannot be removed costs space, not the training
+    auto all = files();
+    std::error_code ignored;   // what cannot be removed costs space, not the training
+    for (; step_of(all.back()) > state.step; all.pop_back()) std::filesystem::remove(all.back(), ignored);   // damaged ones
+    for (std::size_t k = 0; k + static_cast<std::size_t>(options_.keep) < all.size(); ++k)
       std::filesystem::remove(all[k], ignored);
-    }
   }
 
   /// The newest checkpoint that is whole; damaged ones are named to `log`. None: nothing to go on from.
   /// Errors    bad_input if there are checkpoints and none of them can be used; bad_argument if there are some and
   ///           CheckpointOptions::resume forbids to go on.
-  template <class Net, class Optimizer>
-  std::optional<TrainingState> resume(const TrainingParts<Net, Optimizer>& parts, const LogSink& log) const {
+  template <class Net, class Optimizer> std::optional<TrainingState> resume(const TrainingParts<Net, Optimizer>& parts,
+                                                                            const TrainingState& expected,
+                                                                            const LogSink& log) const {
     const auto all = files();
     if (all.empty()) return std::nullopt;
     if (!options_.resume)
@@ -244,8 +269,9 @@ class CheckpointFolder {
     std::string reasons;
     for (std::size_t k = all.size(); k-- > 0;) {
       try {
-        return load_checkpoint(all[k], parts);
+        return load_checkpoint(all[k], parts, expected);
       } catch (const Error& error) {
+        if (error.code() == Code::bad_argument) throw;
         reasons.append(" ").append(error.what());
         if (log.write) log.write(log.user, text("fit: not resumed: ", error.what()));
       }
@@ -257,6 +283,16 @@ class CheckpointFolder {
   const CheckpointOptions& options() const { return options_; }
 
  private:
+  /// -1: not the name of a checkpoint.
+  static Index step_of(const std::filesystem::path& path) {
+    const std::string name = path.filename().string(), end = ".safetensors";
+    if (!name.starts_with("step_") || !name.ends_with(end) || name.size() <= 5 + end.size()) return -1;
+    Index step = 0;
+    const char *first = name.data() + 5, *last = name.data() + name.size() - end.size();
+    const auto result = std::from_chars(first, last, step);
+    return result.ec == std::errc{} && result.ptr == last && step >= 0 ? step : -1;
+  }
+
   CheckpointOptions options_;
 };
 

@@ -42,9 +42,9 @@ template <AnySpec S> struct FitOptions {
 };
 
 struct FitResult {
-  Index steps = 0, skipped = 0;   // done in this call
-  Index last_step = 0;            // of all steps: where the training ended
-  double loss = 0;                // of the last step that was not skipped
+  Index steps = 0, skipped = 0;          // done in this call
+  Index first_step = 0, last_step = 0;   // of all steps: where this call began, and where it ended
+  double loss = 0;                       // of the last step that was not skipped
   double best_score = std::numeric_limits<double>::quiet_NaN();
   Index best_step = -1;
   bool stopped_early = false;
@@ -67,6 +67,7 @@ namespace detail {
 /// Errors    bad_argument for options out of range.
 template <AnySpec S> const FitOptions<S>& checked(const FitOptions<S>& o) {
   check(o.schedule);
+  if (o.first_step < 0) throw Error(Code::bad_argument, "fit", text("first_step = ", o.first_step, "; must be 0 or more."));
   if (o.batch < 1 || o.accumulate < 1 || o.workers < 0 || o.validate_every < 0 || o.early_stop.patience < 0)
     throw Error(Code::bad_argument, "fit",
                 text("batch = ", o.batch, ", accumulate = ", o.accumulate, ", workers = ", o.workers,
@@ -162,28 +163,30 @@ template <class Net, class Optimizer, class Sampler> class Training {
         step_(ctx, parts.net, sampler, o) {
     check_network();
     if (!o.checkpoints.folder.empty()) folder_.emplace(o.checkpoints);
-    state_.step = o.first_step;
+    state_.step = o.first_step, state_.seed = ctx.seed(), state_.batch = step_.batch, state_.accumulate = step_.accumulate;
     if (folder_)
-      if (auto resumed = folder_->resume(parts_, LogSink{write_log, this})) state_ = *resumed;
-    if (state_.step > 0 && folder_ && state_.seed != ctx.seed())
-      throw Error(Code::bad_argument, "fit",
-                  text("the checkpoint was made with seed ", state_.seed, ", this context has ", ctx.seed(), "."));
-    state_.seed = ctx.seed();
+      if (auto resumed = folder_->resume(parts_, state_, LogSink{write_log, this})) {
+        state_ = *resumed;
+        resumed_ = true;
+        ctx.log(text("fit: goes on from step ", state_.step));
+      }
     run_.emplace(*step_.plan, ctx);
   }
 
   FitResult run() {
-    const Index first = state_.step;
-    result_.memory = step_.plan->memory();
+    const Index first = saved_ = state_.step;
+    result_.memory = step_.plan->memory(), result_.first_step = first;
+    result_.stopped_early = patience_is_over();
     start_ = Clock::now();
     if (o_.workers > 0 && first < o_.steps)
       ahead_.emplace([this](Index number) { return draw(number); },
                      PrefetchOptions{.workers = o_.workers, .first = first * step_.accumulate});
     try {
+      if (resumed_ && state_.validated_step != first && due(o_.validate_every)) validate();   // where it was interrupted
       while (state_.step < o_.steps && !result_.stopped_early) {
         step(first);
         if (due(o_.validate_every)) validate();
-        if (folder_ && due(o_.checkpoints.every)) save();
+        if (folder_ && (result_.stopped_early || due(o_.checkpoints.every))) save();
       }
     } catch (...) {
       save_quietly();
@@ -241,22 +244,24 @@ template <class Net, class Optimizer, class Sampler> class Training {
     for (Index part = 0; part < step_.accumulate; ++part) {
       for (const std::size_t k : load(number * step_.accumulate + part)) names.push_back(sampler_.cases()[k].name);
       run_->forward();
+      if (part > 0) follow();
       run_->backward(gradients_, typename S::Acc(1) / static_cast<typename S::Acc>(step_.accumulate));
       value += run_->scalar(*step_.loss) / static_cast<double>(step_.accumulate);
     }
     const double factor = schedule_factor(o_.schedule, number, o_.steps);
     double norm = std::numeric_limits<double>::quiet_NaN();
     const bool finite = is_finite(value) && all_finite(gradients_.flat());
-    ++state_.step;
     if (finite) {
       if (o_.clip_norm != 0) norm = clip_gradient_norm(ctx_, gradients_, o_.clip_norm);
       parts_.optimizer.step(ctx_, gradients_, factor);
       if (parts_.average) parts_.average->update(ctx_);
-      result_.loss = value, skipped_in_a_row_ = 0;
+      ++state_.step;
+      result_.loss = value, state_.skipped_in_a_row = 0;
       state_.loss_mean = 0.95 * state_.loss_mean + 0.05 * value;
       state_.loss_weight = 0.95 * state_.loss_weight + 0.05;
       ++result_.steps;
     } else {
+      ++state_.step;
       skip(number, names);
     }
     result_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
@@ -279,10 +284,17 @@ template <class Net, class Optimizer, class Sampler> class Training {
     for (const auto& name : cases) names.append(" ").append(name);
     ctx_.log(text("fit: step ", number, " skipped, loss or gradients are not finite; cases:", names));
     if (o_.observer) o_.observer->on_skipped(number, cases);
-    if (++skipped_in_a_row_ == kMostSkipped)
+    if (++state_.skipped_in_a_row >= kMostSkipped)
       throw Error(Code::bad_input, "fit",
                   text("ten steps in a row without finite gradients, the last at step ", number, "; cases:", names,
                        ". Hint: a lower learning rate; check these cases for NaN."));
+  }
+
+  /// Running statistics move once for every batch of a step, as they do in PyTorch: what came before counts less.
+  void follow() {
+    for (const auto* p : parts_.optimizer.parameters())
+      if (p->role() == Role::averaged)
+        for (auto& g : gradients_.of(*p)) g *= static_cast<typename S::Acc>(1 - p->average_rate());
   }
 
   /// Weights and their averages change places as long as it lives.
@@ -297,24 +309,32 @@ template <class Net, class Optimizer, class Sampler> class Training {
     }
   };
 
+  bool patience_is_over() const {
+    return o_.early_stop.patience > 0 && state_.validations_since_best >= o_.early_stop.patience;
+  }
   void validate() {
-    const Averaged averaged(parts_.average);
-    const double score = o_.observer->validate(state_.step);
-    if (is_nan(score)) return;
-    state_.score = is_nan(state_.score) ? score : o_.smoothing * state_.score + (1 - o_.smoothing) * score;
-    const bool best = is_nan(state_.best_score) || state_.score > state_.best_score + o_.early_stop.min_delta;
-    if (best) {
-      state_.best_score = state_.score, state_.best_step = state_.step, state_.validations_since_best = 0;
-      if (folder_)
+    FitScore judged{.step = state_.step};
+    {
+      const Averaged averaged(parts_.average);
+      judged.score = o_.observer->validate(state_.step);
+      state_.validated_step = state_.step;
+      if (is_nan(judged.score)) return;
+      judged.smoothed = is_nan(state_.score) ? judged.score : o_.smoothing * state_.score + (1 - o_.smoothing) * judged.score;
+      judged.best = is_nan(state_.best_score) || judged.smoothed > state_.best_score + o_.early_stop.min_delta;
+      if (judged.best && folder_)
         io::save_weights(folder_->best(), parts_.net,
-                         {.metadata = {{"step", text(state_.step)}, {"score", exact(state_.score)}}});
-    } else if (++state_.validations_since_best == o_.early_stop.patience) {
-      result_.stopped_early = true;
-      ctx_.log(text("fit: no better score in ", o_.early_stop.patience, " validations; the best was ", state_.best_score,
-                    " at step ", state_.best_step));
+                         {.metadata = {{"step", text(state_.step)}, {"score", exact(judged.smoothed)}}});
     }
-    o_.observer->on_score({state_.step, score, state_.score, best});
-    if (result_.stopped_early && folder_ && !due(o_.checkpoints.every)) save();
+    state_.score = judged.smoothed;
+    if (judged.best)
+      state_.best_score = state_.score, state_.best_step = state_.step, state_.validations_since_best = 0;
+    else
+      ++state_.validations_since_best;
+    result_.stopped_early = patience_is_over();
+    if (result_.stopped_early)
+      ctx_.log(text("fit: no better score in ", state_.validations_since_best, " validations; the best was ", state_.best_score,
+                    " at step ", state_.best_step));
+    o_.observer->on_score(judged);
   }
 
   void save() { folder_->save(parts_, state_), saved_ = state_.step; }
@@ -323,7 +343,10 @@ template <class Net, class Optimizer, class Sampler> class Training {
     try {
       if (folder_ && saved_ != state_.step) save();
     } catch (const std::exception& error) {
-      ctx_.log(text("fit: not saved: ", error.what()));
+      try {
+        ctx_.log(text("fit: not saved: ", error.what()));
+      } catch (...) {   // of a sink that throws there is nobody to tell
+      }
     }
   }
 
@@ -338,7 +361,8 @@ template <class Net, class Optimizer, class Sampler> class Training {
   std::optional<Prefetch<std::unique_ptr<Batch<S>>>> ahead_;
   TrainingState state_;
   FitResult result_;
-  Index skipped_in_a_row_ = 0, saved_ = -1;
+  Index saved_ = -1;
+  bool resumed_ = false;
   Clock::time_point start_;
 };
 

@@ -49,7 +49,8 @@ class TextLog final : public FitObserver {
         const std::string_view line = all.substr(at, end - at);
         const std::size_t digits = line.find_first_of("0123456789");
         const bool row = format_ == TextLogFormat::csv ? digits == 0 : line.starts_with("{\"step\":");
-        if (row && std::atoll(std::string(line.substr(digits)).c_str()) < step) kept.append(line).append("\n");
+        if (row && digits != std::string_view::npos && std::atoll(std::string(line.substr(digits)).c_str()) < step)
+          kept.append(line).append("\n");
       }
     }
     if (format_ == TextLogFormat::csv) {
@@ -84,6 +85,7 @@ class TensorBoardLog final : public FitObserver {
 
   void on_step(const FitProgress& p) override {
     const double seconds = now();
+    if (!std::exchange(begun_, true)) file_.begin(p.step, seconds);
     file_.scalar("loss/mean", p.loss, p.step, seconds);
     file_.scalar("loss/step", p.last_loss, p.step, seconds);
     file_.scalar("learning_rate", p.learning_rate, p.step, seconds);
@@ -98,6 +100,7 @@ class TensorBoardLog final : public FitObserver {
 
  private:
   io::EventFile file_;
+  bool begun_ = false;
 };
 
 /// The learning curve as a picture (SVG): running mean of the loss, and scores of validations on an axis of their own.

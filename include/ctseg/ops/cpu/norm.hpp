@@ -308,7 +308,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
       Sums group{all.count, all.mean + first, all.deviation + first};
       for (Index k = 1; k < width; ++k, group.count += all.count) group.merge(0, all.count, group.mean[k], group.deviation[k]);
       std::fill_n(mean + first, width, static_cast<Acc>(group.mean[0]));
-      std::fill_n(rstd + first, width, static_cast<Acc>(1 / std::sqrt(group.deviation[0] / group.count + double{op.eps})));
+      std::fill_n(rstd + first, width, static_cast<Acc>(1 / std::sqrt(std::max(0.0, group.deviation[0]) / group.count + double{op.eps})));
     }
   }
 

@@ -66,7 +66,7 @@ template <int Dim> simd::RowsOut rows_of(const View<float, Dim>& y, Index first)
   return {y ? y.data + first * y.pitch : nullptr, y.pitch};
 }
 
-/// The activations that the vector passes know; none for those with an exponential. `a` must outlive the answer.
+/// The activations that the vector passes know; none for sigmoid and gelu. `a` must outlive the answer.
 template <AnySpec S> std::optional<simd::Bend> bend_of(const Activation& a, const Weights<S>& slopes) {
   static constexpr float kNone = 0, kWhole = 1;
   switch (a.kind) {
@@ -76,6 +76,8 @@ template <AnySpec S> std::optional<simd::Bend> bend_of(const Activation& a, cons
       return simd::Bend{&kNone, 0, true};
     case ActivationKind::leaky_relu:
       return simd::Bend{&a.parameter};
+    case ActivationKind::elu:
+      return simd::Bend{&a.parameter, 0, false, true};
     case ActivationKind::prelu:
       return simd::Bend{slopes.data(), slopes.size() > 1 ? 1 : 0};
     default:

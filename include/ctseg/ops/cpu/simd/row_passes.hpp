@@ -9,11 +9,11 @@
 namespace ctseg::simd {
 
 /// u > 0 ? u : slope * u, one slope for all channels (step 0) or one each (step 1): identity, leaky_relu and prelu.
-/// zero: relu, where minus infinity times nothing is nothing.
+/// zero: relu, where minus infinity times nothing is nothing. elu: u > 0 ? u : slope * (e^u - 1).
 struct Bend {
   const float* slope = nullptr;
   Index step = 0;
-  bool zero = false;
+  bool zero = false, elu = false;
 };
 
 /// A block of rows; a row is at data + row * pitch.

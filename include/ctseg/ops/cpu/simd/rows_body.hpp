@@ -25,15 +25,30 @@ typedef std::uint8_t RowBytes __attribute__((vector_size(CTSEG_SIMD_LANES), alig
 #define REST(f, p) \
   if (end < p.channels) CTSEG_SIMD_REST::f(p, end)
 
+/// e^u - less, less 1 or 0, for u <= 0 to one unit in the last place or so; below -80, e^-80. A NaN stays one.
+/// Source    2^n (1 + e), the polynomial of e as in Cephes' expf.
+CTSEG_SIMD_TARGET inline RowVec exp_below(RowVec u, float less) {
+  u = u > 0 ? RowVec{} : u < -80 ? RowVec{} - 80 : u;
+  const RowInts n = __builtin_convertvector(u * 1.44269504f - 0.5f, RowInts);
+  const RowVec whole = __builtin_convertvector(n, RowVec), r = u - whole * 0.693359375f + whole * 2.12194440e-4f;
+  RowVec e = 1.9875691500e-4f * r + 1.3981999507e-3f;
+  e = ((((e * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r + 1.6666665459e-1f) * r + 5.0000001201e-1f) * r * r + r;
+  const RowVec power = (RowVec)((n + 127) << 23);
+  return power * e + (power - less);
+}
+
 CTSEG_SIMD_TARGET inline void norm(const NormPass& p, Index first);
-template <bool kZero, bool kResidual> CTSEG_SIMD_TARGET void norm_as(const NormPass& p, Index first) {
+enum class Curve { slope, zero, elu };
+template <Curve kCurve, bool kResidual> CTSEG_SIMD_TARGET void norm_as(const NormPass& p, Index first) {
   FOR_VECTORS(p) {
     const RowVec mean = LOAD(p.mean + c), scale = LOAD(p.scale + c), shift = LOAD(p.shift + c), slope = SLOPE(p.act);
     FOR_ROWS {
       RowVec u = (LOAD(AT(p.x, r)) - mean) * scale + shift;
       if constexpr (kResidual) u += LOAD(AT(p.residual, r));
-      if constexpr (kZero)
+      if constexpr (kCurve == Curve::zero)
         u = u < 0 ? RowVec{} : u;
+      else if constexpr (kCurve == Curve::elu)
+        u = u > 0 ? u : slope * exp_below(u, 1);
       else
         u = u > 0 ? u : slope * u;
       STORE(AT(p.y, r)) = u;
@@ -42,17 +57,17 @@ template <bool kZero, bool kResidual> CTSEG_SIMD_TARGET void norm_as(const NormP
   REST(norm, p);
 }
 CTSEG_SIMD_TARGET inline void norm(const NormPass& p, Index first) {
-  if (p.residual.data)
-    p.act.zero ? norm_as<true, true>(p, first) : norm_as<false, true>(p, first);
-  else
-    p.act.zero ? norm_as<true, false>(p, first) : norm_as<false, false>(p, first);
+  if (p.act.elu) return p.residual.data ? norm_as<Curve::elu, true>(p, first) : norm_as<Curve::elu, false>(p, first);
+  if (p.act.zero) return p.residual.data ? norm_as<Curve::zero, true>(p, first) : norm_as<Curve::zero, false>(p, first);
+  p.residual.data ? norm_as<Curve::slope, true>(p, first) : norm_as<Curve::slope, false>(p, first);
 }
 
-#define LOOK                                            \
-  const RowVec xhat = (LOAD(AT(p.x, r)) - mean) * rstd; \
-  RowVec u = xhat * gamma + shift;                      \
-  if (p.residual.data) u += LOAD(AT(p.residual, r));    \
-  const RowVec d = LOAD(AT(p.dy, r)), du = u > 0 ? d : slope * d
+#define LOOK                                                        \
+  const RowVec xhat = (LOAD(AT(p.x, r)) - mean) * rstd;             \
+  RowVec u = xhat * gamma + shift;                                  \
+  if (p.residual.data) u += LOAD(AT(p.residual, r));                \
+  const RowVec below = p.act.elu ? slope * exp_below(u, 0) : slope; \
+  const RowVec d = LOAD(AT(p.dy, r)), du = u > 0 ? d : below * d
 #define OF_CHANNELS                                                                         \
   const RowVec mean = LOAD(p.mean + c), rstd = LOAD(p.rstd + c), gamma = LOAD(p.gamma + c); \
   const RowVec shift = LOAD(p.shift + c), slope = SLOPE(p.act)
@@ -93,7 +108,7 @@ CTSEG_SIMD_TARGET inline void bend(const BendPass& p, Index first) {
     const RowVec slope = SLOPE(p.act);
     FOR_ROWS {
       const RowVec x = LOAD(AT(p.x, r));
-      STORE(AT(p.y, r)) = p.act.zero ? (x < 0 ? RowVec{} : x) : (x > 0 ? x : slope * x);
+      STORE(AT(p.y, r)) = p.act.zero ? (x < 0 ? RowVec{} : x) : x > 0 ? x : slope * (p.act.elu ? exp_below(x, 1) : x);
     }
   }
   REST(bend, p);
@@ -102,8 +117,8 @@ CTSEG_SIMD_TARGET inline void bend_back(const BendPass& p, Index first) {
   FOR_VECTORS(p) {
     const RowVec slope = SLOPE(p.act);
     FOR_ROWS {
-      const RowVec d = LOAD(AT(p.dy, r));
-      STORE(AT(p.y, r)) = LOAD(AT(p.x, r)) > 0 ? d : slope * d;
+      const RowVec d = LOAD(AT(p.dy, r)), x = LOAD(AT(p.x, r));
+      STORE(AT(p.y, r)) = x > 0 ? d : slope * (p.act.elu ? exp_below(x, 0) * d : d);
     }
   }
   REST(bend_back, p);
