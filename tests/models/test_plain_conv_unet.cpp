@@ -134,7 +134,9 @@ TEST_CASE("PlainConvUNet: dropout works; separate ops equal fused ones") {
   check_dropout<PlainConvUNet<F2>>({.features_per_stage = {3, 4, 4}}, {1, 1, {16, 16}}, 10);
   const Values<PlainConvUNet<F2>> fused({.features_per_stage = {3, 4}}, {1, 1, {8, 8}}),
       parts({.features_per_stage = {3, 4}, .fused = false}, {1, 1, {8, 8}});
-  CHECK(fused.run(Mode::train, 1) == parts.run(Mode::train, 1));
+  const auto one = fused.run(Mode::train, 1), other = parts.run(Mode::train, 1);   // statistics are taken in other parts
+  REQUIRE(one.size() == other.size());
+  for (std::size_t i = 0; i < one.size(); ++i) CHECK(one[i] == doctest::Approx(other[i]).epsilon(1e-4));
 }
 
 TEST_CASE("batch norms of PlainConvUNet fold into its convolutions") {

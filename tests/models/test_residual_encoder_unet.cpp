@@ -76,7 +76,9 @@ TEST_CASE("ResidualEncoderUNet: dropout works; separate ops equal fused ones") {
   auto separate = options;
   separate.fused = false;
   const Values<ResidualEncoderUNet<F2>> fused(options, {1, 1, {16, 16}}), parts(separate, {1, 1, {16, 16}});
-  CHECK(fused.run(Mode::train, 1) == parts.run(Mode::train, 1));
+  const auto one = fused.run(Mode::train, 1), other = parts.run(Mode::train, 1);   // statistics are taken in other parts
+  REQUIRE(one.size() == other.size());
+  for (std::size_t i = 0; i < one.size(); ++i) CHECK(one[i] == doctest::Approx(other[i]).epsilon(1e-4));
 }
 
 TEST_CASE("batch norms of ResidualEncoderUNet fold into its convolutions") {
