@@ -75,7 +75,7 @@ TEST_CASE("symmetry, identity, translation") {
     for (std::uint64_t seed = 0; seed < 6; ++seed) {
       const Grid grid = grid_of({23, 17, 19}, {0.7, 1.3, 2.1});
       const Mask a = balls(grid, 2 * seed), b = balls(grid, 2 * seed + 1);
-      const SurfaceOptions options{.surface = surface};
+      const SurfaceDistanceOptions options{.surface = surface};
       const auto same = surface_distances(a, a, options), there = surface_distances(a, b, options),
                  back = surface_distances(b, a, options);
       CHECK(same.hausdorff_mm() == 0);

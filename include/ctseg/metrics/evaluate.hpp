@@ -28,7 +28,7 @@ struct EvaluationOptions {
   EmptySurface empty_surface = EmptySurface::infinite;   // distances and surface Dice
   bool surfaces = true;                                  // else distances and surface Dice are NaN
   Surface hausdorff_surface = Surface::voxels;           // of hd, hd95 and assd
-  HausdorffOptions hausdorff{.percentile = 95};          // of hd95
+  HausdorffMetricOptions hausdorff{.percentile = 95};    // of hd95
   Surface nsd_surface = Surface::elements;
   double nsd_tolerance_mm = 1;
   bool planar = false;        // volumes of one slice: contours
@@ -89,8 +89,9 @@ inline void score_overlap(LabelScores& s, double voxel_mm3, const EvaluationOpti
                                             : std::numeric_limits<double>::quiet_NaN();
 }
 
-inline void score_surfaces(LabelScores& s, const MaskPair& pair, const SurfaceOptions& options, const EvaluationOptions& how) {
-  SurfaceOptions o = options;
+inline void score_surfaces(LabelScores& s, const MaskPair& pair, const SurfaceDistanceOptions& options,
+                           const EvaluationOptions& how) {
+  SurfaceDistanceOptions o = options;
   o.label = s.label;
   o.surface = how.hausdorff_surface;
   const SurfaceDistances apart(pair, o);
@@ -114,7 +115,7 @@ inline CaseScores evaluate(const Volume<std::uint8_t>& prediction, const Volume<
   evaluation::check(options);
   const LabelScan scan = scan_labels(prediction, truth, {options.executor});
   CaseScores out{.spacing_mm = truth.spacing_mm()};
-  SurfaceOptions surface{.empty = options.empty_surface, .planar = options.planar, .executor = options.executor};
+  SurfaceDistanceOptions surface{.empty = options.empty_surface, .planar = options.planar, .executor = options.executor};
   if (options.surfaces) surface.spacing_mm = mask::spacing_for_distance(truth.grid(), {}, "evaluate");
   std::vector<std::uint8_t> labels = options.labels;
   if (labels.empty())

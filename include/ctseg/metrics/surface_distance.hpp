@@ -30,7 +30,7 @@ enum class Percentile {
 };
 inline std::string text(Percentile p) { return p == Percentile::linear ? "linear" : "by_area"; }
 
-struct SurfaceOptions {
+struct SurfaceDistanceOptions {
   std::uint8_t label = 1;
   Surface surface = Surface::voxels;
   EmptySurface empty = EmptySurface::infinite;
@@ -39,7 +39,7 @@ struct SurfaceOptions {
   Executor* executor = nullptr;              // unset: the calling thread
 };
 
-struct HausdorffOptions {
+struct HausdorffMetricOptions {
   double percentile = 100;
   Directions directions = Directions::larger;
   Percentile rule = Percentile::linear;
@@ -81,7 +81,7 @@ class SurfaceDistances {
  public:
   /// What lies between two masks of one label.
   /// Errors    bad_argument for spacing that cannot be, or planar with several slices.
-  SurfaceDistances(const MaskPair& pair, const SurfaceOptions& options) : empty_(options.empty) {
+  SurfaceDistances(const MaskPair& pair, const SurfaceDistanceOptions& options) : empty_(options.empty) {
     const Xyz<double> spacing = options.spacing_mm.value_or(Xyz<double>{1, 1, 1});
     edt::check_spacing(spacing, "surface_distances");
     if (options.planar && pair.shape.z > 1)
@@ -115,7 +115,7 @@ class SurfaceDistances {
 
   /// Hausdorff distance, or the percentile of distances that stands for it.
   /// Errors    bad_argument unless the percentile is 0 to 100.
-  double hausdorff_mm(const HausdorffOptions& options = {}) const {
+  double hausdorff_mm(const HausdorffMetricOptions& options = {}) const {
     if (!(options.percentile >= 0 && options.percentile <= 100))
       throw Error(Code::bad_argument, "hausdorff", text("percentile = ", options.percentile, "; must be 0 to 100."));
     if (const auto mm = distance_where_empty()) return *mm;
@@ -181,7 +181,7 @@ class SurfaceDistances {
       }
     return sum / all;
   }
-  double percentile_of(Some some, const HausdorffOptions& options) const {
+  double percentile_of(Some some, const HausdorffMetricOptions& options) const {
     if (options.rule == Percentile::linear || options.percentile == 100) {
       std::vector<float> all;
       for (const DirectedDistances* one : some) all.insert(all.end(), one->mm.begin(), one->mm.end());
@@ -205,7 +205,7 @@ class SurfaceDistances {
 /// Errors    shape_mismatch unless both lie on one grid; unsupported for sheared grids (mask::spacing_for_distance); those of
 ///           SurfaceDistances.
 inline SurfaceDistances surface_distances(const Volume<std::uint8_t>& prediction, const Volume<std::uint8_t>& truth,
-                                          SurfaceOptions options = {}) {
+                                          SurfaceDistanceOptions options = {}) {
   check_same_grid(prediction, truth, "surface_distances");
   options.spacing_mm = mask::spacing_for_distance(truth.grid(), options.spacing_mm, "surface_distances");
   return SurfaceDistances(mask_pair(prediction, truth, options.label), options);
