@@ -176,6 +176,7 @@ template <AnySpec S> ParityCases<S> parity_cases() {
 inline const std::map<std::string, std::set<std::string, std::less<>>> kOps = {
     {"activation.hpp", {std::begin(kActivationNames), std::end(kActivationNames)}},
     {"average_pool.hpp", {"AveragePool", "AdaptiveAveragePool"}},
+    {"argmax.hpp", {}},   // labels have no gradient: tests/nn/test_argmax.cpp
     {"axes.hpp", {}},
     {"block.hpp", {"Conv+Norm+Act"}},
     {"concat.hpp", {"Concat"}},
@@ -184,6 +185,7 @@ inline const std::map<std::string, std::set<std::string, std::less<>>> kOps = {
     {"dice_ce.hpp", {"DiceCE"}},
     {"dropout.hpp", {}},   // Dropout, ChannelDropout: other random numbers than PyTorch's, tests/ops compares statistics
     {"elementwise.hpp", {"Add"}},
+    {"moments.hpp", {}},
     {"multiply.hpp", {"Multiply"}},
     {"norm.hpp", {"InstanceNorm", "BatchNorm", "GroupNorm"}},
     {"op.hpp", {}},
