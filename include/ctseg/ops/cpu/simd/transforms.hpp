@@ -11,6 +11,7 @@
 // instead of 8 * 27 = 216, F(4, 3) with the points 0, 1, -1, 2, -2 and infinity 216 for 64 results instead of 1728: an eighth.
 // The price is rounding: the larger points of F(4, 3) cost one to two digits, F(2, 3) is as exact as the direct sum.
 #pragma once
+#include <array>
 #include <string>
 
 #include "tiles.hpp"
