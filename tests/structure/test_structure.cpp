@@ -29,7 +29,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"io", {"core", "ops", "image", "nn"}},   // nn: weight files fill its parameters
     {"data", {"core", "ops", "image", "io"}},   // io: tables, manifests, cases and their cache are files
     {"infer", {"core", "ops", "image", "nn", "metrics"}},   // nn: a plan is a predictor; metrics: masks compared; never models
-    {"post", {"core", "ops", "image"}},
+    {"post", {"core", "ops", "image", "data"}},   // data: LUNA16's tables
     {"metrics", {"core", "ops", "image", "data"}},   // data: LUNA16's tables
     {"interop", {"core", "ops", "nn", "image", "io"}},   // not in the umbrella: needs libraries that ctseg does not
     {"train", {"core", "ops", "nn", "loss", "optim", "data", "metrics", "infer", "image", "io"}},   // never models
