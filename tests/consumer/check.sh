@@ -8,6 +8,18 @@ build_with_cmake() {
   "$scratch/build/consumer"
 }
 
+# The package with all that this machine can build of it: from the tree that runs the checks, or from one of its own.
+install_package() {
+  tree=${CTSEG_BINARY_DIR:-}
+  if ! grep -qs '^CTSEG_PREBUILT:.*=ON' "$tree/CMakeCache.txt"; then
+    tree=$scratch/ctseg
+    cmake -S "$root" -B "$tree" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCTSEG_PREBUILT=ON -DCTSEG_BUILD_TESTS=OFF \
+      -DCTSEG_BUILD_EXAMPLES=OFF -DCTSEG_BUILD_BENCHMARKS=OFF > "$scratch/log" 2>&1 &&
+      cmake --build "$tree" -j 1 >> "$scratch/log" 2>&1 || { cat "$scratch/log"; fail "building ctseg"; }
+  fi
+  cmake --install "$tree" --prefix "$1" > "$scratch/log" 2>&1 || { cat "$scratch/log"; fail "cmake --install"; }
+}
+
 case $1 in
   plain)
     cd "$root/tests/consumer"
@@ -27,11 +39,7 @@ case $1 in
     ;;
   installed)
     # Moved after the installation, so that no path of this machine can hide in the package.
-    cmake -S "$root" -B "$scratch/ctseg" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCTSEG_BUILD_TESTS=OFF \
-      -DCTSEG_BUILD_EXAMPLES=OFF -DCTSEG_BUILD_BENCHMARKS=OFF > "$scratch/log" 2>&1 &&
-      cmake --build "$scratch/ctseg" >> "$scratch/log" 2>&1 &&
-      cmake --install "$scratch/ctseg" --prefix "$scratch/first" >> "$scratch/log" 2>&1 ||
-      { cat "$scratch/log"; fail "cmake --install"; }
+    install_package "$scratch/first"
     mv "$scratch/first" "$scratch/moved"
     if grep -rnE "march|$scratch|$root" "$scratch/moved" --include='*.cmake'; then
       fail "the package carries a path of this machine or a processor flag"
@@ -40,11 +48,7 @@ case $1 in
     ;;
   prebuilt)
     # One network compiled with the library and without: the same bits, and its kernels come from the library.
-    cmake -S "$root" -B "$scratch/ctseg" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCTSEG_PREBUILT=ON -DCTSEG_BUILD_TESTS=OFF \
-      -DCTSEG_BUILD_EXAMPLES=OFF -DCTSEG_BUILD_BENCHMARKS=OFF > "$scratch/log" 2>&1 &&
-      cmake --build "$scratch/ctseg" -j 1 >> "$scratch/log" 2>&1 &&
-      cmake --install "$scratch/ctseg" --prefix "$scratch/moved" >> "$scratch/log" 2>&1 ||
-      { cat "$scratch/log"; fail "building ctseg::prebuilt"; }
+    install_package "$scratch/moved"
     build_with_cmake -DCTSEG_FROM=package -DCMAKE_PREFIX_PATH="$scratch/moved" -DCTSEG_WITH=prebuilt
     for isa in scalar ''; do
       CTSEG_ISA=$isa "$scratch/build/step" > "$scratch/with" && CTSEG_ISA=$isa "$scratch/build/step_alone" > "$scratch/without" ||
