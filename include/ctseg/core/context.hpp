@@ -49,6 +49,8 @@ template <> class Context<Cpu> {
   Executor& executor() { return *options_.executor; }
   const DeviceTraits<Cpu>& traits() const { return traits_; }
   std::uint64_t seed() const { return options_.seed; }
+  /// To make another one of: its executor is this one's threads, which must outlive the other.
+  const ContextOptions& options() const { return options_; }
 
   /// The key of the next forward pass. resume_at() makes a continued training draw what the straight one would.
   RandomKey next_run() { return {options_.seed, ++runs_, 0}; }

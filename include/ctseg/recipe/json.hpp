@@ -33,15 +33,14 @@ template <class E> struct Name {
 };
 template <class T> concept Named = std::is_enum_v<T> && requires(T t) { names_of(t); };
 
-template <class T> struct Is { static constexpr bool vector = false, array = false, optional = false, axes = false; };
-template <class T> struct Is<std::vector<T>> { static constexpr bool vector = true, array = false, optional = false, axes = false; };
-template <class T, std::size_t N> struct Is<std::array<T, N>> {
-  static constexpr bool vector = false, array = true, optional = false, axes = false;
-};
-template <class T> struct Is<std::optional<T>> {
-  static constexpr bool vector = false, array = false, optional = true, axes = false;
-};
-template <int Dim> struct Is<Axes<Dim>> { static constexpr bool vector = false, array = false, optional = false, axes = true; };
+template <class T> inline constexpr bool is_vector = false;
+template <class T> inline constexpr bool is_vector<std::vector<T>> = true;
+template <class T> inline constexpr bool is_array = false;
+template <class T, std::size_t N> inline constexpr bool is_array<std::array<T, N>> = true;
+template <class T> inline constexpr bool is_optional = false;
+template <class T> inline constexpr bool is_optional<std::optional<T>> = true;
+template <class T> inline constexpr bool is_axes = false;
+template <int Dim> inline constexpr bool is_axes<Axes<Dim>> = true;
 
 /// The text of a JSON file as values.
 /// Errors    bad_input for what is not JSON, a key that an object has twice, and nesting deeper than 32.
@@ -75,16 +74,13 @@ inline std::string shown(const Json& j) {
 /// Where in which document a value stands.
 struct Place {
   std::string file, path{};
-  Place operator/(std::string_view key) const { return {file, path.empty() ? std::string(key) : text(path, ".", std::string(key))}; }
+  Place operator/(std::string_view key) const { return {file, (path.empty() ? "" : path + ".") + std::string(key)}; }
   Place operator[](std::size_t i) const { return {file, text(path, "[", i, "]")}; }
   [[noreturn]] void fail(const Json& found, std::string_view allowed) const {
     throw Error(Code::bad_input, file,
                 text(path.empty() ? "the document" : path, " is ", shown(found), "; must be ", std::string(allowed), "."));
   }
 };
-
-class Reader;
-template <class T> T read(const Json& j, const Place& at);
 
 /// Reads the members of one object. Keys that are not there leave their values as they are.
 class Reader {
@@ -135,19 +131,19 @@ class Reader {
         all += (all.empty() ? "one of \"" : ", \"") + std::string(n.name) + "\"";
       }
       at.fail(j, all);
-    } else if constexpr (Is<T>::optional) {
+    } else if constexpr (is_optional<T>) {
       if (j.is_null()) return value.reset();
       typename T::value_type some{};
       take(j, at, some, range);
       value = some;
-    } else if constexpr (Is<T>::vector) {
+    } else if constexpr (is_vector<T>) {
       if (!j.is_array() || std::ssize(j) > kMostEntries) at.fail(j, text("a list of at most ", kMostEntries, " entries"));
       value.clear();
       for (std::size_t i = 0; i < j.size(); ++i) value.push_back(one<typename T::value_type>(j[i], at[i], range));
-    } else if constexpr (Is<T>::array) {
+    } else if constexpr (is_array<T>) {
       if (!j.is_array() || j.size() != value.size()) at.fail(j, text("a list of ", value.size(), " entries"));
       for (std::size_t i = 0; i < j.size(); ++i) take(j[i], at[i], value[i], range);
-    } else if constexpr (Is<T>::axes) {
+    } else if constexpr (is_axes<T>) {
       if (!j.is_array()) return value = one<Index>(j, at, range), void();
       auto each = value.value;
       take(j, at, each, range);
@@ -161,7 +157,7 @@ class Reader {
 
  private:
   template <class T> static T one(const Json& j, const Place& at, Range range) {
-    if constexpr (Is<T>::axes) {
+    if constexpr (is_axes<T>) {
       T value = 1;
       take(j, at, value, range);
       return value;
@@ -203,13 +199,13 @@ class Writer {
       for (const auto& n : names_of(value))
         if (n.value == value) return n.name;
       return {};
-    } else if constexpr (Is<T>::optional) {
+    } else if constexpr (is_optional<T>) {
       return value ? of(*value) : Json();
-    } else if constexpr (Is<T>::vector || Is<T>::array) {
+    } else if constexpr (is_vector<T> || is_array<T>) {
       Json list = Json::array();
       for (const auto& v : value) list.push_back(of(v));
       return list;
-    } else if constexpr (Is<T>::axes) {
+    } else if constexpr (is_axes<T>) {
       return of(value.value);
     } else {
       T copy = value;   // fields() takes what can be changed
@@ -232,11 +228,6 @@ class Writer {
   }
 };
 
-template <class T> T read(const Json& j, const Place& at) {
-  T value{};
-  Reader::take(j, at, value);
-  return value;
-}
 template <class T> Json write(const T& value) { return Writer::of(value); }
 
 }   // namespace json

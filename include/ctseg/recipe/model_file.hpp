@@ -1,0 +1,207 @@
+// A model in one file: weights as plain safetensors, which any tool reads, and in their metadata the recipe and a test that the
+// loader repeats, so that a file that computes something else than on the day it was saved is found out before it segments.
+#pragma once
+#include <cmath>
+
+#include "../io/weights.hpp"
+#include "any_model.hpp"
+#include "recipe.hpp"
+
+namespace ctseg {
+
+/// What a network made of a made-up input, at some voxels. Input value i, in memory order, is 2 u - 1 with u =
+/// uniform({seed}, i); logits are those of `voxels` one after the other, computed with Accuracy::strict.
+struct TestPair {
+  Index seed = 1;
+  std::vector<Index> extent{};   // of the input: z, y, x or y, x
+  std::vector<Index> voxels{};   // of the output, counted in memory order
+  std::vector<float> logits{};
+};
+template <class F> void fields(TestPair& t, F& f) {
+  f("seed", t.seed, json::Range{0, 1e9});
+  f.required("extent", t.extent, json::Range{1, 512});
+  f.required("voxels", t.voxels, json::Range{0, 1e9});
+  f.required("logits", t.logits, json::Range{-3e38, 3e38});
+}
+
+struct LoadModelOptions {
+  std::filesystem::path recipe{};   // a JSON file; unset: the model file's own, else MODEL.json or recipe.json beside it
+  io::LoadOptions weights{};        // .reader = io::torch_reader() for a checkpoint of PyTorch
+  bool verify = true;               // repeat the stored test
+  double tolerance = 1e-4;          // of the largest stored logit
+  Executor* executor = nullptr;     // unset: the calling thread
+};
+
+/// A model ready to segment, const for any number of threads.
+struct LoadedModel {
+  Recipe recipe;
+  AnyModel model;
+  bool verified = false;   // there was a test, and it was repeated
+  double difference = 0;   // of its logits, relative to the largest
+};
+
+namespace model_file {
+
+inline constexpr const char* kRecipeKey = "ctseg";
+inline constexpr const char* kTestKey = "ctseg_test";
+
+inline Context<Cpu> context_of(Executor* executor) {
+  return Context<Cpu>({.threads = 1, .executor = executor, .accuracy = Accuracy::strict});
+}
+
+/// Logits of a network at the voxels of a test.
+/// Errors    bad_input if the test asks for a voxel that the network's output has not.
+template <class Net> std::vector<float> logits_at(const Net& net, const TestPair& test, Index in_channels, Executor* executor) {
+  using S = typename Net::Spec;
+  Context<Cpu> ctx = context_of(executor);
+  Shape<S::kDim> shape{1, in_channels, {}};
+  std::copy_n(test.extent.begin(), S::kDim, shape.space.begin());
+  Predictor<Net> predict(ctx, net, shape);
+  const RandomKey key{static_cast<std::uint64_t>(test.seed)};
+  for (Index i = 0; i < shape.elements(); ++i)
+    predict.input().data[i] = 2 * uniform(key, static_cast<std::uint64_t>(i)) - 1;
+  const In<S> out = predict();
+  std::vector<float> logits;
+  for (const Index v : test.voxels) {
+    if (v >= out.shape.voxels())
+      throw Error(Code::bad_input, "model_file", text("the test has a voxel ", v, " of ", out.shape.voxels(), "."));
+    logits.insert(logits.end(), out.row(v), out.row(v) + out.shape.c);
+  }
+  return logits;
+}
+
+/// A test for a network: small, but for networks that need large inputs. Voxels are spread over the output.
+template <class Net> TestPair make_test(const Net& net, const WindowShape& window, const NetworkConfig& config) {
+  TestPair test;
+  const auto divisor = net.divisor();
+  Index voxels = 1;
+  for (std::size_t d = 0; d < divisor.size(); ++d) {
+    const Index k = divisor[d], wanted = (std::max<Index>(32, 2 * k) + k - 1) / k * k;
+    test.extent.push_back(std::min(wanted, window.extent[d]));
+    voxels *= test.extent.back();
+  }
+  const Index count = std::clamp<Index>(json::kMostEntries / out_channels_of(config), 1, 64);
+  for (Index i = 0; i < count; ++i) test.voxels.push_back((2 * i + 1) * voxels / (2 * count));
+  test.logits = logits_at(net, test, in_channels_of(config), nullptr);
+  return test;
+}
+
+struct Comparison {
+  double apart = 0, largest = 0;
+  std::size_t worst = 0;   // logit that differs most
+};
+inline Comparison compare(const std::vector<float>& got, const std::vector<float>& stored) {
+  Comparison c;
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    const double apart = std::abs(double{got[i]} - double{stored[i]});
+    c.largest = std::max(c.largest, std::abs(double{stored[i]}));
+    if (!is_finite(got[i]) || apart > c.apart) c.worst = i, c.apart = is_finite(got[i]) ? apart : 3e38;
+  }
+  return c;
+}
+
+/// Repeats the test that a file carries; relative difference.
+template <class = void>
+double verify(const TestPair& test, const AnyModel& model, const std::string& file, const LoadModelOptions& o) {
+  const auto fail = [&](const std::string& words) { throw Error(Code::bad_input, file, words); };
+  if (std::ssize(test.extent) != model.dim())
+    fail(text("its test has an input of ", test.extent.size(), " axes, its network ", model.dim(), "."));
+  const auto got =
+      model.visit([&](const auto& net) { return logits_at(net, test, model.in_channels(), o.executor); });
+  if (got.size() != test.logits.size() || got.empty())
+    fail(text("its test has ", test.logits.size(), " logits, its network makes ", got.size(), "."));
+  const Comparison c = compare(got, test.logits);
+  if (!(c.apart <= o.tolerance * c.largest))
+    fail(text("computes something else than when it was saved: logit ", c.worst, " of its test is ", double{got[c.worst]},
+              ", stored is ", double{test.logits[c.worst]}, "; they may differ by ", o.tolerance, " of the largest, ",
+              c.largest, ". Hint: the file was changed or damaged; LoadModelOptions::verify = false loads it nevertheless."));
+  return c.largest > 0 ? c.apart / c.largest : 0;
+}
+
+/// The recipe of a model: named by the caller, in the file, or beside it.
+template <class = void>
+Recipe recipe_for(const std::filesystem::path& path, const io::TensorIndex& index, const LoadModelOptions& o) {
+  if (!o.recipe.empty()) return read_recipe(o.recipe);
+  if (const auto own = index.metadata.find(kRecipeKey); own != index.metadata.end())
+    return parse_recipe(own->second, path.string());
+  auto named = path;
+  named.replace_extension(".json");
+  for (const auto& beside : {named, path.parent_path() / "recipe.json"})
+    if (std::error_code none; std::filesystem::exists(beside, none)) return read_recipe(beside);
+  throw Error(Code::bad_input, path.string(),
+              text("holds weights but no recipe (metadata \"", kRecipeKey, "\"), and neither ", named.filename().string(),
+                   " nor recipe.json lies beside it. Hint: name one by LoadModelOptions::recipe; docs/recipes.md has examples."));
+}
+
+/// Errors    bad_input where the file is too small for what the recipe describes: no memory is spent on such a network.
+template <class = void> void check_size(const NetworkConfig& config, const std::string& file, Index file_bytes) {
+  const double least = visit_options(config, [](const auto& o) {   // values of one weight between each width and the next
+    const auto sum = [](const auto& widths) {
+      double values = 0;
+      for (std::size_t i = 1; i < widths.size(); ++i) values += static_cast<double>(widths[i - 1] * widths[i]);
+      return values;
+    };
+    if constexpr (requires { o.features; }) return sum(o.features);
+    else if constexpr (requires { o.channels; }) return sum(o.channels);
+    else if constexpr (requires { o.filters; }) return sum(o.filters);
+    else if constexpr (requires { o.features_per_stage; }) return sum(o.features_per_stage);
+    else if constexpr (requires { o.width; }) return 25.0 * static_cast<double>(o.width * o.width);
+    else return std::ldexp(static_cast<double>(o.init_filters * o.init_filters), 2 * static_cast<int>(o.blocks_down.size()) - 2);
+  });
+  if (2 * least > static_cast<double>(file_bytes))   // f16
+    throw Error(Code::bad_input, file,
+                text("the recipe's network (", text(config), ") has more than ", least, " weights, but the file only ",
+                     file_bytes, " bytes. Hint: it was saved from another network."));
+}
+
+/// The windows of a recipe, that its network must be able to take.
+template <class = void> WindowShape window_of(const Recipe& r) {
+  return std::visit(
+      [](const auto& o) {
+        return WindowShape{{o.window.value.begin(), o.window.value.end()}};
+      },
+      r.sliding_window);
+}
+
+}   // namespace model_file
+
+/// Writes weights, recipe and test into one safetensors file, whole or not at all.
+/// Errors    bad_argument for a recipe of another network or a network whose logits are not finite; those of check().
+template <class = void> void save_model(const std::filesystem::path& path, const AnyModel& model, const Recipe& recipe) {
+  check(recipe, path.string());
+  const Json own = to_json(model.config()), wanted = to_json(recipe.network);
+  if (own != wanted)
+    throw Error(Code::bad_argument, path.string(),
+                text("the model is ", own.dump(), ", the recipe's network ", wanted.dump(), "; they must be the same."));
+  const WindowShape window = model_file::window_of(recipe);
+  model.check_window(window);
+  const TestPair test =
+      model.visit([&](const auto& net) { return model_file::make_test(net, window, recipe.network); });
+  if (!all_finite(std::span(test.logits)))
+    throw Error(Code::bad_argument, path.string(), "the network makes logits that are not finite; such a model is not saved.");
+  io::save_weights(path, model,
+                   {.metadata = {{model_file::kRecipeKey, to_json(recipe).dump()},
+                                 {model_file::kTestKey, json::write(test).dump()}}});
+}
+
+/// A model with its recipe: from a file of save_model, or from weights with a recipe beside them (or named by an option). Needs
+/// make_model, so it compiles all networks where that is not an extern template.
+/// Errors    bad_input for a file that is truncated, has no recipe, weights of another network or not finite, or a test that
+///           comes out differently; each in one sentence.
+template <class = void> LoadedModel load_model(const std::filesystem::path& path, const LoadModelOptions& o = {}) {
+  const io::TensorIndex index = io::weights::index_of(path, o.weights);
+  const Recipe recipe = model_file::recipe_for(path, index, o);
+  model_file::check_size(recipe.network, path.string(), index.bytes.size());
+  LoadedModel loaded{recipe, make_model(recipe.network)};
+  loaded.model.check_window(model_file::window_of(loaded.recipe));
+  io::load_weights(path, loaded.model, o.weights);
+  if (const auto test = index.metadata.find(model_file::kTestKey); o.verify && test != index.metadata.end()) {
+    TestPair pair;
+    json::Reader::take(json::parse(test->second, path.string()), {path.string(), model_file::kTestKey}, pair);
+    loaded.difference = model_file::verify(pair, loaded.model, path.string(), o);
+    loaded.verified = true;
+  }
+  return loaded;
+}
+
+}   // namespace ctseg
