@@ -32,6 +32,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"post", {"core", "ops", "image", "data"}},   // data: LUNA16's tables
     {"metrics", {"core", "ops", "image", "data"}},   // data: LUNA16's tables
     {"interop", {"core", "ops", "nn", "image", "io"}},   // not in the umbrella: needs libraries that ctseg does not
+    {"recipe", {"core", "ops", "nn", "models", "image", "io", "infer", "post"}},   // not in the umbrella: needs nlohmann-json
     {"train", {"core", "ops", "nn", "loss", "optim", "data", "metrics", "infer", "image", "io"}},   // never models
 };
 constexpr int kMaxHeaderLines = 400;

@@ -106,8 +106,8 @@ double verify(const TestPair& test, const AnyModel& model, const std::string& fi
   const auto fail = [&](const std::string& words) { throw Error(Code::bad_input, file, words); };
   if (std::ssize(test.extent) != model.dim())
     fail(text("its test has an input of ", test.extent.size(), " axes, its network ", model.dim(), "."));
-  const auto got =
-      model.visit([&](const auto& net) { return logits_at(net, test, model.in_channels(), o.executor); });
+  model.check_window({test.extent});
+  const auto got = model.visit([&](const auto& net) { return logits_at(net, test, model.in_channels(), o.executor); });
   if (got.size() != test.logits.size() || got.empty())
     fail(text("its test has ", test.logits.size(), " logits, its network makes ", got.size(), "."));
   const Comparison c = compare(got, test.logits);

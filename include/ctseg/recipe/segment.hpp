@@ -186,8 +186,9 @@ template <class = void> class Segmenter {
         mb(logits), mb(volumes));
     if (options_.max_memory > 0 && out_.planned_memory > options_.max_memory)
       throw Error(Code::out_of_memory, "segment",
-                  text("needs ", out_.planned_memory, " bytes, max_memory is ", options_.max_memory,
-                       ". Hint: the plan is:\n", out_.plan));
+                  text("needs ", out_.planned_memory, " bytes (network ", network.total(), ", logits ", logits, ", volumes ",
+                       volumes, "); max_memory is ", options_.max_memory,
+                       ". Hint: a larger spacing, a crop to the foreground or a smaller window needs less."));
   }
 
   /// All windows, stitched. What follows the windows in bounded memory goes here and into decide().
