@@ -26,8 +26,8 @@ Recipe full_recipe() {
                          Resize{{64, 64, 32}, ResizeMode::linear}, SpatialPad{.divisible_by = 16, .outside = -1024},
                          WindowHu{-100, 300}, ScaleIntensityRange{-57, 164, 0, 1, true}, ScaleIntensity{-1, 1},
                          ZScore{Voxels::mask}, CtNormalization{.mean = 80, .deviation = 40, .low = -20, .high = 250}},
-          .sliding_window = SlidingWindowOptions<3>{
-              .window = {32, 48, 64}, .overlap = 0.25, .blend = Blend::constant, .outside = -1},
+          .sliding_window =
+              SlidingWindowOptions<3>{.window = {32, 48, 64}, .overlap = 0.25, .blend = Blend::constant, .outside = -1},
           .labels = {{0, "background"}, {3, "tumour", "#ff0000"}, {2, "liver"}},
           .decision = {.kind = Decision::sigmoid, .threshold = 0.4, .regions_order = {2, 3}, .way_back = WayBack::labels},
           .postprocess = Json::parse(R"([{"rule": "keep_largest", "labels": [1]}])")};
@@ -71,12 +71,15 @@ TEST_CASE_TEMPLATE("the options of every network go into JSON and back", Dim, st
   lists[1].value[0] = 1;   // anisotropic
   const std::vector<NetworkOptions<kDim>> all = {
       UNetOptions{.out_channels = 3, .features = {2, 4}, .activation = gelu(), .norm = NormKind::none, .bias = false},
-      ResidualUNetOptions<kDim>{.channels = {2, 4}, .strides = {lists[1]}, .kernel_size = 5, .num_res_units = 3, .affine = true},
-      DynUNetOptions<kDim>{.strides = lists, .filters = {4, 8}, .deep_supervision = true, .deep_supr_num = 2, .res_block = true},
+      ResidualUNetOptions<kDim>{
+          .channels = {2, 4}, .strides = {lists[1]}, .kernel_size = 5, .num_res_units = 3, .affine = true},
+      DynUNetOptions<kDim>{
+          .strides = lists, .filters = {4, 8}, .deep_supervision = true, .deep_supr_num = 2, .res_block = true},
       PlainConvUNetOptions<kDim>{.features_per_stage = {4, 8}, .strides = lists, .n_conv_per_stage = {3, 3}, .eps = 1e-3f},
       ResidualEncoderUNetOptions<kDim>{.features_per_stage = {4, 8}, .n_blocks_per_stage = {1, 2}, .stem_channels = 6},
       SegResNetOptions{.blocks_down = {1, 2}, .blocks_up = {1}, .upsample_mode = SegResNetUpsample::deconv},
-      original_vnet({.in_channels = 2}), AttentionUnetOptions<kDim>{.channels = {2, 4}, .strides = {2}, .dropout = 0.25f}};
+      original_vnet({.in_channels = 2}),
+      AttentionUnetOptions<kDim>{.channels = {2, 4}, .strides = {2}, .dropout = 0.25f}};
   for (const NetworkOptions<kDim>& options : all) {
     const NetworkConfig config = options;
     const Json j = to_json(config);
@@ -96,18 +99,27 @@ TEST_CASE_TEMPLATE("the options of every network go into JSON and back", Dim, st
 
 TEST_CASE("what is not as documented is one sentence with place, value and what is allowed") {
   CHECK(refusal(changed("/network/feature", 3)) ==
-        "r.json: network has an unknown key \"feature\"; known are network, dim, in_channels, out_channels, features, activation, "
+        "r.json: network has an unknown key \"feature\"; known are network, dim, in_channels, out_channels, features, "
+        "activation, "
         "norm, affine, groups, dropout, bias, upsample, fused.");
   CHECK(refusal(changed("/network/network", "Unet")).find("network.network is \"Unet\"; must be one of BasicUNet, UNet") !=
         std::string::npos);
-  const std::pair<const char*, Json> broken[] = {{"/network/features/2", "many"}, {"/network/features/2", -1},
-                                                 {"/network/features/2", 1.5},    {"/network/features", Json::array()},
-                                                 {"/network/norm", "layer"},      {"/network/dropout", 2},
-                                                 {"/network/dim", 4},             {"/network/bias", 1},
-                                                 {"/preprocess/3/step", "Space"}, {"/preprocess/3/spacing_mm/y", "1"},
-                                                 {"/preprocess/3/rule", 3},       {"/sliding_window/overlap", 1},
-                                                 {"/sliding_window/window", 0},   {"/labels/1/id", 256},
-                                                 {"/labels/1/name", nullptr},     {"/decision/threshold", 0},
+  const std::pair<const char*, Json> broken[] = {{"/network/features/2", "many"},
+                                                 {"/network/features/2", -1},
+                                                 {"/network/features/2", 1.5},
+                                                 {"/network/features", Json::array()},
+                                                 {"/network/norm", "layer"},
+                                                 {"/network/dropout", 2},
+                                                 {"/network/dim", 4},
+                                                 {"/network/bias", 1},
+                                                 {"/preprocess/3/step", "Space"},
+                                                 {"/preprocess/3/spacing_mm/y", "1"},
+                                                 {"/preprocess/3/rule", 3},
+                                                 {"/sliding_window/overlap", 1},
+                                                 {"/sliding_window/window", 0},
+                                                 {"/labels/1/id", 256},
+                                                 {"/labels/1/name", nullptr},
+                                                 {"/decision/threshold", 0},
                                                  {"/ctseg_recipe", 2}};
   for (const auto& [pointer, value] : broken) {
     const std::string words = refusal(changed(pointer, value));
@@ -122,8 +134,7 @@ TEST_CASE("what is not as documented is one sentence with place, value and what 
     CHECK(refusal(j) == text("r.json: the document has no \"", key, "\"."));
   }
   CHECK(refusal(changed("/preprocess/0/codes", "RAX")).find("RAX") != std::string::npos);
-  CHECK(refusal(changed("/labels/1/color", "red")) ==
-        "r.json: label 3 has the color \"red\"; must be as \"#d04040\".");
+  CHECK(refusal(changed("/labels/1/color", "red")) == "r.json: label 3 has the color \"red\"; must be as \"#d04040\".");
 }
 
 TEST_CASE("parts that do not fit together are refused") {

@@ -56,8 +56,9 @@ template <class F> Volume<std::uint8_t> labelled(const Volume<float>& v, F f) {
 TEST_CASE("without a resampling the labels are exactly those of the scan's own voxels") {
   Context<Cpu> ctx{{.threads = 2}};
   const Volume<float> ct = scan();
-  for (const auto& steps : {std::vector<PreprocessStep>{WindowHu{-160, 240}},
-                            std::vector<PreprocessStep>{Reorient{"LPI"}, CropForeground{.threshold = -500}, WindowHu{-160, 240}}})
+  for (const auto& steps :
+       {std::vector<PreprocessStep>{WindowHu{-160, 240}},
+        std::vector<PreprocessStep>{Reorient{"LPI"}, CropForeground{.threshold = -500}, WindowHu{-160, 240}}})
     for (const WayBack way : {WayBack::logits, WayBack::probabilities, WayBack::labels}) {
       const Segmentation s = segment(ctx, two_classes(steps, way), ct);
       REQUIRE(s.labels);

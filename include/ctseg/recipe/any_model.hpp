@@ -42,7 +42,7 @@ template <AnySpec S> class AnyNetwork {
   Index least_extent() const { return least_; }
 
   template <class Self, class F> static void each(Self& self, const std::string& prefix, F f) {
-    if constexpr (requires(Block<S>& b) { f.block(b); }) {   // as Block::each does
+    if constexpr (requires(Block<S> & b) { f.block(b); }) {   // as Block::each does
       for (Block<S>* b : self.own_->blocks()) f.block(*b);
     } else {
       using P = std::conditional_t<std::is_const_v<Self>, const Parameter<S>, Parameter<S>>;

@@ -31,7 +31,10 @@ template <class E> struct Name {
   const char* name;
   E value;
 };
-template <class T> concept Named = std::is_enum_v<T> && requires(T t) { names_of(t); };
+template <class T>
+concept Named = std::is_enum_v<T> && requires(T t) {
+  names_of(t);
+};
 
 template <class T> inline constexpr bool is_vector = false;
 template <class T> inline constexpr bool is_vector<std::vector<T>> = true;

@@ -58,8 +58,7 @@ template <class Net> std::vector<float> logits_at(const Net& net, const TestPair
   std::copy_n(test.extent.begin(), S::kDim, shape.space.begin());
   Predictor<Net> predict(ctx, net, shape);
   const RandomKey key{static_cast<std::uint64_t>(test.seed)};
-  for (Index i = 0; i < shape.elements(); ++i)
-    predict.input().data[i] = 2 * uniform(key, static_cast<std::uint64_t>(i)) - 1;
+  for (Index i = 0; i < shape.elements(); ++i) predict.input().data[i] = 2 * uniform(key, static_cast<std::uint64_t>(i)) - 1;
   const In<S> out = predict();
   std::vector<float> logits;
   for (const Index v : test.voxels) {
@@ -128,9 +127,10 @@ Recipe recipe_for(const std::filesystem::path& path, const io::TensorIndex& inde
   named.replace_extension(".json");
   for (const auto& beside : {named, path.parent_path() / "recipe.json"})
     if (std::error_code none; std::filesystem::exists(beside, none)) return read_recipe(beside);
-  throw Error(Code::bad_input, path.string(),
-              text("holds weights but no recipe (metadata \"", kRecipeKey, "\"), and neither ", named.filename().string(),
-                   " nor recipe.json lies beside it. Hint: name one by LoadModelOptions::recipe; docs/recipes.md has examples."));
+  throw Error(
+      Code::bad_input, path.string(),
+      text("holds weights but no recipe (metadata \"", kRecipeKey, "\"), and neither ", named.filename().string(),
+           " nor recipe.json lies beside it. Hint: name one by LoadModelOptions::recipe; docs/recipes.md has examples."));
 }
 
 /// Errors    bad_input where the file is too small for what the recipe describes: no memory is spent on such a network.
@@ -141,12 +141,18 @@ template <class = void> void check_size(const NetworkConfig& config, const std::
       for (std::size_t i = 1; i < widths.size(); ++i) values += static_cast<double>(widths[i - 1] * widths[i]);
       return values;
     };
-    if constexpr (requires { o.features; }) return sum(o.features);
-    else if constexpr (requires { o.channels; }) return sum(o.channels);
-    else if constexpr (requires { o.filters; }) return sum(o.filters);
-    else if constexpr (requires { o.features_per_stage; }) return sum(o.features_per_stage);
-    else if constexpr (requires { o.width; }) return 25.0 * static_cast<double>(o.width * o.width);
-    else return std::ldexp(static_cast<double>(o.init_filters * o.init_filters), 2 * static_cast<int>(o.blocks_down.size()) - 2);
+    if constexpr (requires { o.features; })
+      return sum(o.features);
+    else if constexpr (requires { o.channels; })
+      return sum(o.channels);
+    else if constexpr (requires { o.filters; })
+      return sum(o.filters);
+    else if constexpr (requires { o.features_per_stage; })
+      return sum(o.features_per_stage);
+    else if constexpr (requires { o.width; })
+      return 25.0 * static_cast<double>(o.width * o.width);
+    else
+      return std::ldexp(static_cast<double>(o.init_filters * o.init_filters), 2 * static_cast<int>(o.blocks_down.size()) - 2);
   });
   if (2 * least > static_cast<double>(file_bytes))   // f16
     throw Error(Code::bad_input, file,
@@ -175,13 +181,12 @@ template <class = void> void save_model(const std::filesystem::path& path, const
                 text("the model is ", own.dump(), ", the recipe's network ", wanted.dump(), "; they must be the same."));
   const WindowShape window = model_file::window_of(recipe);
   model.check_window(window);
-  const TestPair test =
-      model.visit([&](const auto& net) { return model_file::make_test(net, window, recipe.network); });
+  const TestPair test = model.visit([&](const auto& net) { return model_file::make_test(net, window, recipe.network); });
   if (!all_finite(std::span(test.logits)))
     throw Error(Code::bad_argument, path.string(), "the network makes logits that are not finite; such a model is not saved.");
-  io::save_weights(path, model,
-                   {.metadata = {{model_file::kRecipeKey, to_json(recipe).dump()},
-                                 {model_file::kTestKey, json::write(test).dump()}}});
+  io::save_weights(
+      path, model,
+      {.metadata = {{model_file::kRecipeKey, to_json(recipe).dump()}, {model_file::kTestKey, json::write(test).dump()}}});
 }
 
 /// A model with its recipe: from a file of save_model, or from weights with a recipe beside them (or named by an option). Needs

@@ -15,8 +15,7 @@
 namespace ctseg {
 
 /// The options of every network there is; which type they have says which network.
-template <int Dim>
-using NetworkOptions =
+template <int Dim> using NetworkOptions =
     std::variant<BasicUNetOptions, UNetOptions, ResidualUNetOptions<Dim>, DynUNetOptions<Dim>, PlainConvUNetOptions<Dim>,
                  ResidualEncoderUNetOptions<Dim>, SegResNetOptions, VNetOptions, AttentionUnetOptions<Dim>>;
 

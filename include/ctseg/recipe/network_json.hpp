@@ -6,16 +6,13 @@
 namespace ctseg {
 
 inline std::span<const json::Name<NormKind>> names_of(NormKind) {
-  static constexpr json::Name<NormKind> kNames[] = {{"instance", NormKind::instance},
-                                                    {"batch", NormKind::batch},
-                                                    {"group", NormKind::group},
-                                                    {"none", NormKind::none}};
+  static constexpr json::Name<NormKind> kNames[] = {
+      {"instance", NormKind::instance}, {"batch", NormKind::batch}, {"group", NormKind::group}, {"none", NormKind::none}};
   return kNames;
 }
 inline std::span<const json::Name<Upsampling>> names_of(Upsampling) {
-  static constexpr json::Name<Upsampling> kNames[] = {{"deconv", Upsampling::deconv},
-                                                      {"nontrainable", Upsampling::nontrainable},
-                                                      {"pixelshuffle", Upsampling::pixelshuffle}};
+  static constexpr json::Name<Upsampling> kNames[] = {
+      {"deconv", Upsampling::deconv}, {"nontrainable", Upsampling::nontrainable}, {"pixelshuffle", Upsampling::pixelshuffle}};
   return kNames;
 }
 inline std::span<const json::Name<SegResNetUpsample>> names_of(SegResNetUpsample) {
@@ -193,7 +190,8 @@ template <int Dim, std::size_t I = 0> NetworkOptions<Dim> network_named(const st
     std::string known;
     [&]<std::size_t... K>(std::index_sequence<K...>) {
       ((known += text(K ? ", " : "one of ", NetworkOf<std::variant_alternative_t<K, All>>::kName)), ...);
-    }(std::make_index_sequence<std::variant_size_v<All>>());
+    }
+    (std::make_index_sequence<std::variant_size_v<All>>());
     (members.place() / "network").fail(Json(name), known + ". Hint: MONAI's UNet is ResidualUNet here");
   }
 }

@@ -30,12 +30,12 @@ struct SegmentSeconds {
 };
 
 struct Segmentation {
-  std::string plan{};                              // lines of text
-  std::optional<Volume<std::uint8_t>> labels{};    // ids of Recipe::labels on the scan's grid; none after a dry run
+  std::string plan{};                             // lines of text
+  std::optional<Volume<std::uint8_t>> labels{};   // ids of Recipe::labels on the scan's grid; none after a dry run
   SegmentSeconds seconds{};
-  Index windows = 0;           // that the network saw, mirrored ones too
-  Index planned_memory = 0;    // bytes, of everything alive at once
-  Index peak_memory = 0;       // bytes, the most that the process ever had resident
+  Index windows = 0;          // that the network saw, mirrored ones too
+  Index planned_memory = 0;   // bytes, of everything alive at once
+  Index peak_memory = 0;      // bytes, the most that the process ever had resident
 };
 
 namespace segmenting {
@@ -51,8 +51,8 @@ class Clock {
 /// Logits of the prepared image, channels fastest.
 struct Logits {
   Grid grid;
-  Index channels = 1;
-  std::vector<float> values{};
+  Tensor<float, 3> values{};
+  Index channels() const { return values.shape().c; }
 };
 
 /// The mean of a network's logits over mirrored inputs.
@@ -117,8 +117,7 @@ template <class = void> class Segmenter {
       : ctx_(ctx), model_(model.model), recipe_(model.recipe), options_(options) {
     check(recipe_);
     if (model_.in_channels() != 1)
-      throw Error(Code::unsupported, "segment",
-                  text("the network takes ", model_.in_channels(), " channels; a scan has 1."));
+      throw Error(Code::unsupported, "segment", text("the network takes ", model_.in_channels(), " channels; a scan has 1."));
     if (options.overlap) std::visit([&](auto& o) { o.overlap = *options.overlap; }, recipe_.sliding_window);
   }
 
@@ -204,14 +203,17 @@ template <class = void> class Segmenter {
       tell(kPrepared + (kInferred - kPrepared) * static_cast<double>(done) / static_cast<double>(out_.windows));
       return logits;
     };
-    const auto space = image.tensor_shape().space;
-    Shape<S::kDim> piece{1, 1, {}};
-    std::copy_n(space.end() - S::kDim, S::kDim, piece.space.begin());
-    Logits all{image.grid(), model_.out_channels()};
-    all.values.reserve(static_cast<std::size_t>(all.channels * image.grid().voxels()));
-    for (Index first = 0; first < image.grid().voxels(); first += piece.voxels()) {   // a volume, or its slices
-      const auto part = sliding_window<S>(ctx_, step, In<S>{image.data() + first, piece, 1}, o);
-      all.values.insert(all.values.end(), part.data(), part.data() + part.shape().elements());
+    Logits all{image.grid()};
+    if constexpr (S::kDim == 3) {
+      all.values = sliding_window<S>(ctx_, step, In<S>{image.data(), image.tensor_shape(), 1}, o);
+    } else {   // slice by slice
+      const Shape<3> whole = image.tensor_shape();
+      const Shape<2> slice{1, 1, {whole.space[1], whole.space[2]}};
+      all.values = Tensor<float, 3>(whole.with_channels(model_.out_channels()));
+      for (Index z = 0; z < whole.space[0]; ++z) {
+        const auto part = sliding_window<S>(ctx_, step, In<S>{image.data() + z * slice.voxels(), slice, 1}, o);
+        std::copy_n(part.data(), part.shape().elements(), all.values.data() + z * part.shape().elements());
+      }
     }
     out_.seconds.network = predict.seconds();
     out_.seconds.stitch = clock.seconds() - predict.seconds();
@@ -227,7 +229,7 @@ template <class = void> class Segmenter {
   bool argmax() const { return recipe_.decision.kind == Decision::argmax; }
 
   void to_probabilities(Logits& logits) const {
-    const Index channels = logits.channels;
+    const Index channels = logits.channels();
     each_voxel(logits.grid.voxels(), [&](Index i) {
       float* const row = logits.values.data() + i * channels;
       if (!argmax()) {
@@ -259,11 +261,10 @@ template <class = void> class Segmenter {
   Volume<std::uint8_t> decide_on(const Logits& logits, const GridPath& path, float threshold) const {
     Volume<std::uint8_t> labels(path.original());
     std::optional<Volume<float>> best;
-    for (Index c = 0; c < logits.channels; ++c) {
+    for (Index c = 0; c < logits.channels(); ++c) {
       ctx_.check_cancelled("segment");
       Volume<float> channel(logits.grid);
-      each_voxel(logits.grid.voxels(),
-                 [&](Index i) { channel.data()[i] = logits.values[static_cast<std::size_t>(i * logits.channels + c)]; });
+      each_voxel(logits.grid.voxels(), [&](Index i) { channel.data()[i] = logits.values.data()[i * logits.channels() + c]; });
       const Index id = argmax() ? recipe_.labels[static_cast<std::size_t>(c)].id
                                 : recipe_.decision.regions_order[static_cast<std::size_t>(c)];
       // What was cropped away is background: label 0, or the first channel.

@@ -7,8 +7,7 @@
 namespace ctseg {
 
 inline std::span<const json::Name<Voxels>> names_of(Voxels) {
-  static constexpr json::Name<Voxels> kNames[] = {
-      {"all", Voxels::all}, {"nonzero", Voxels::nonzero}, {"mask", Voxels::mask}};
+  static constexpr json::Name<Voxels> kNames[] = {{"all", Voxels::all}, {"nonzero", Voxels::nonzero}, {"mask", Voxels::mask}};
   return kNames;
 }
 inline std::span<const json::Name<SizeRule>> names_of(SizeRule) {
@@ -118,7 +117,8 @@ template <std::size_t I = 0> PreprocessStep step_named(const std::string& name, 
     std::string known;
     [&]<std::size_t... K>(std::index_sequence<K...>) {
       ((known += text(K ? ", " : "one of ", StepName<std::variant_alternative_t<K, PreprocessStep>>::kName)), ...);
-    }(std::make_index_sequence<std::variant_size_v<PreprocessStep>>());
+    }
+    (std::make_index_sequence<std::variant_size_v<PreprocessStep>>());
     (members.place() / "step").fail(Json(name), known + ". Hint: MONAI's Orientation is Reorient here");
   }
 }
