@@ -30,7 +30,9 @@ Recipe full_recipe() {
               SlidingWindowOptions<3>{.window = {32, 48, 64}, .overlap = 0.25, .blend = Blend::constant, .outside = -1},
           .labels = {{0, "background"}, {3, "tumour", "#ff0000"}, {2, "liver"}},
           .decision = {.kind = Decision::sigmoid, .threshold = 0.4, .regions_order = {2, 3}, .way_back = WayBack::labels},
-          .postprocess = Json::parse(R"([{"rule": "keep_largest", "labels": [1]}])")};
+          .postprocess = {KeepLargest{.labels = {2, 3}, .together = true, .connectivity = Connectivity::edges},
+                          RemoveSmall{.min_voxels = 5, .min_mm3 = 12.5}, FillHoles{.per_slice = true}, CloseGaps{{2}, 2.5},
+                          OpenThin{{3}, 1.5}, Relabel{{3}, 2}}};
 }
 /// Why this is no recipe.
 std::string refusal(const Json& j) {
@@ -62,6 +64,10 @@ TEST_CASE("a recipe goes into JSON and back without a loss, by way of a file too
   CHECK(!std::get<CropForeground>(back.preprocess[1]).outside);
   CHECK(back.labels[1].color == "#ff0000");
   CHECK(back.decision.regions_order == std::vector<Index>{2, 3});
+  REQUIRE(back.postprocess.size() == 6);
+  CHECK(std::get<KeepLargest>(back.postprocess[0]).together);
+  CHECK(std::get<RemoveSmall>(back.postprocess[1]).min_mm3 == 12.5);
+  CHECK(std::get<Relabel>(back.postprocess[5]).to == 2);
 }
 
 TEST_CASE_TEMPLATE("the options of every network go into JSON and back", Dim, std::integral_constant<int, 2>,
@@ -120,6 +126,8 @@ TEST_CASE("what is not as documented is one sentence with place, value and what 
                                                  {"/labels/1/id", 256},
                                                  {"/labels/1/name", nullptr},
                                                  {"/decision/threshold", 0},
+                                                 {"/postprocess/0/rule", "KeepBiggest"},
+                                                 {"/postprocess/1/min_voxels", -1},
                                                  {"/ctseg_recipe", 2}};
   for (const auto& [pointer, value] : broken) {
     const std::string words = refusal(changed(pointer, value));

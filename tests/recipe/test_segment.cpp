@@ -101,6 +101,17 @@ TEST_CASE("regions are written in their order, above their threshold, and not wh
   }
 }
 
+TEST_CASE("the rules of post-processing come last, on the scan's grid") {
+  Context<Cpu> ctx{{.threads = 2}};
+  const Volume<float> ct = scan();
+  LoadedModel model = two_classes(kSteps);
+  const auto plain = *segment(ctx, model, ct).labels;
+  model.recipe.postprocess = {RemoveSmall{.labels = {7}, .min_mm3 = 150}, Relabel{{7}, 3}};
+  const auto wanted = apply_rules(plain, model.recipe.postprocess);
+  CHECK(differing(*segment(ctx, model, ct).labels, wanted) == 0);
+  CHECK(std::count(wanted.voxels().begin(), wanted.voxels().end(), 3) > 100);
+}
+
 TEST_CASE("a 2-D network segments the axial slices") {
   Context<Cpu> ctx{{.threads = 2}};
   const Volume<float> ct = scan();

@@ -3,6 +3,7 @@
 #pragma once
 #include "../io/file.hpp"
 #include "network_json.hpp"
+#include "rules_json.hpp"
 #include "steps_json.hpp"
 
 namespace ctseg {
@@ -41,7 +42,7 @@ struct Recipe {
   std::variant<SlidingWindowOptions<2>, SlidingWindowOptions<3>> sliding_window = SlidingWindowOptions<3>{};
   std::vector<LabelInfo> labels{};
   LabelRule decision{};
-  Json postprocess{};   // rules for the mask; null: none. Kept as they are
+  std::vector<PostRule> postprocess{};   // of the labels on the scan's grid
 };
 
 inline std::span<const json::Name<Decision>> names_of(Decision) {
@@ -119,7 +120,7 @@ template <class = void> Recipe recipe_from_json(const Json& j, const std::string
   Recipe r;
   json::Reader members(j, {file});
   Index format = 0;
-  Json network, steps = Json::array(), window;
+  Json network, steps = Json::array(), window, rules = Json::array();
   members.required("ctseg_recipe", format, {1, 1});
   members("about", r.about);
   members.required("network", network);
@@ -127,10 +128,11 @@ template <class = void> Recipe recipe_from_json(const Json& j, const std::string
   members.required("sliding_window", window);
   members.required("labels", r.labels);
   members("decision", r.decision);
-  members("postprocess", r.postprocess);
+  members("postprocess", rules);
   members.finish();
   r.network = network_from_json(network, {file, "network"});
   r.preprocess = steps_from_json(steps, {file, "preprocess"});
+  r.postprocess = rules_from_json(rules, {file, "postprocess"});
   if (dim_of(r.network) == 2) r.sliding_window = SlidingWindowOptions<2>{};
   std::visit([&](auto& o) { json::Reader::take(window, {file, "sliding_window"}, o); }, r.sliding_window);
   check(r, file);
@@ -144,7 +146,7 @@ template <class = void> Json to_json(const Recipe& r) {
           {"sliding_window", std::visit([](const auto& o) { return json::write(o); }, r.sliding_window)},
           {"labels", json::write(r.labels)},
           {"decision", json::write(r.decision)},
-          {"postprocess", r.postprocess}};
+          {"postprocess", to_json(r.postprocess)}};
 }
 
 template <class = void> Recipe parse_recipe(std::string_view words, const std::string& file) {

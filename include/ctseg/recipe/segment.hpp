@@ -26,6 +26,7 @@ struct SegmentOptions {
 /// Wall time.
 struct SegmentSeconds {
   double preprocess = 0, network = 0, stitch = 0, resample = 0;   // resample: decisions too
+  double postprocess = 0;
   double total = 0;
 };
 
@@ -135,6 +136,9 @@ template <class = void> class Segmenter {
       const Clock clock;
       out_.labels = decide(std::move(logits), prepared.path);
       out_.seconds.resample = clock.seconds();
+      const Clock after;
+      out_.labels = apply_rules(std::move(*out_.labels), recipe_.postprocess, &ctx_.executor());
+      out_.seconds.postprocess = after.seconds();
     }
     rusage use{};
     if (getrusage(RUSAGE_SELF, &use) == 0) out_.peak_memory = Index{use.ru_maxrss} * 1024;
@@ -299,7 +303,7 @@ template <class = void> class Segmenter {
 
 }   // namespace segmenting
 
-/// The labels of a scan, on exactly its grid. Recipe::postprocess is not applied here.
+/// The labels of a scan, on exactly its grid. Recipe::postprocess comes last.
 /// Cost      Segmentation::plan says it; all logits of the prepared image are in memory.
 /// Errors    out_of_memory before any window if the plan needs more than max_memory; cancelled between windows and stages;
 ///           unsupported for networks of several input channels; those of the steps.
