@@ -47,6 +47,8 @@ inline std::string text(std::size_t number) { return std::to_string(number); }
 inline std::string text(double number) {
   char line[32];
   std::snprintf(line, sizeof line, "%.6g", number);
+  for (char* c = line; *c; ++c)
+    if (*c == ',') *c = '.';   // whatever the program's locale says
   return line;
 }
 

@@ -40,6 +40,20 @@ template <AnySpec S> class PatchSampler {
     return most;
   }
 
+  /// Its options and cases by name: what must be the same where a training goes on.
+  std::vector<std::pair<std::string, std::string>> settings() const {
+    std::string weights, names;
+    for (const double w : options_.class_weights) weights += text(weights.empty() ? "" : " ", w);
+    for (const Case& c : cases_) names += text(names.empty() ? "" : " ", c.name);
+    if (names.size() > 80) names = names.substr(0, 60) + text(" ... ", names.size(), " letters");
+    return {{"positive", text(options_.positive)},
+            {"negative", text(options_.negative)},
+            {"class_weights", weights.empty() ? "none" : weights},
+            {"outside", text(double{options_.outside})},
+            {"augment", options_.augment.names()},
+            {"cases", text(cases_.size(), ": ", names)}};
+  }
+
   /// Fills images [N, 1, patch] and labels with samples number first, first + 1, ...; returns the cases they came from.
   std::vector<std::size_t> fill(const RandomKey& key, Index first, Out<S> images, View<std::uint8_t, S::kDim> labels) const;
 

@@ -26,6 +26,12 @@ template <AnySpec S> class Optimizer {
   double learning_rate() const { return learning_rate_; }
   void set_learning_rate(double rate) { learning_rate_ = rate; }
   Index steps() const { return steps_; }
+  /// Its options by name, as they are now: what must be the same where a training goes on.
+  std::vector<std::pair<std::string_view, double>> settings() const {
+    auto all = settings_;
+    all.emplace_back("learning_rate", learning_rate_);
+    return all;
+  }
 
   /// What a checkpoint keeps: the number of steps, and the moments, f(which moment, which parameter, values). Parameters that
   /// are not trained have none.
@@ -49,9 +55,11 @@ template <AnySpec S> class Optimizer {
   }
   ~Optimizer() = default;
 
-  void check(const char* name, double value, double below) const {
+  /// For literals as names.
+  void check(std::string_view name, double value, double below) {
     if (!is_finite(value) || value < 0 || value >= below)
       throw Error(Code::bad_argument, name_, text(name, " = ", value, "; must be 0 or more and below ", below, "."));
+    if (name != "learning_rate") settings_.emplace_back(name, value);
   }
 
   /// w = f(w, gradient, index) for every value of every trained parameter; `moment(m)` is where its moments begin. Running
@@ -79,6 +87,7 @@ template <AnySpec S> class Optimizer {
   std::string_view name_;
   std::vector<Parameter<S>> parameters_;   // shared with the model
   double learning_rate_;
+  std::vector<std::pair<std::string_view, double>> settings_;
   std::vector<std::vector<std::vector<Acc>>> moments_;   // [moment][parameter][value]
   Index steps_ = 0;
 };

@@ -8,20 +8,22 @@
 namespace ctseg {
 
 enum class ScheduleKind { constant, step, exponential, cosine, poly, two_phase };
+enum class ScheduleUnit { step, epoch };
 
 /// With t = the share of the training that is over (after the warm-up) and n = the moves made so far:
 /// constant 1; step and exponential factor^n; cosine last + (1 - last) (1 + cos(pi t)) / 2; poly (1 - t)^power; two_phase 1,
 /// then factor from step `change` on.
-/// PyTorch   StepLR, ExponentialLR, CosineAnnealingLR, PolynomialLR, LinearLR in front; with every = the steps of an epoch
-///           they move once an epoch, as there and in nnU-Net.
+/// PyTorch   StepLR, ExponentialLR, CosineAnnealingLR, PolynomialLR, LinearLR in front. Recipes of nnU-Net and MONAI call them
+///           once an epoch: unit = ScheduleUnit::epoch, and warm_up, every and change are epochs.
 struct Schedule {
   ScheduleKind kind = ScheduleKind::constant;
-  Index warm_up = 0;     // first steps, in which the factor rises in a straight line: (step + 1) / warm_up
-  Index every = 1;       // steps from one move to the next
-  double factor = 0.1;   // step, exponential: of one move; two_phase: of the second phase
-  Index change = 0;      // two_phase: where the second phase begins
-  double power = 0.9;    // poly
-  double last = 0;       // cosine: the factor at the end
+  ScheduleUnit unit = ScheduleUnit::step;   // epoch: the factor stays what it is within an epoch
+  Index warm_up = 0;                        // first units, in which the factor rises in a straight line: (step + 1) / warm_up
+  Index every = 1;                          // units from one move to the next
+  double factor = 0.1;                      // step, exponential: of one move; two_phase: of the second phase
+  Index change = 0;                         // two_phase: where the second phase begins
+  double power = 0.9;                       // poly
+  double last = 0;                          // cosine: the factor at the end
 };
 
 /// Errors    bad_argument for a schedule that makes no sense.
@@ -55,6 +57,16 @@ inline double schedule_factor(const Schedule& s, Index step, Index steps) {
       break;
   }
   return 1;
+}
+
+/// Where a training is. An epoch has steps_per_epoch steps; the last one may have fewer.
+struct TrainingClock {
+  Index step = 0, steps = 1, steps_per_epoch = 1;
+};
+/// The factor of that step, by the schedule's unit.
+inline double schedule_factor(const Schedule& s, const TrainingClock& c) {
+  if (s.unit == ScheduleUnit::step) return schedule_factor(s, c.step, c.steps);
+  return schedule_factor(s, c.step / c.steps_per_epoch, (c.steps + c.steps_per_epoch - 1) / c.steps_per_epoch);
 }
 
 }   // namespace ctseg

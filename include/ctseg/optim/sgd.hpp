@@ -20,7 +20,7 @@ template <AnySpec S> class Sgd : public Optimizer<S> {
   Sgd(const std::vector<Parameter<S>*>& parameters, const SgdOptions& o)
       : Optimizer<S>("sgd", parameters, o.learning_rate, o.momentum > 0 ? 1 : 0), o_(o) {
     this->check("learning_rate", o.learning_rate, 1e6), this->check("momentum", o.momentum, 1);
-    this->check("weight_decay", o.weight_decay, 1e6);
+    this->check("weight_decay", o.weight_decay, 1e6), this->check("nesterov", o.nesterov ? 1 : 0, 2);
     if (o.nesterov && o.momentum == 0)
       throw Error(Code::bad_argument, "sgd", "nesterov needs momentum above 0. Hint: 0.9, or 0.99 as nnU-Net.");
   }

@@ -47,6 +47,13 @@ template <AnySpec S> class WeightAverage {
     }
   }
 
+  const WeightAverageOptions& options() const { return options_; }
+  /// Memory beside the model's own.
+  Index bytes() const {
+    Index values = 0;
+    for (const auto& a : averages_) values += std::ssize(a);
+    return values * Index{sizeof(Acc)};
+  }
   /// What a checkpoint keeps.
   Index updates() const { return updates_; }
   void set_updates(Index updates) { updates_ = updates; }

@@ -1,10 +1,7 @@
 // A training on the disk: everything that is needed to go on with the same bits, in one safetensors file with a checksum.
 #pragma once
-#include <signal.h>
-
-#include <cerrno>
 #include <charconv>
-#include <cstdlib>
+#include <cmath>
 #include <optional>
 
 #include "../io/safetensors.hpp"
@@ -15,16 +12,23 @@ namespace ctseg {
 
 /// What a training knows beside weights and moments. Samples, dropout and schedule follow the number of the step and the seed.
 struct TrainingState {
-  Index step = 0;                                                 // steps done
-  std::uint64_t seed = 0;                                         // of the context
-  double loss_mean = 0, loss_weight = 0;                          // the running mean of the loss
-  double score = std::numeric_limits<double>::quiet_NaN();        // smoothed score of the validations
-  double best_score = std::numeric_limits<double>::quiet_NaN();   // the best of these
-  Index best_step = -1, validations_since_best = 0;
+  Index step = 0;                                                     // steps done
+  std::uint64_t seed = 0;                                             // of the context
+  double loss_mean = 0, loss_weight = 0;                              // the running mean of the loss
+  double epoch_loss = 0;                                              // sum over the steps of this epoch that were not skipped
+  Index epoch_steps = 0, epoch_skipped = 0;                           // how many these are, and the others
+  double loss_scale = 1;                                              // of the loss scaler
+  Index scale_steps = 0;                                              // good ones since it changed
+  double last_score = std::numeric_limits<double>::quiet_NaN();       // of the last validation
+  double score = std::numeric_limits<double>::quiet_NaN();            // smoothed score of the validations
+  double best_score = std::numeric_limits<double>::quiet_NaN();       // the best of these
+  double patience_score = std::numeric_limits<double>::quiet_NaN();   // what the next must beat by min_delta
+  Index best_step = -1, validations_since_better = 0;
   Index validated_step = -1;   // the last one that was judged
   Index skipped_in_a_row = 0;
-  Index batch = 0, accumulate = 0;              // which samples belong to which step
-  std::map<std::string, std::string> notes{};   // the caller's: configuration, labels, ...
+  Index batch = 0, accumulate = 0;                 // which samples belong to which step
+  std::map<std::string, std::string> settings{};   // what must be the same where a training goes on
+  std::map<std::string, std::string> notes{};      // the caller's: configuration, labels, ...
 };
 
 /// What is saved and loaded: a network, its optimizer, and the average of its weights if there is one.
@@ -134,9 +138,40 @@ inline std::string checksum(const io::TensorFile& file) {
 /// One field of the state as metadata, in either direction.
 template <class F> void each_field(TrainingState& s, F f) {
   f("step", s.step), f("seed", s.seed), f("loss_mean", s.loss_mean), f("loss_weight", s.loss_weight), f("score", s.score);
-  f("best_score", s.best_score), f("best_step", s.best_step), f("validations_since_best", s.validations_since_best);
+  f("epoch_loss", s.epoch_loss), f("epoch_steps", s.epoch_steps), f("epoch_skipped", s.epoch_skipped);
+  f("loss_scale", s.loss_scale), f("scale_steps", s.scale_steps), f("last_score", s.last_score);
+  f("best_score", s.best_score), f("best_step", s.best_step), f("patience_score", s.patience_score);
+  f("validations_since_better", s.validations_since_better);
   f("validated_step", s.validated_step), f("skipped_in_a_row", s.skipped_in_a_row), f("batch", s.batch);
   f("accumulate", s.accumulate);
+}
+
+/// The same, or numbers with the same first digits: another processor may compute the last ones differently.
+inline bool same_setting(const std::string& a, const std::string& b) {
+  const auto number = [](const std::string& s, double& value) {
+    const auto end = s.data() + s.size();
+    const auto result = std::from_chars(s.data(), end, value);
+    return result.ec == std::errc{} && result.ptr == end;
+  };
+  double x = 0, y = 0;
+  return a == b || (number(a, x) && number(b, y) && std::abs(x - y) <= 1e-4 * std::max(std::abs(x), std::abs(y)));
+}
+
+/// "clip_norm = 12, here 1; average = 0.999, here none"; empty if all are the same, or one side knows none.
+inline std::string differences(const std::map<std::string, std::string>& then, std::map<std::string, std::string> now) {
+  std::string out;
+  if (then.empty() || now.empty()) return out;
+  const auto differ = [&](const std::string& name, const std::string& before, const std::string& here) {
+    if (!same_setting(before, here))
+      out += text(out.empty() ? "" : "; ", io::printable(name), " = ", io::printable(before), ", here ", io::printable(here));
+  };
+  for (const auto& [name, value] : then) {
+    const auto at = now.find(name);
+    differ(name, value, at == now.end() ? "unset" : at->second);
+    if (at != now.end()) now.erase(at);
+  }
+  for (const auto& [name, value] : now) differ(name, "unset", value);
+  return out;
 }
 
 }   // namespace detail
@@ -146,7 +181,7 @@ template <class F> void each_field(TrainingState& s, F f) {
 template <class Net, class Optimizer>
 void save_checkpoint(const std::filesystem::path& path, const TrainingParts<Net, Optimizer>& parts, TrainingState state) {
   io::TensorFile file = detail::TrainingTensors<Net, Optimizer>(parts).to_file();
-  file.metadata["ctseg.checkpoint"] = "1";
+  file.metadata["ctseg.checkpoint"] = "2";
   detail::each_field(state, [&]<class T>(const char* name, T& value) {
     if constexpr (std::is_same_v<T, double>)
       file.metadata[std::string("ctseg.") + name] = detail::exact(value);
@@ -157,13 +192,14 @@ void save_checkpoint(const std::filesystem::path& path, const TrainingParts<Net,
   file.metadata["ctseg.optimizer_steps"] = text(parts.optimizer.steps());
   file.metadata["ctseg.average_updates"] = text(parts.average ? parts.average->updates() : Index{0});
   for (const auto& [key, value] : state.notes) file.metadata["note." + key] = value;
+  for (const auto& [key, value] : state.settings) file.metadata["setting." + key] = value;
   file.metadata["ctseg.checksum"] = detail::checksum(file);
   io::write_safetensors(path, file);
 }
 
 /// Puts a training back as it was saved. Everything is checked before anything changes.
 /// Errors    bad_input for a damaged file, one that is no checkpoint, or one of another network, optimizer or average;
-///           bad_argument if seed, batch or accumulate are not those `expected`, where it says them.
+///           bad_argument if seed, batch, accumulate or a setting are not those `expected`, where it says them.
 template <class Net, class Optimizer> TrainingState load_checkpoint(const std::filesystem::path& path,
                                                                     const TrainingParts<Net, Optimizer>& parts,
                                                                     const std::optional<TrainingState>& expected = {}) {
@@ -174,7 +210,10 @@ template <class Net, class Optimizer> TrainingState load_checkpoint(const std::f
       throw Error(Code::bad_input, path.string(), text("is no checkpoint: it does not say ctseg.", name, "."));
     return at->second;
   };
-  if (field("checkpoint") != "1" || field("checksum") != detail::checksum(file))
+  if (field("checkpoint") != "2")
+    throw Error(Code::bad_input, path.string(),
+                text("is a checkpoint of version ", io::printable(field("checkpoint")), "; this library reads version 2."));
+  if (field("checksum") != detail::checksum(file))
     throw Error(Code::bad_input, path.string(), "has a wrong checksum. Hint: the file is damaged; use an earlier one.");
   const auto read = [&]<class T>(const char* name, T& value) {
     const std::string& digits = field(name);
@@ -188,7 +227,10 @@ template <class Net, class Optimizer> TrainingState load_checkpoint(const std::f
   detail::each_field(state, read);
   read("optimizer_steps", optimizer_steps), read("average_updates", average_updates);
   for (const auto& [key, value] : file.metadata)
-    if (key.starts_with("note.")) state.notes[key.substr(5)] = value;
+    if (key.starts_with("note."))
+      state.notes[key.substr(5)] = value;
+    else if (key.starts_with("setting."))
+      state.settings[key.substr(8)] = value;
   if (field("optimizer") != parts.optimizer.name())
     throw Error(Code::bad_input, path.string(),
                 text("is the checkpoint of another training: its optimizer is ", io::printable(field("optimizer")), ", here ",
@@ -198,102 +240,15 @@ template <class Net, class Optimizer> TrainingState load_checkpoint(const std::f
                 text("was made with seed ", state.seed, " and ", state.accumulate, " batch(es) of ", state.batch,
                      " a step, this training has seed ", expected->seed, " and ", expected->accumulate, " of ", expected->batch,
                      ". Hint: the same seed, batch, accumulate and max_memory; or another folder."));
+  if (const std::string changed = expected ? detail::differences(state.settings, expected->settings) : ""; !changed.empty())
+    throw Error(
+        Code::bad_argument, path.string(),
+        text("was made with ", changed,
+             ". Hint: the same options; CheckpointOptions::allow_changes = true goes on with these; or another folder."));
   detail::TrainingTensors<Net, Optimizer>(parts).from_file(path, file);
   parts.optimizer.set_steps(optimizer_steps);
   if (parts.average) parts.average->set_updates(average_updates);
   return state;
 }
-
-struct CheckpointOptions {
-  std::filesystem::path folder{};   // empty: none are written
-  Index every = 500;                // steps; also at the end, when cancelled, and before an error ends the training
-  Index keep = 2;                   // the newest ones; best.safetensors stays beside them
-  bool resume = true;               // go on from the newest one in the folder that is whole; else the folder must have none
-};
-
-/// The checkpoints of one training: step_000001200.safetensors.
-class CheckpointFolder {
- public:
-  /// Errors    io if the folder cannot be made; bad_argument for options out of range.
-  explicit CheckpointFolder(const CheckpointOptions& options) : options_(options) {
-    if (options.every < 1 || options.keep < 1)
-      throw Error(Code::bad_argument, "checkpoints",
-                  text("every = ", options.every, ", keep = ", options.keep, "; both must be 1 or more."));
-    std::error_code error;
-    std::filesystem::create_directories(options_.folder, error);
-    if (error) throw Error(Code::io, options_.folder.string(), text("cannot be made: ", error.message(), "."));
-    for (const auto& entry : std::filesystem::directory_iterator(options_.folder, error)) {   // what a killed one was writing
-      const std::string name = entry.path().filename().string();
-      if (!name.starts_with(".ctseg-") || !name.ends_with(".tmp")) continue;
-      const auto writer = static_cast<::pid_t>(std::atoll(name.c_str() + 7));
-      if (writer > 0 && ::kill(writer, 0) != 0 && errno == ESRCH) std::filesystem::remove(entry.path(), error);
-    }
-  }
-
-  /// Oldest first.
-  std::vector<std::filesystem::path> files() const {
-    std::vector<std::filesystem::path> all;
-    std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator(options_.folder, error))
-      if (step_of(entry.path()) >= 0) all.push_back(entry.path());
-    if (error) throw Error(Code::io, options_.folder.string(), text("cannot be listed: ", error.message(), "."));
-    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return step_of(a) < step_of(b); });
-    return all;
-  }
-
-  template <class Net, class Optimizer>
-  void save(const TrainingParts<Net, Optimizer>& parts, const TrainingState& state) const {
-    char name[40];
-    std::snprintf(name, sizeof name, "step_%09lld.safetensors", static_cast<long long>(state.step));
-    save_checkpoint(options_.folder / name, parts, state);
-    auto all = files();
-    std::error_code ignored;   // what cannot be removed costs space, not the training
-    for (; step_of(all.back()) > state.step; all.pop_back()) std::filesystem::remove(all.back(), ignored);   // damaged ones
-    for (std::size_t k = 0; k + static_cast<std::size_t>(options_.keep) < all.size(); ++k)
-      std::filesystem::remove(all[k], ignored);
-  }
-
-  /// The newest checkpoint that is whole; damaged ones are named to `log`. None: nothing to go on from.
-  /// Errors    bad_input if there are checkpoints and none of them can be used; bad_argument if there are some and
-  ///           CheckpointOptions::resume forbids to go on.
-  template <class Net, class Optimizer> std::optional<TrainingState> resume(const TrainingParts<Net, Optimizer>& parts,
-                                                                            const TrainingState& expected,
-                                                                            const LogSink& log) const {
-    const auto all = files();
-    if (all.empty()) return std::nullopt;
-    if (!options_.resume)
-      throw Error(Code::bad_argument, options_.folder.string(),
-                  text("holds ", all.size(),
-                       " checkpoint(s) of an earlier training. Hint: CheckpointOptions::resume = true "
-                       "goes on with it; or name another folder."));
-    std::string reasons;
-    for (std::size_t k = all.size(); k-- > 0;) {
-      try {
-        return load_checkpoint(all[k], parts, expected);
-      } catch (const Error& error) {
-        if (error.code() == Code::bad_argument) throw;
-        reasons.append(" ").append(error.what());
-        if (log.write) log.write(log.user, text("fit: not resumed: ", error.what()));
-      }
-    }
-    throw Error(Code::bad_input, options_.folder.string(), "none of its checkpoints can be used:" + reasons);
-  }
-
-  std::filesystem::path best() const { return options_.folder / "best.safetensors"; }
-  const CheckpointOptions& options() const { return options_; }
-
- private:
-  /// -1: not the name of a checkpoint.
-  static Index step_of(const std::filesystem::path& path) {
-    const std::string name = path.filename().string(), end = ".safetensors";
-    if (!name.starts_with("step_") || !name.ends_with(end) || name.size() <= 5 + end.size()) return -1;
-    Index step = 0;
-    const char *first = name.data() + 5, *last = name.data() + name.size() - end.size();
-    const auto result = std::from_chars(first, last, step);
-    return result.ec == std::errc{} && result.ptr == last && step >= 0 ? step : -1;
-  }
-
-  CheckpointOptions options_;
-};
 
 }   // namespace ctseg

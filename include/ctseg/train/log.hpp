@@ -17,6 +17,7 @@ class TextLog final : public FitObserver {
  public:
   TextLog(std::filesystem::path path, TextLogFormat format) : path_(std::move(path)), format_(format) {}
 
+  void on_plan(const FitPlan& p) override { score_ = p.last_score; }
   void on_step(const FitProgress& p) override {
     if (file_.number() < 0) open(p.step);
     const double values[] = {
@@ -26,9 +27,7 @@ class TextLog final : public FitObserver {
     for (std::size_t k = 0; k < std::size(kNames); ++k) {
       if (json) line.append(",\"").append(kNames[k]).append("\":");
       if (!json) line += ',';
-      char digits[32];
-      std::snprintf(digits, sizeof digits, "%.9g", values[k]);
-      line += is_finite(values[k]) ? digits : json ? "null" : "";
+      line += is_finite(values[k]) ? detail::digits(values[k], std::chars_format::general, 9) : json ? "null" : "";
     }
     write(line + (json ? "}\n" : "\n"));
   }
@@ -148,19 +147,16 @@ class LearningCurve final : public FitObserver {
     for (const Point& p : points) low = std::min(low, p.value), high = std::max(high, p.value);
     if (high == low) high = low + 1;
     out += text("<polyline fill=\"none\" stroke=\"", look.colour, "\" stroke-width=\"1.5\" points=\"");
-    char pair[64];
-    for (const Point& p : points) {
-      std::snprintf(pair, sizeof pair, "%.1f,%.1f ", kMargin + p.step / last * kWidth,
-                    kMargin + (high - p.value) / (high - low) * kHeight);
-      out += pair;
-    }
+    const auto fixed = [](double v) { return detail::digits(v, std::chars_format::fixed, 1); };
+    for (const Point& p : points)
+      out +=
+          text(fixed(kMargin + p.step / last * kWidth), ",", fixed(kMargin + (high - p.value) / (high - low) * kHeight), " ");
     out += "\"/>\n";
     for (const double value : {high, low}) {
       const int y = value == high ? kMargin : kMargin + kHeight;
       out += text("<line x1=\"", kMargin, "\" x2=\"", kMargin + kWidth, "\" y1=\"", y, "\" y2=\"", y, "\" stroke=\"#ccc\"/>\n");
-      std::snprintf(pair, sizeof pair, "%.4g", value);
       out += text("<text x=\"", look.label_x, "\" y=\"", y + 4, "\" text-anchor=\"", look.anchor, "\" fill=\"", look.colour,
-                  "\">", static_cast<const char*>(pair), "</text>\n");
+                  "\">", detail::digits(value, std::chars_format::general, 4), "</text>\n");
     }
     out += text("<text x=\"", look.label_x, "\" y=\"", kMargin - 24, "\" text-anchor=\"",
                 look.anchor == std::string("end") ? "start" : "end", "\" fill=\"", look.colour, "\">", look.name, "</text>\n");

@@ -53,6 +53,17 @@ template <class Net> class DiceValidation final : public FitObserver {
   double validate(Index) override { return (last_ = ctseg::validate(ctx_, net_, cases_, window_)).mean; }
   const ValidationTable& last() const { return last_; }
 
+  /// The plan of a window, and logits, weights and labels of the largest case.
+  Index validation_bytes() const override {
+    using S = typename Net::Spec;
+    Tape<S> tape(Mode::infer, ctx_.traits());
+    const Var<S> logits = net_.forward(tape.input(Shape<S::kDim>{1, 1, window_.window.value}));
+    const MemoryEstimate m = Plan<S>(tape, {.outputs = {logits}}).memory();
+    Index voxels = 0;
+    for (const Case& c : cases_) voxels = std::max(voxels, c.image.grid().voxels() / (S::kDim == 3 ? 1 : c.image.shape().z));
+    return m.arena + m.prepared + voxels * (logits.shape().c * 4 + 4 + Index{sizeof(typename S::T)} + 1);
+  }
+
  private:
   Context<typename Net::Spec::Device>& ctx_;
   const Net& net_;

@@ -214,6 +214,19 @@ class AugmentOption {
   template <std::convertible_to<Recipe> R> AugmentOption(R&& recipe) : recipe_(std::forward<R>(recipe)), run_(&run<R>) {}
 
   bool empty() const { return !run_ || recipe_.transforms.empty(); }
+  /// Kind (its place in Transform) and probability of each: "1:0.5 1:0.5 11:0.1"; "none".
+  std::string names() const {
+    std::string out;
+    for (const Transform& t : recipe_.transforms) {
+      out += text(out.empty() ? "" : " ", t.index());
+      std::visit(
+          [&]<class O>(const O& o) {
+            if constexpr (requires { o.probability; }) out += text(":", double{o.probability});
+          },
+          t);
+    }
+    return out.empty() ? "none" : out;
+  }
   void operator()(const RandomKey& key, const PatchSource& source, Patch& patch) const { run_(*this, key, source, patch); }
 
  private:
