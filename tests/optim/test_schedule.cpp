@@ -37,6 +37,27 @@ TEST_CASE("schedules that move once an epoch, and in two phases") {
   CHECK(schedule_factor(beyond, 200, 100) == 0);   // a training prolonged beyond its schedule rests, it does not fail
 }
 
+TEST_CASE("by epoch, a schedule is what PyTorch's is when it is called once an epoch") {
+  const auto by_epoch = [](Schedule s, Index epoch, Index step) {
+    s.unit = ScheduleUnit::epoch;
+    return schedule_factor(s, TrainingClock{.step = epoch * 250 + step, .steps = 250'000, .steps_per_epoch = 250});
+  };
+  const Schedule poly{.kind = ScheduleKind::poly};
+  for (const Index step : {0, 249}) {
+    CHECK(1e-2 * by_epoch(poly, 1, step) == doctest::Approx(0.009991).epsilon(1e-5));
+    CHECK(1e-2 * by_epoch(poly, 500, step) == doctest::Approx(0.00535887).epsilon(1e-6));
+    CHECK(1e-2 * by_epoch(poly, 999, step) == doctest::Approx(1.995e-5).epsilon(1e-3));
+    CHECK(by_epoch({.warm_up = 4}, 1, step) == 0.5);
+    CHECK(by_epoch({.kind = ScheduleKind::two_phase, .change = 30}, 29, step) == 1);
+    CHECK(by_epoch({.kind = ScheduleKind::two_phase, .change = 30}, 30, step) == 0.1);
+    CHECK(by_epoch({.kind = ScheduleKind::step, .every = 30}, 61, step) == doctest::Approx(0.01));
+  }
+  const Schedule cosine{.kind = ScheduleKind::cosine, .unit = ScheduleUnit::epoch};
+  CHECK(1e-4 * schedule_factor(cosine, {.step = 25 * 7 + 3, .steps = 700, .steps_per_epoch = 7}) ==
+        doctest::Approx(8.5355e-5).epsilon(1e-4));
+  CHECK(schedule_factor({.warm_up = 4}, TrainingClock{.step = 1, .steps = 100, .steps_per_epoch = 10}) == 0.5);   // by step
+}
+
 TEST_CASE("schedules that make no sense are refused") {
   CHECK_THROWS_WITH_AS(check(Schedule{.every = 0}), doctest::Contains("every = 0"), Error);
   CHECK_THROWS_WITH_AS(check(Schedule{.warm_up = -1}), doctest::Contains("warm_up = -1"), Error);

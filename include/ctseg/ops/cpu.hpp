@@ -4,6 +4,7 @@
 #include "cpu/argmax.hpp"
 #include "cpu/conv.hpp"
 #include "cpu/conv_float.hpp"
+#include "cpu/conv_widened.hpp"
 #include "cpu/dropout.hpp"
 #include "cpu/elementwise.hpp"
 #include "cpu/multiply.hpp"
