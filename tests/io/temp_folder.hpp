@@ -1,6 +1,7 @@
 // A folder for one test, removed with everything in it.
 #pragma once
 #include <cstdlib>
+#include <ctseg/core/error.hpp>
 #include <filesystem>
 #include <fstream>
 #include <string>

@@ -34,14 +34,20 @@ double probe(Context<typename Net::Spec::Device>& ctx, const Loss<typename Net::
     for (std::size_t d = 0; d < S::kDim; ++d)
       shape.space[d] = std::max<Index>(1, kExtent * head.shape().space[d] / finest.space[d]);
     Tensor<typename S::T, S::kDim> logits(shape);
-    for (Index i = 0; i < shape.elements(); ++i) logits.data()[i] = typename S::T(static_cast<float>(random.normal()));
+    for (Index i = 0; i < shape.elements(); ++i) {
+      const double amplitude = i < shape.elements() / 2 ? 1 : 3;   // two unlike images: sums over both are something else
+      logits.data()[i] = typename S::T(static_cast<float>(amplitude * random.normal()));
+    }
     heads.push_back(tape.input(std::as_const(logits).view()));
   }
   Shape<S::kDim> shape{.n = 2, .c = 1, .space = {}};
   shape.space.fill(kExtent);
   Tensor<std::uint8_t, S::kDim> labels(shape);
   const Index most = std::max<Index>(2, std::min<Index>(step.classes, 256));
-  for (Index i = 0; i < shape.elements(); ++i) labels.data()[i] = static_cast<std::uint8_t>(i / 3 % kExtent * most / kExtent);
+  for (Index i = 0; i < shape.elements(); ++i) {
+    const Index band = i / 3 % kExtent * most / kExtent, rare = i % 5 == 0 ? most - 1 : 0;
+    labels.data()[i] = static_cast<std::uint8_t>(i < shape.elements() / 2 ? band : rare);
+  }
   try {
     return loss(heads, tape.input(std::as_const(labels).view())).scalar();
   } catch (const Error&) {
