@@ -9,12 +9,11 @@ namespace ctseg {
 /// weights it saves what it has, if it has a folder, and throws; called again with the same options it goes on from there.
 /// Numerics  the same bits for any number of threads and workers, and after any interruption, given one seed. Parameters,
 ///           gradients and moments are float whatever the storage; half storage trains with a loss scaler (loss_scaler.hpp).
-/// Errors    before any work: bad_argument if the optimizer holds nothing of this network, bad_input for labels beyond its
-///           classes, out_of_memory if max_memory cannot be kept, bad_argument if the folder is another
-///           training's or its checkpoints were made with other options. Later: bad_input after ten steps in a row whose loss or
-///           gradients are not finite (each is skipped and logged with its cases; where only scaled gradients overflow, the
-///           scale falls and the step does not count); cancelled between two ops; io if a
-///           checkpoint cannot be written.
+/// Errors    before any work: bad_argument if the optimizer holds nothing of this network, if the folder is in use or its
+///           checkpoints were made with other options; bad_input for labels beyond the classes; out_of_memory if max_memory
+///           cannot be kept. Later: bad_input after ten steps in a row whose loss or gradients are not finite (each is skipped
+///           and logged with its cases; where only scaled gradients overflow the scale falls, and the step does not count);
+///           cancelled between two ops; io if a checkpoint cannot be written.
 template <class Net, class Optimizer, class Sampler>
 FitResult fit(Context<typename Net::Spec::Device>& ctx, Net& net, Optimizer& optimizer, const Sampler& sampler,
               const std::type_identity_t<FitOptions<typename Net::Spec>>& o) {
