@@ -11,7 +11,7 @@ if(CTSEG_PREBUILT)
   set(any_machine)
   install(TARGETS ctseg_prebuilt EXPORT ctsegTargets)
 endif()
-if(TARGET ctseg_dicom OR TARGET ctseg_onnx)
+if(TARGET ctseg_dicom OR TARGET ctseg_onnx OR TARGET ctseg_mpi)
   set(any_machine)
 endif()
 write_basic_package_version_file(${generated_dir}/ctsegConfigVersion.cmake
@@ -31,5 +31,9 @@ if(TARGET ctseg_onnx)    # and ctseg::onnx
   install(TARGETS ctseg_onnx EXPORT ctsegOnnxTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(EXPORT ctsegOnnxTargets NAMESPACE ctseg:: DESTINATION ${package_dir})
   install(FILES cmake/FindOnnxProto.cmake DESTINATION ${package_dir})
+endif()
+if(TARGET ctseg_mpi)     # and ctseg::mpi
+  install(TARGETS ctseg_mpi EXPORT ctsegMpiTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(EXPORT ctsegMpiTargets NAMESPACE ctseg:: DESTINATION ${package_dir})
 endif()
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,0 +1,35 @@
+// Several processes that work as one: what training on more than one machine, or card, needs of whatever connects them.
+#pragma once
+#include <cstddef>
+#include <span>
+
+#include "error.hpp"
+
+namespace ctseg {
+
+/// Processes that train one network together. ctseg::mpi's World is one; all of them make the same calls in the same order.
+class ProcessGroup {
+ public:
+  virtual ~ProcessGroup() = default;
+  virtual int rank() const = 0;   // 0 .. size() - 1
+  virtual int size() const = 0;
+
+  /// Replaces every value by its sum over all processes: the same bits in each of them.
+  void sum(std::span<float> values) {
+    begin_sum(values);
+    finish();
+  }
+  void sum(std::span<double> values) {
+    begin_sum(values);
+    finish();
+  }
+  /// The same, begun only: until finish() the values are the group's.
+  virtual void begin_sum(std::span<float> values) = 0;
+  virtual void begin_sum(std::span<double> values) = 0;
+  virtual void advance() = 0;   // moves what is begun along; cheap
+  virtual void finish() = 0;
+  /// Rank 0's bytes for everybody.
+  virtual void broadcast(std::span<std::byte> bytes) = 0;
+};
+
+}   // namespace ctseg
