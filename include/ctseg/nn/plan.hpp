@@ -17,6 +17,8 @@ template <AnySpec S> class Run;
 template <AnySpec S> class Prepared;
 
 template <AnySpec S> class Plan {
+  using Step = typename StepList<S>::Step;
+
  public:
   Plan(const Tape<S>& tape, const PlanOptions<S>& options);
 
@@ -24,6 +26,12 @@ template <AnySpec S> class Plan {
   Index live_bytes() const { return live_; }   // the most that is alive at once: no packing can beat it
   MemoryEstimate memory() const;
   const Nodes<S>& nodes() const { return list_.nodes; }
+  /// Steps of forward and backward together; the node whose backward step it is, else none.
+  int steps() const { return list_.step_count(); }
+  const Node<S>* backward_at(int step) const {
+    const auto [kind, node] = list_.steps.at(at(step));
+    return kind == Step::backward ? &nodes()[at(node)] : nullptr;
+  }
   Mode mode() const { return mode_; }
   const DeviceTraits<typename S::Device>& device() const { return device_; }
   std::string summary() const;
@@ -33,7 +41,6 @@ template <AnySpec S> class Plan {
  private:
   friend class Run<S>;
   friend class Prepared<S>;
-  using Step = typename StepList<S>::Step;
 
   // Slots of values, gradients and saved bytes, by node; then scratch, by step.
   int nodes_count() const { return static_cast<int>(nodes().size()); }
@@ -41,7 +48,6 @@ template <AnySpec S> class Plan {
   int gradient(int node) const { return nodes_count() + nodes()[at(node)].origin; }
   int saved(int node) const { return 2 * nodes_count() + list_.saved_of[at(node)]; }
   int scratch(int step) const { return 3 * nodes_count() + step; }
-  int steps() const { return list_.step_count(); }
 
   void measure(const PlanOptions<S>& options);
   void share();

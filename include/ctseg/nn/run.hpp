@@ -22,6 +22,12 @@ template <AnySpec S> class Prepared {
   std::vector<std::uint64_t> versions_;
 };
 
+/// Told after every step of backward: what its node adds to the gradients of parameters is there.
+struct StepDone {
+  void (*done)(void* user, int step) = nullptr;
+  void* user = nullptr;
+};
+
 /// A plan on one context: it owns the arena, allocates nothing more, and serves any number of windows or steps.
 template <AnySpec S> class Run {
  public:
@@ -44,7 +50,7 @@ template <AnySpec S> class Run {
 
   void forward();
   /// Adds to `gradients`. `seed` is d(loss)/d(loss), or a loss scale.
-  void backward(Gradients<S>& gradients, typename S::Acc seed = 1);
+  void backward(Gradients<S>& gradients, typename S::Acc seed = 1, StepDone told = {});
 
  private:
   Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared);
@@ -105,12 +111,15 @@ template <AnySpec S> void Run<S>::forward() {
   ready_ = true;
 }
 
-template <AnySpec S> void Run<S>::backward(Gradients<S>& gradients, typename S::Acc seed) {
+template <AnySpec S> void Run<S>::backward(Gradients<S>& gradients, typename S::Acc seed, StepDone told) {
   if (plan_->list_.loss < 0) throw Error(Code::bad_argument, "backward", "this plan has no loss. Hint: set PlanOptions::loss.");
   if (!std::exchange(ready_, false))   // backward reuses the memory of values, so each needs a forward of its own
     throw Error(Code::bad_argument, "backward", "no finished forward before it. Hint: forward, then backward, once each.");
   fill_seed<S>(*ctx_, seed, frame_.gradient[at(plan_->list_.loss)]);
-  for (int s = plan_->list_.forward_steps; s < plan_->steps(); ++s) step(s, &gradients);
+  for (int s = plan_->list_.forward_steps; s < plan_->steps(); ++s) {
+    step(s, &gradients);
+    if (told.done) told.done(told.user, s);
+  }
 }
 
 template <AnySpec S> Run<S>::Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared)
