@@ -29,15 +29,24 @@ void check(int code, const char* call) {
   throw Error(Code::io, call, std::string_view(words, static_cast<std::size_t>(length)));
 }
 
-template <class T> void begin(const MPI_Comm comm, std::vector<MPI_Request>& begun, std::span<T> values, MPI_Datatype type) {
-  constexpr std::size_t kMost = std::numeric_limits<int>::max();   // MPI counts in int
-  for (std::size_t first = 0; first < values.size(); first += kMost) {
-    const auto part = values.subspan(first, std::min(kMost, values.size() - first));
+/// f(part) for parts that MPI, which counts in int, can take.
+template <class T, class F> void each_part(std::span<T> values, F&& f) {
+  constexpr std::size_t kMost = std::numeric_limits<int>::max();
+  for (std::size_t first = 0; first < values.size(); first += kMost)
+    f(values.subspan(first, std::min(kMost, values.size() - first)));
+}
+template <class T> void sum_now(MPI_Comm comm, std::span<T> values, MPI_Datatype type) {
+  each_part(values, [&](std::span<T> part) {
+    check(MPI_Allreduce(MPI_IN_PLACE, part.data(), static_cast<int>(part.size()), type, MPI_SUM, comm), "MPI_Allreduce");
+  });
+}
+template <class T> void begin(MPI_Comm comm, std::vector<MPI_Request>& begun, std::span<T> values, MPI_Datatype type) {
+  each_part(values, [&](std::span<T> part) {
     MPI_Request request;
     check(MPI_Iallreduce(MPI_IN_PLACE, part.data(), static_cast<int>(part.size()), type, MPI_SUM, comm, &request),
           "MPI_Iallreduce");
     begun.push_back(request);
-  }
+  });
 }
 
 }   // namespace
@@ -70,6 +79,8 @@ MpiWorld::~MpiWorld() {
 
 int MpiWorld::rank() const { return state_->rank; }
 int MpiWorld::size() const { return state_->size; }
+void MpiWorld::sum(std::span<float> values) { sum_now(state_->comm, values, MPI_FLOAT); }
+void MpiWorld::sum(std::span<double> values) { sum_now(state_->comm, values, MPI_DOUBLE); }
 void MpiWorld::begin_sum(std::span<float> values) { begin(state_->comm, state_->begun, values, MPI_FLOAT); }
 void MpiWorld::begin_sum(std::span<double> values) { begin(state_->comm, state_->begun, values, MPI_DOUBLE); }
 
@@ -85,11 +96,9 @@ void MpiWorld::finish() {
 }
 
 void MpiWorld::broadcast(std::span<std::byte> bytes) {
-  constexpr std::size_t kMost = std::numeric_limits<int>::max();
-  for (std::size_t first = 0; first < bytes.size(); first += kMost) {
-    const auto part = bytes.subspan(first, std::min(kMost, bytes.size() - first));
+  each_part(bytes, [&](std::span<std::byte> part) {
     check(MPI_Bcast(part.data(), static_cast<int>(part.size()), MPI_BYTE, 0, state_->comm), "MPI_Bcast");
-  }
+  });
 }
 
 void MpiWorld::end_all(int status) {

@@ -15,6 +15,12 @@ class Twins final : public ProcessGroup {
   explicit Twins(int size) : size_(size) {}
   int rank() const override { return 0; }
   int size() const override { return size_; }
+  void sum(std::span<float> values) override {
+    for (float& v : values) v *= static_cast<float>(size_);
+  }
+  void sum(std::span<double> values) override {
+    for (double& v : values) v *= size_;
+  }
   void begin_sum(std::span<float> values) override {
     for (float& v : values) v *= static_cast<float>(size_);
     begun.push_back(values.size());

@@ -7,6 +7,7 @@
 
 #include "memory.hpp"
 #include "parallel.hpp"
+#include "process_group.hpp"
 #include "random.hpp"
 
 namespace ctseg {
@@ -20,11 +21,13 @@ struct LogSink {
 struct ContextOptions {
   int threads = 0;   // 0: one per processor
   std::uint64_t seed = 0;
-  Executor* executor = nullptr;   // the caller's own threads; must outlive the context. Then `threads` is not used
-  std::optional<Isa> isa{};       // forces a path; else the one that CTSEG_ISA names, else the processor's best
+  Executor* executor = nullptr;             // the caller's own threads; must outlive the context. Then `threads` is not used
+  std::optional<Isa> isa{};                 // forces a path; else the one that CTSEG_ISA names, else the processor's best
   Accuracy accuracy = Accuracy::standard;   // of float convolutions: strict, standard or fast
-  std::stop_token cancel{};       // raised: the call under way ends soon with Code::cancelled; see docs/pitfalls.md
+  std::stop_token cancel{};                 // raised: the call under way ends soon with Code::cancelled; see docs/pitfalls.md
   LogSink log{};
+  ProcessGroup* group = nullptr;                 // processes that train together; must outlive the context
+  bool shared_statistics = false;                // of the group: batch norm and batch Dice see the images of all processes
   std::pmr::memory_resource* memory = nullptr;   // for arenas, eager values and prepared weights; must outlive all of them
 };
 
@@ -51,6 +54,11 @@ template <> class Context<Cpu> {
   std::uint64_t seed() const { return options_.seed; }
   /// To make another one of: its executor is this one's threads, which must outlive the other.
   const ContextOptions& options() const { return options_; }
+  ProcessGroup* group() const { return options_.group; }
+  /// The group, where ops sum over it.
+  ProcessGroup* statistics_group() const {
+    return options_.shared_statistics && options_.group && options_.group->size() > 1 ? options_.group : nullptr;
+  }
 
   /// The key of the next forward pass. resume_at() makes a continued training draw what the straight one would.
   RandomKey next_run() { return {options_.seed, ++runs_, 0}; }

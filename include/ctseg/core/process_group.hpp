@@ -14,15 +14,10 @@ class ProcessGroup {
   virtual int rank() const = 0;   // 0 .. size() - 1
   virtual int size() const = 0;
 
-  /// Replaces every value by its sum over all processes: the same bits in each of them.
-  void sum(std::span<float> values) {
-    begin_sum(values);
-    finish();
-  }
-  void sum(std::span<double> values) {
-    begin_sum(values);
-    finish();
-  }
+  /// Replaces every value by its sum over all processes: the same bits in each of them. Sums that were begun stay
+  /// under way.
+  virtual void sum(std::span<float> values) = 0;
+  virtual void sum(std::span<double> values) = 0;
   /// The same, begun only: until finish() the values are the group's.
   virtual void begin_sum(std::span<float> values) = 0;
   virtual void begin_sum(std::span<double> values) = 0;

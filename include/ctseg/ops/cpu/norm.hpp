@@ -33,7 +33,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
       if (op.uses_running(f.mode))
         running(op, f.w, channels, mean, rstd);
       else if (taken.data)
-        merge(op, taken, g, channels, mean, rstd, scratch);
+        merge(f.ctx, op, taken, g, channels, mean, rstd, scratch);
       else if (!f.again)   // else they are saved
         statistics(f.ctx, op, x, g * rows, rows, mean, rstd, scratch);
       affine(op, f.w, channels, scale);
@@ -98,9 +98,12 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
       std::fill_n(sums, 5 * channels, Acc(0));
       const Pass pass{b, g * rows, rows, mean, rstd, gamma, sums, op.activation, slopes(op, b.w)};
       pass.sum(partials);
-      add_parameter_gradients(op, b, {mean, static_cast<std::size_t>(channels)}, rstd, sums, rows);
+      ProcessGroup* const group = op.uses_running(b.mode) ? nullptr : sharing(b.ctx, op);
+      const Index all_rows = group ? rows * group->size() : rows;
+      add_parameter_gradients(op, b, {mean, static_cast<std::size_t>(channels)}, rstd, sums, all_rows);
       if (!b.wants() && !pass.wants_residual()) continue;
-      if (!op.uses_running(b.mode)) average(op.width(channels), rows, {gamma, static_cast<std::size_t>(channels)}, sums);
+      if (group) group->sum(std::span(sums, static_cast<std::size_t>(2 * channels)));
+      if (!op.uses_running(b.mode)) average(op.width(channels), all_rows, {gamma, static_cast<std::size_t>(channels)}, sums);
       pass.assign();
     }
   }
@@ -241,7 +244,8 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
   };
 
   /// The parts of batch g, in order.
-  static void merge(const NormOp<S>& op, const Moments& taken, Index g, Index channels, Acc* mean, Acc* rstd, Bytes scratch) {
+  static void merge(Context<Cpu>& ctx, const NormOp<S>& op, const Moments& taken, Index g, Index channels, Acc* mean, Acc* rstd,
+                    Bytes scratch) {
     double* memory = take<double>(scratch, 2 * channels);
     std::fill_n(memory, 2 * channels, 0.0);
     Sums all{0, memory, memory + channels};
@@ -256,7 +260,7 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
       }
       all.count += n;
     }
-    finish(op, all, channels, mean, rstd);
+    finish(ctx, op, all, channels, mean, rstd);
   }
 
   /// Every block goes through tiles of rows that stay in the cache: first a tile's mean, then its deviations from it. So memory
@@ -298,17 +302,36 @@ template <class T, int Dim> struct Kernel<Normalization, Spec<T, Dim, Cpu>> {
       for (Index c = 0; c < channels; ++c) all.merge(c, n, block.mean[c], block.deviation[c]);
       all.count += n;
     }
-    finish(op, all, channels, mean, rstd);
+    finish(ctx, op, all, channels, mean, rstd);
+  }
+
+  /// The processes with which a norm shares statistics.
+  static ProcessGroup* sharing(const Context<Cpu>& ctx, const NormOp<S>& op) {
+    return op.kind == NormKind::batch ? ctx.statistics_group() : nullptr;
+  }
+  /// Of as many rows in every process: first the mean of means, then the deviations from it.
+  static void share(ProcessGroup& group, Sums& all, Index channels) {
+    const auto n = static_cast<std::size_t>(channels);
+    const std::vector<double> own(all.mean, all.mean + channels);
+    group.sum(std::span(all.mean, n));
+    for (std::size_t c = 0; c < n; ++c) {
+      all.mean[c] /= group.size();
+      all.deviation[c] += all.count * (own[c] - all.mean[c]) * (own[c] - all.mean[c]);
+    }
+    group.sum(std::span(all.deviation, n));
+    all.count *= group.size();
   }
 
   /// Channels that share statistics merge; then mean and 1 / sigma.
-  static void finish(const NormOp<S>& op, const Sums& all, Index channels, Acc* mean, Acc* rstd) {
+  static void finish(Context<Cpu>& ctx, const NormOp<S>& op, Sums all, Index channels, Acc* mean, Acc* rstd) {
     const Index width = op.width(channels);
+    if (ProcessGroup* group = sharing(ctx, op)) share(*group, all, channels);
     for (Index first = 0; first < channels; first += width) {
       Sums group{all.count, all.mean + first, all.deviation + first};
       for (Index k = 1; k < width; ++k, group.count += all.count) group.merge(0, all.count, group.mean[k], group.deviation[k]);
       std::fill_n(mean + first, width, static_cast<Acc>(group.mean[0]));
-      std::fill_n(rstd + first, width, static_cast<Acc>(1 / std::sqrt(std::max(0.0, group.deviation[0]) / group.count + double{op.eps})));
+      std::fill_n(rstd + first, width,
+                  static_cast<Acc>(1 / std::sqrt(std::max(0.0, group.deviation[0]) / group.count + double{op.eps})));
     }
   }
 

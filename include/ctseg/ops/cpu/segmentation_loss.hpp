@@ -33,14 +33,20 @@ template <class T, int Dim> struct Kernel<SegmentationLosses, Spec<T, Dim, Cpu>>
                     [&](Index first, Index last, double* sum) {
                       add_sums(o, x, targets, {n * voxels + first, n * voxels + last}, sum);
                     });
-    double loss = 0, count = 0;
-    for (Index n = 0; n < images; ++n) {
-      const double* voxel = sums + n * width(classes) + 3 * classes;
-      loss += voxel[0], count += voxel[1];
-    }
-    slopes[2 * images * classes] = count;
-    const double voxel = count > 0 ? o.voxel.weight * loss / count : 0;
-    f.output.template as<Acc>().data[0] = static_cast<Acc>(close_overlap(o.overlap, x.shape, sums, slopes) + voxel);
+    std::array<double, 2> voxel{};   // loss, divisor
+    for (Index n = 0; n < images; ++n)
+      for (std::size_t k = 0; k < 2; ++k) voxel[k] += sums[n * width(classes) + 3 * classes + static_cast<Index>(k)];
+    // Every process has the loss of all, of which fit takes the mean: so its slopes count as often as there are processes.
+    ProcessGroup* const group = f.ctx.statistics_group();
+    const double processes = group ? group->size() : 1;
+    if (group) group->sum(voxel);
+    slopes[2 * images * classes] = voxel[1] / processes;
+    double loss = voxel[1] > 0 ? o.voxel.weight * voxel[0] / voxel[1] : 0;
+    if (o.overlap.weight != 0 && o.overlap.batch) add_images(x.shape, sums, group);
+    loss += close_overlap(o.overlap, x.shape, sums, slopes);
+    if (o.overlap.batch)
+      for (Index i = 0; i < 2 * images * classes; ++i) slopes[i] *= processes;
+    f.output.template as<Acc>().data[0] = static_cast<Acc>(loss);
   }
 
   /// With g[c] the loss's derivative by p[c]: dlogit[c] = p[c] * (g[c] - sum(p * g)) for the softmax, p * (1 - p) * g for the
@@ -142,14 +148,17 @@ template <class T, int Dim> struct Kernel<SegmentationLosses, Spec<T, Dim, Cpu>>
     for (Index c = 0; c < classes; ++c) d[c] = v.p[c] * (d[c] - mean);
   }
 
-  /// The overlap term's value from the sums of all images; leaves its slopes. batch: every image gets the sums of all.
+  /// M, P and Q of all images, and of all processes that share them, with the first image.
+  static void add_images(const Shape<Dim>& x, double* sums, ProcessGroup* group) {
+    for (Index i = 0; i < 3 * x.c; ++i)
+      for (Index n = 1; n < x.n; ++n) sums[i] += sums[n * width(x.c) + i];
+    if (group) group->sum(std::span(sums, static_cast<std::size_t>(3 * x.c)));
+  }
+  /// The overlap term's value from the sums of each image, or of all (batch); leaves its slopes.
   static double close_overlap(const OverlapTermOptions& o, const Shape<Dim>& x, double* sums, double* slopes) {
     const Index classes = x.c, pairs = x.n * classes, skipped = classes > 1 && !o.include_background ? 1 : 0;
     std::fill_n(slopes, 2 * pairs, 0.0);
     if (o.weight == 0) return 0;
-    if (o.batch)
-      for (Index i = 0; i < 3 * classes; ++i)
-        for (Index n = 1; n < x.n; ++n) sums[i] += sums[n * width(classes) + i];
     const Index rounds = o.batch ? 1 : x.n;
     double loss = 0;
     for (Index n = 0; n < rounds; ++n) {

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Two processes that share batches of two have the loss curve of one process, to 1e-5. The program is built by CMake.
+set -eu
+program=$CTSEG_BINARY_DIR/bin/ctseg_mpi_training
+command -v mpirun > /dev/null || { echo "mpirun is not installed"; exit 77; }
+folder=$(mktemp -d "${TMPDIR:-/tmp}/ctseg-mpi-XXXXXX")
+trap 'rm -rf "$folder"' EXIT
+# Open MPI asks for these where there are few processors, or for root; MPICH does not know them.
+OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+export OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM OMPI_MCA_rmaps_base_oversubscribe
+for loop in own fit; do
+  "$program" $loop 2 > "$folder/one"
+  mpirun -np 2 "$program" $loop 2 > "$folder/two"
+  [ "$(wc -l < "$folder/one")" -eq 12 ] || { echo "mpi: no 12 steps"; exit 1; }
+  paste "$folder/one" "$folder/two" | awk -v loop=$loop '
+    { d = $1 - $2; if (d < 0) d = -d; if (d > worst) worst = d; if (d > 1e-5 * $1) bad = 1 }
+    END { printf "mpi: %s loop, worst difference %.1e in losses from %.3f down\n", loop, worst, $1; exit bad || NR != 12 }'
+done
