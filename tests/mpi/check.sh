@@ -16,3 +16,12 @@ for loop in own fit; do
     { d = $1 - $2; if (d < 0) d = -d; if (d > worst) worst = d; if (d > 1e-5 * $1) bad = 1 }
     END { printf "mpi: %s loop, worst difference %.1e in losses from %.3f down\n", loop, worst, $1; exit bad || NR != 12 }'
 done
+# Rank 0 has the folder; everybody goes on from its newest checkpoint, here that of step 8.
+mpirun -np 2 "$program" fit 2 "$folder/run" > "$folder/whole"
+rm "$folder/run/step_000000012.safetensors"
+mpirun -np 2 "$program" fit 2 "$folder/run" > "$folder/rest"
+tail -4 "$folder/whole" | cmp - "$folder/rest" || { echo "mpi: a resumed training has other losses"; exit 1; }
+# Options that differ end all processes.
+if mpirun -np 1 "$program" fit 4 : -np 1 "$program" fit 6 > "$folder/log" 2>&1; then echo "mpi: unlike batches passed"; exit 1; fi
+grep -q "differ from rank 0" "$folder/log" || { cat "$folder/log"; exit 1; }
+echo "mpi: resumed, and unlike options refused"

@@ -74,6 +74,14 @@ template <class Net, class Optimizer> class TrainingTensors {
       add("average." + name_of(averaged[k], k), averaged[k], parts.average->averages()[k]);
   }
 
+  /// f(values) for each, to be written: weights count as changed.
+  template <class F> void overwrite(F f) {
+    for (const Place& place : places_) {
+      if (place.values.data() == place.parameter.values().data()) place.parameter.edit();
+      f(place.values);
+    }
+  }
+
   io::TensorFile to_file() const {
     io::TensorFile file;
     for (const Place& place : places_) {

@@ -53,7 +53,7 @@ struct FitResult {
 namespace detail {
 
 /// Errors    bad_argument for options out of range.
-template <AnySpec S> void check(const FitOptions<S>& o) {
+template <AnySpec S> void check(const FitOptions<S>& o, bool judges) {
   ctseg::check(o.schedule);
   if (o.first_step < 0 || o.epochs < 0 || o.steps_per_epoch < 0)
     throw Error(Code::bad_argument, "fit",
@@ -70,16 +70,16 @@ template <AnySpec S> void check(const FitOptions<S>& o) {
     throw Error(Code::bad_argument, "fit", text("smoothing = ", o.smoothing, "; must be 0 or more and below 1."));
   if (!is_finite(o.early_stop.min_delta) || o.early_stop.min_delta < 0)
     throw Error(Code::bad_argument, "fit", text("min_delta = ", o.early_stop.min_delta, "; must be 0 or more."));
-  if ((o.validate_every > 0 || o.early_stop.patience > 0) && !(o.observer && o.validate_every > 0))
+  if ((o.validate_every > 0 || o.early_stop.patience > 0) && !((o.observer || !judges) && o.validate_every > 0))
     throw Error(Code::bad_argument, "fit",
                 "validate_every and early_stop need an observer with validate(). Hint: set FitOptions::observer, and "
                 "validate_every above 0.");
 }
 
-/// The same with steps, epochs and their length worked out.
-template <AnySpec S> FitOptions<S> resolved(FitOptions<S> o, Index cases) {
-  check(o);
-  const Index samples = o.batch * o.accumulate;
+/// The same with steps, epochs and their length worked out. In a group rank 0 judges, and needs the observer for it.
+template <AnySpec S> FitOptions<S> resolved(FitOptions<S> o, Index cases, const ProcessGroup* group) {
+  check(o, !group || group->rank() == 0);
+  const Index samples = o.batch * o.accumulate * (group ? group->size() : 1);
   if (o.steps_per_epoch == 0) o.steps_per_epoch = std::max<Index>(1, (cases + samples - 1) / samples);
   if (o.epochs > 0) o.steps = o.epochs * o.steps_per_epoch;
   return o;

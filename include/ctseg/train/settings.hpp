@@ -61,6 +61,7 @@ std::map<std::string, std::string> settings_of(Context<typename Net::Spec::Devic
                                                const TrainingStep<Net>& step) {
   using S = typename Net::Spec;
   std::map<std::string, std::string> all;
+  if (ctx.group()) all["processes"] = text(ctx.group()->size());
   all["storage"] = text(dtype_of<typename S::T>());
   all["schedule"] = text_of(o.schedule);
   if (o.schedule.kind == ScheduleKind::cosine || o.schedule.kind == ScheduleKind::poly) all["steps"] = text(o.steps);

@@ -8,6 +8,7 @@
 #include "../io/weights.hpp"
 #include "../optim/clip.hpp"
 #include "settings.hpp"
+#include "together.hpp"
 
 namespace ctseg::detail {
 
@@ -29,18 +30,23 @@ template <class Net, class Optimizer, class Sampler> class Training {
       : ctx_(ctx),
         parts_(parts),
         sampler_(sampler),
-        o_(resolved(o, std::ssize(sampler.cases()))),
+        o_(resolved(o, std::ssize(sampler.cases()), ctx.group())),
         gradients_(parts.optimizer.parameters()),
         step_(ctx, parts.net, sampler, o_, parts.optimizer.moments()),
+        together_(ctx.group(), *step_.plan, gradients_),
         scaler_(o.loss_scaler.value_or(LossScalerOptions{.enabled = std::is_same_v<typename S::T, half>})) {
     check_network();
     state_.step = o.first_step, state_.seed = ctx.seed(), state_.batch = step_.batch, state_.accumulate = step_.accumulate;
     if (!o.checkpoints.folder.empty()) {
-      folder_.emplace(o.checkpoints);
-      lock_.emplace(o.checkpoints.folder);
-      state_.settings = settings_of(ctx, parts_.optimizer, sampler, o_, step_);
-      resume();
+      state_.settings = settings_of(ctx, parts_.optimizer, sampler, o_, step_);   // everywhere: a loss may sum over the group
+      if (together_.leads()) {
+        folder_.emplace(o.checkpoints);
+        lock_.emplace(o.checkpoints.folder);
+        resume();
+      }
     }
+    together_.begin(parts_, state_, resumed_);
+    if (resumed_) scaler_.restore(state_.loss_scale, state_.scale_steps);
     run_.emplace(*step_.plan, ctx);
   }
 
@@ -82,7 +88,6 @@ template <class Net, class Optimizer, class Sampler> class Training {
     if (!resumed) return;
     const auto settings = std::exchange(state_, *resumed).settings;
     state_.settings = settings;   // from here on
-    scaler_.restore(state_.loss_scale, state_.scale_steps);
     resumed_ = true;
     ctx_.log(text("fit: goes on from step ", state_.step));
   }
@@ -114,38 +119,41 @@ template <class Net, class Optimizer, class Sampler> class Training {
   /// After the last step too.
   bool due(Index every) const { return every > 0 && (state_.step % every == 0 || state_.step >= o_.steps); }
 
+  /// Processes that train together take turns with batches: what one process would take as one of their size.
+  Index first_sample(Index number) const { return (number * together_.size() + together_.rank()) * step_.batch; }
   /// Batch number `number` of all trainings with this seed.
   std::unique_ptr<Batch<S>> draw(Index number) const {
     const auto shape = sampler_.shape(step_.batch);
     auto b =
         std::make_unique<Batch<S>>(Batch<S>{Tensor<typename S::T, S::kDim>(shape), Tensor<std::uint8_t, S::kDim>(shape), {}});
-    b->cases = sampler_.fill({ctx_.seed(), 0, 0}, number * step_.batch, b->images.view(), b->labels.view());
+    b->cases = sampler_.fill({ctx_.seed(), 0, 0}, first_sample(number), b->images.view(), b->labels.view());
     return b;
   }
   std::vector<std::size_t> load(Index number) {
     const Out<S> images = run_->input(*step_.x);
     const auto labels = run_->template input_as<std::uint8_t>(*step_.labels);
-    if (!ahead_) return sampler_.fill({ctx_.seed(), 0, 0}, number * step_.batch, images, labels);
+    if (!ahead_) return sampler_.fill({ctx_.seed(), 0, 0}, first_sample(number), images, labels);
     const std::unique_ptr<Batch<S>> b = *ahead_->next();
     std::copy_n(b->images.data(), b->images.shape().elements(), images.data);
     std::copy_n(b->labels.data(), b->labels.shape().elements(), labels.data);
     return b->cases;
   }
 
-  /// The loss of one step and its gradients, the mean over its batches.
+  /// The loss of one step and its gradients, the mean over its batches, here and in all processes.
   double gradients_of(Index number, std::vector<std::string>& names) {
-    ctx_.resume_at(static_cast<std::uint64_t>(number * step_.accumulate));
+    ctx_.resume_at(static_cast<std::uint64_t>((number * together_.size() + together_.rank()) * step_.accumulate));
     gradients_.zero();
     double value = 0;
-    const double share = 1 / static_cast<double>(step_.accumulate);
+    const double share = 1 / static_cast<double>(step_.accumulate * together_.size());
     for (Index part = 0; part < step_.accumulate; ++part) {
       for (const std::size_t k : load(number * step_.accumulate + part)) names.push_back(sampler_.cases()[k].name);
       run_->forward();
       if (part > 0) follow();
-      run_->backward(gradients_, static_cast<typename S::Acc>(scaler_.scale() * share));
+      const StepDone told = part + 1 == step_.accumulate ? together_.during_backward() : StepDone{};
+      run_->backward(gradients_, static_cast<typename S::Acc>(scaler_.scale() * share), told);
       value += run_->scalar(*step_.loss) * share;
     }
-    return value;
+    return together_.finish(value, ctx_.cancelled());
   }
 
   void step(Index first) {
@@ -169,6 +177,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
     ++state_.step;
     if (!finite) skip(number, names, is_finite(value) && scale > 1);
     tell_step(first, value, norm, parts_.optimizer.learning_rate() * factor);
+    together_.check_cancelled();
   }
 
   void tell_step(Index first, double value, double norm, double learning_rate) {
@@ -237,7 +246,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
     FitScore judged{.step = state_.step};
     {
       const Averaged averaged(parts_.average);
-      judged.score = o_.observer->validate(state_.step);
+      judged.score = together_.score([&] { return o_.observer->validate(state_.step); });
       state_.validated_step = state_.step;
       if (is_nan(judged.score)) return;
       judged.smoothed = is_nan(state_.score) ? judged.score : o_.smoothing * state_.score + (1 - o_.smoothing) * judged.score;
@@ -255,7 +264,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
     if (result_.stopped_early)
       ctx_.log(text("fit: no better score in ", state_.validations_since_better, " validations; the best was ",
                     state_.best_score, " at step ", state_.best_step));
-    o_.observer->on_score(judged);
+    if (o_.observer) o_.observer->on_score(judged);
   }
 
   void save() { folder_->save(parts_, state_), saved_ = state_.step; }
@@ -277,6 +286,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
   const FitOptions<S> o_;
   Gradients<S> gradients_;
   TrainingStep<Net> step_;
+  Together<S> together_;
   LossScaler scaler_;
   std::optional<CheckpointFolder> folder_;
   std::optional<FolderLock> lock_;
