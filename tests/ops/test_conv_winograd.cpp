@@ -46,7 +46,7 @@ template <int Dim, class Make> void check(Make make, const Shape<Dim>& shape) {
     CAPTURE(text(accuracy));
     const Values got = values<float, Dim>(make, shape, accuracy);
     const double limit = accuracy == Accuracy::fast ? 5e-5 : 2e-6;
-    const bool forward = (got.choice >> 3 & 127) != 0, back = (got.choice >> 10 & 127) != 0, weights = got.choice >> 17 != 0;
+    const bool forward = (got.choice >> 3 & 255) != 0, back = (got.choice >> 11 & 255) != 0, weights = got.choice >> 19 != 0;
     CHECK((forward && back && weights) >= (accuracy == Accuracy::fast));
     CHECK((forward || back || weights) <= (accuracy != Accuracy::strict));
     CHECK(apart(got.y, want.y) < limit);

@@ -79,6 +79,14 @@ TEST_CASE("simd random: F(2,5)") {
   CHECK(check_random(Side::output, Tiling::f2k5) == kShapes);
   CHECK(check_random(Side::input, Tiling::f2k5) == kShapes);
 }
+TEST_CASE("simd random: F(4,5)") {
+  CHECK(check_random(Side::output, Tiling::f4k5) == kShapes);
+  CHECK(check_random(Side::input, Tiling::f4k5) == kShapes);
+}
+TEST_CASE("simd random: F(6,3)") {
+  CHECK(check_random(Side::output, Tiling::f6k3) == kShapes);
+  CHECK(check_random(Side::input, Tiling::f6k3) == kShapes);
+}
 TEST_CASE("simd cut: small images are split over channels as well as tiles") {
   for (const Isa isa : isas())
     for (const Index extent : {4, 6, 8, 12})

@@ -67,8 +67,8 @@ TEST_CASE("simd winograd: 200 odd shapes, channels that do and do not fill vecto
   const auto draw = [&](Index most) { return static_cast<Index>((next() + 1) / 2 * float(most)) % most; };
   for (int i = 0; i < 200; ++i) {
     const auto kind = [&] {
-      const Index k = draw(8);
-      return k == 0 ? Tiling::whole : k == 1 ? Tiling::f2k5 : kThree[k % 2];
+      constexpr Tiling kAll[] = {Tiling::whole, Tiling::f2k3, Tiling::f4k3, Tiling::f2k5, Tiling::f4k5, Tiling::f6k3};
+      return kAll[draw(6)];
     };
     const std::array<Tiling, 3> tiling{kind(), kind(), kind()};
     const std::array<Index, 3> input{1 + draw(7), 1 + draw(7), 1 + draw(11)}, padding{draw(3), draw(3), draw(3)};
@@ -79,7 +79,7 @@ TEST_CASE("simd winograd: 200 odd shapes, channels that do and do not fill vecto
 
 TEST_CASE("simd winograd: long rows, many tiles, tiles shared by all tasks") {
   check({4, 5, 70}, {Tiling::f2k3, Tiling::f2k3, Tiling::f2k3}, {1, 1, 1}, {1, 3, 5});
-  for (const Tiling t : {Tiling::f2k3, Tiling::f4k3, Tiling::f2k5})   // more columns than are transformed at a time
+  for (const Tiling t : {Tiling::f2k3, Tiling::f4k3, Tiling::f2k5, Tiling::f4k5, Tiling::f6k3})   // more columns than are transformed at a time
     check({3, 4, 66}, {t, t, t}, {taps_of(t) / 2, taps_of(t) / 2, taps_of(t) / 2}, {1, 31, 3});
   check({1, 9, 150}, {Tiling::whole, Tiling::f4k3, Tiling::f4k3}, {0, 1, 1}, {1, 17, 33});
   check({9, 2, 150}, {Tiling::f4k3, Tiling::whole, Tiling::whole}, {1, 0, 0}, {1, 17, 17});
@@ -89,7 +89,8 @@ TEST_CASE("simd winograd: long rows, many tiles, tiles shared by all tasks") {
 
 TEST_CASE("simd winograd: the same bits for 1, 2 and 4 threads") {
   for (const auto& [plan, kind] : {std::pair(cube(17, 24, 40), Tiling::f2k3), std::pair(cube(17, 24, 40), Tiling::f4k3),
-                                   std::pair(cube(9, 260, 72), Tiling::f4k3), std::pair(cube(12, 8, 8, 5), Tiling::f2k5)})
+                                   std::pair(cube(9, 260, 72), Tiling::f4k3), std::pair(cube(12, 8, 8, 5), Tiling::f2k5),
+                                   std::pair(cube(12, 24, 24, 5), Tiling::f4k5), std::pair(cube(13, 24, 40), Tiling::f6k3)})
     for (const Isa isa : {detect_isa(), Isa::scalar16}) {
       ConvPlan p = plan;
       p.isa = isa;
@@ -111,7 +112,10 @@ TEST_CASE("simd winograd: tiles are chosen from shape and accuracy") {
   CHECK(kind(cube(48, 64, 64), Accuracy::fast) == Tiling::f4k3);
   CHECK(kind(cube(6, 128, 128), Accuracy::fast) == Tiling::f2k3);   // as many points as with larger tiles
   CHECK(kind(cube(24, 64, 64, 5), Accuracy::standard) == Tiling::whole);
-  CHECK(kind(cube(24, 64, 64, 5), Accuracy::fast) == Tiling::f2k5);
+  CHECK(kind(cube(24, 64, 64, 5), Accuracy::fast) == Tiling::f4k5);
+  ConvPlan thin = cube(24, 64, 64, 5);
+  thin.window.input[0] = thin.window.output[0] = 2;
+  CHECK(kind(thin, Accuracy::fast) == Tiling::f2k5);   // half of a larger tile would be outside
   CHECK(kind(cube(48, 1, 32), Accuracy::fast) == Tiling::whole);   // transforms would cost more than they save
   CHECK(kind(cube(48, 64, 64, 7), Accuracy::fast) == Tiling::whole);
   ConvPlan strided = cube(48, 64, 64);
@@ -124,7 +128,8 @@ TEST_CASE("simd winograd: tiles are chosen from shape and accuracy") {
   flat.window.input[0] = flat.window.output[0] = flat.window.kernel[0] = 1, flat.window.padding[0] = 0;
   const auto plan = choose_winograd(flat, Accuracy::fast);
   REQUIRE(plan);
-  CHECK((plan->tiling == std::array{Tiling::whole, Tiling::f4k3, Tiling::f4k3}));
+  CHECK((plan->tiling == std::array{Tiling::whole, Tiling::f6k3, Tiling::f6k3}));
+  CHECK((choose_winograd(cube(48, 64, 64), Accuracy::fast)->tiling == std::array{Tiling::f4k3, Tiling::f6k3, Tiling::f6k3}));
 }
 
 TEST_CASE("simd winograd: where weights outweigh voxels, smaller tiles or none, the more so if they are packed every time") {
@@ -138,7 +143,7 @@ TEST_CASE("simd winograd: where weights outweigh voxels, smaller tiles or none, 
   CHECK(kind(cube(4, 320, 320), Accuracy::fast, false) == Tiling::whole);
   CHECK(kind(cube(8, 64, 64), Accuracy::fast, true) == Tiling::f4k3);
   CHECK(kind(cube(8, 64, 64), Accuracy::fast, false) == Tiling::f2k3);
-  CHECK(kind(cube(24, 64, 64), Accuracy::fast, false) == Tiling::f4k3);
+  CHECK(kind(cube(24, 64, 64), Accuracy::fast, false) == Tiling::f6k3);
 }
 
 TEST_CASE("simd winograd: scratch memory has a bound, whatever the channels") {

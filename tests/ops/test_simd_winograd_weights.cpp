@@ -11,7 +11,8 @@ using namespace ctseg::simd::test;
 namespace {
 
 using Tilings = std::array<Tiling, 3>;
-constexpr Tiling kWhole = Tiling::whole, kTwo = Tiling::f2k3, kFour = Tiling::f4k3, kFive = Tiling::f2k5;
+constexpr Tiling kWhole = Tiling::whole, kTwo = Tiling::f2k3, kFour = Tiling::f4k3, kFive = Tiling::f2k5,
+                 kLong = Tiling::f4k5;
 
 ConvPlan plan_of(const std::array<Index, 3>& input, const Tilings& tiling, const std::array<Index, 3>& padding,
                  const Sizes& s) {
@@ -80,7 +81,9 @@ TEST_CASE("simd winograd weights: 200 odd shapes, channels that do and do not fi
   Numbers next{14};
   const auto draw = [&](Index most) { return static_cast<Index>((next() + 1) / 2 * float(most)) % most; };
   for (int i = 0; i < 200; ++i) {
-    const auto kind = [&] { return std::array{kWhole, kFive, kTwo, kFour, kTwo, kFour, kTwo, kFour}[std::size_t(draw(8))]; };
+    const auto kind = [&] {
+      return std::array{kWhole, kFive, kTwo, kFour, kTwo, kFour, kLong, Tiling::f6k3}[std::size_t(draw(8))];
+    };
     const Tilings tiling{kind(), kind(), kind()};
     const std::array<Index, 3> input{1 + draw(7), 1 + draw(7), 1 + draw(11)}, padding{draw(3), draw(3), draw(3)};
     const Sizes s{1 + draw(2), 1 + draw(20), 1 + draw(20), draw(3), draw(3)};
@@ -98,7 +101,8 @@ TEST_CASE("simd winograd weights: many tiles, many channels, several chunks, cop
   for (const Case& c :
        {Case{{kTwo, kTwo, kFour}, {4, 5, 150}, {1, 3, 5}}, Case{{kWhole, kFour, kFour}, {1, 9, 150}, {1, 17, 33}},
         Case{{kFour, kWhole, kWhole}, {9, 2, 150}, {2, 17, 40}}, Case{{kFour, kFour, kFour}, {5, 5, 5}, {1, 260, 90}},
-        Case{{kFive, kFive, kFive}, {5, 3, 6}, {1, 9, 18}}}) {
+        Case{{kFive, kFive, kFive}, {5, 3, 6}, {1, 9, 18}}, Case{{kLong, kLong, kLong}, {5, 6, 9}, {1, 33, 18}},
+        Case{{kFour, Tiling::f6k3, Tiling::f6k3}, {5, 7, 13}, {1, 33, 18}}}) {
     const auto padding = [&](std::size_t d) { return taps_of(c.tiling[d]) / 2; };
     check(plan_of(c.input, c.tiling, {padding(0), padding(1), padding(2)}, c.s), c.tiling, c.s);
   }
@@ -110,7 +114,8 @@ TEST_CASE("simd winograd weights: many tiles, many channels, several chunks, cop
 
 TEST_CASE("simd winograd weights: the same bits for 1, 2 and 4 threads") {
   for (const auto& [plan, kind] : {std::pair(cube(40, 4, 4), kTwo), std::pair(cube(24, 40, 48), kFour),
-                                   std::pair(cube(5, 260, 90), kFour), std::pair(cube(12, 8, 8, 5), kFive)})
+                                   std::pair(cube(5, 260, 90), kFour), std::pair(cube(12, 8, 8, 5), kFive),
+                                   std::pair(cube(12, 24, 24, 5), kLong)})
     for (const Isa isa : {detect_isa(), Isa::scalar16}) {
       ConvPlan p = plan;
       p.isa = isa;
@@ -163,7 +168,7 @@ TEST_CASE("simd winograd weights: tiles are chosen from shape and accuracy") {
   CHECK((kinds(cube(4, 320, 320), Accuracy::fast) == direct));
   CHECK((kinds(cube(64, 1, 32), Accuracy::fast) == direct));   // transforms would cost more than they save
   CHECK((kinds(cube(24, 64, 64, 5), Accuracy::standard) == direct));
-  CHECK((kinds(cube(24, 64, 64, 5), Accuracy::fast) == Tilings{kFive, kFive, kFive}));
+  CHECK((kinds(cube(24, 64, 64, 5), Accuracy::fast) == Tilings{kLong, kLong, kLong}));
   ConvPlan seven = cube(48, 64, 64, 5);
   seven.window.kernel = {7, 7, 7}, seven.window.padding = {3, 3, 3};
   CHECK((kinds(seven, Accuracy::fast) == direct));

@@ -15,7 +15,7 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     const Way back(data_gradient_plan(p, device.isa), device.accuracy, false);   // which packs its weights itself
     const Index rows = p.images * extent(p.y_side == Side::output ? p.window.output : p.window.input);
     const Way weights(forward.direct, simd::choose_winograd_weights(forward.direct, device.accuracy));
-    ConvChoice c{.choice = static_cast<int>(device.isa) | forward.code() << 3 | back.code() << 10 | weights.code() << 17,
+    ConvChoice c{.choice = static_cast<int>(device.isa) | forward.code() << 3 | back.code() << 11 | weights.code() << 19,
                  .forward_scratch = bytes_of<std::byte>(forward.scratch_bytes())};
     c.ahead = forward.rows_ahead();
     if (mode == Mode::train)
@@ -67,7 +67,7 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     auto* scratch = reinterpret_cast<float*>(b.scratch.next);   // three passes, one after the other in the same place
     const In<S> x = b.x(), dy = b.dy();
     if (b.wants()) {
-      const Way way(data_gradient_plan(p, isa_of(b.choice)), b.choice >> 10 & 127);
+      const Way way(data_gradient_plan(p, isa_of(b.choice)), b.choice >> 11 & 255);
       Bytes rest = b.scratch;
       auto* packed = reinterpret_cast<float*>(take<std::byte>(rest, way.packed_bytes()));
       way.pack(b.ctx.executor(), {.w = b.w[0].data(), .flipped = true, .packed = packed});
@@ -76,7 +76,7 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
               reinterpret_cast<float*>(rest.next));
     }
     if (!b.dw[0].empty())
-      Way(forward_plan(p, isa_of(b.choice)), b.choice >> 17 & 127)
+      Way(forward_plan(p, isa_of(b.choice)), b.choice >> 19 & 255)
           .add_weight_gradient(
               b.ctx.executor(),
               {.x = x.data, .x_pitch = x.pitch, .dy = dy.data, .dy_pitch = dy.pitch, .dw = b.dw[0].data(), .scratch = scratch});
@@ -94,13 +94,13 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     Way(const simd::ConvPlan& plan, const std::optional<simd::WinogradPlan>& chosen) : direct(plan), winograd(chosen) {}
     Way(const simd::ConvPlan& plan, int code) : direct(plan) {
       if (code == 0) return;
-      const auto axis = [&](int d) { return static_cast<simd::Tiling>((code - 1) >> 2 * d & 3); };
-      winograd = simd::WinogradPlan{plan, {axis(0), axis(1), axis(2)}};
+      const auto axis = [&](int unit) { return static_cast<simd::Tiling>((code - 1) / unit % simd::kTilings); };
+      winograd = simd::WinogradPlan{plan, {axis(1), axis(simd::kTilings), axis(simd::kTilings * simd::kTilings)}};
     }
     int code() const {
       if (!winograd) return 0;
       const auto axis = [&](std::size_t d) { return static_cast<int>(winograd->tiling[d]); };
-      return 1 + axis(0) + 4 * axis(1) + 16 * axis(2);
+      return 1 + axis(0) + simd::kTilings * (axis(1) + simd::kTilings * axis(2));
     }
     Index packed_bytes() const { return winograd ? simd::winograd_packed_bytes(*winograd) : simd::gather_packed_bytes(direct); }
     Index scratch_bytes() const { return winograd ? simd::winograd_scratch_bytes(*winograd) : 0; }
@@ -136,7 +136,7 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     }
   };
   static Isa isa_of(int choice) { return static_cast<Isa>(choice & 7); }
-  static Way forward_way(const ConvProblem& p, int choice) { return Way(forward_plan(p, isa_of(choice)), choice >> 3 & 127); }
+  static Way forward_way(const ConvProblem& p, int choice) { return Way(forward_plan(p, isa_of(choice)), choice >> 3 & 255); }
 
   /// Results over their source: only where a plan has laid them so, and never within one concat.
   static bool overlap(const In<S>& x, const Out<S>& y) {

@@ -92,15 +92,15 @@ template <Index kLanes, Transform kFour> [[gnu::cold]] void transform(const Tran
 }
 template <Index kLanes, const TransformTable& kFour> inline constexpr TransformTable kTransforms = {
     {transform<kLanes, kFour.input[0]>, transform<kLanes, kFour.input[1]>, transform<kLanes, kFour.input[2]>,
-     transform<kLanes, kFour.input[3]>},
+     transform<kLanes, kFour.input[3]>, transform<kLanes, kFour.input[4]>, transform<kLanes, kFour.input[5]>},
     {transform<kLanes, kFour.weights[0]>, transform<kLanes, kFour.weights[1]>, transform<kLanes, kFour.weights[2]>,
-     transform<kLanes, kFour.weights[3]>},
+     transform<kLanes, kFour.weights[3]>, transform<kLanes, kFour.weights[4]>, transform<kLanes, kFour.weights[5]>},
     {transform<kLanes, kFour.output[0]>, transform<kLanes, kFour.output[1]>, transform<kLanes, kFour.output[2]>,
-     transform<kLanes, kFour.output[3]>},
-    {transform<kLanes, kFour.output_adjoint[0]>, transform<kLanes, kFour.output_adjoint[1]>,
-     transform<kLanes, kFour.output_adjoint[2]>, transform<kLanes, kFour.output_adjoint[3]>},
-    {transform<kLanes, kFour.weight_adjoint[0]>, transform<kLanes, kFour.weight_adjoint[1]>,
-     transform<kLanes, kFour.weight_adjoint[2]>, transform<kLanes, kFour.weight_adjoint[3]>}};
+     transform<kLanes, kFour.output[3]>, transform<kLanes, kFour.output[4]>, transform<kLanes, kFour.output[5]>},
+    {transform<kLanes, kFour.output_adjoint[0]>, transform<kLanes, kFour.output_adjoint[1]>, transform<kLanes, kFour.output_adjoint[2]>,
+     transform<kLanes, kFour.output_adjoint[3]>, transform<kLanes, kFour.output_adjoint[4]>, transform<kLanes, kFour.output_adjoint[5]>},
+    {transform<kLanes, kFour.weight_adjoint[0]>, transform<kLanes, kFour.weight_adjoint[1]>, transform<kLanes, kFour.weight_adjoint[2]>,
+     transform<kLanes, kFour.weight_adjoint[3]>, transform<kLanes, kFour.weight_adjoint[4]>, transform<kLanes, kFour.weight_adjoint[5]>}};
 
 template <Index... Rows> inline constexpr TileShape kShapes[] = {
     {Rows, &gather<false>, &gather<true>, &list, &gradient<false>, &gradient<true>, &product}...};

@@ -19,13 +19,17 @@
 namespace ctseg::simd {
 
 /// How one axis is cut: into tiles of m results, each from n = m + kernel - 1 inputs. `whole` is an axis with one tap.
-enum class Tiling : unsigned char { whole, f2k3, f4k3, f2k5 };
-constexpr Index results_of(Tiling t) { return t == Tiling::whole ? 1 : t == Tiling::f4k3 ? 4 : 2; }
-constexpr Index inputs_of(Tiling t) { return t == Tiling::whole ? 1 : t == Tiling::f2k3 ? 4 : 6; }
-constexpr Index taps_of(Tiling t) { return t == Tiling::whole ? 1 : t == Tiling::f2k5 ? 5 : 3; }
+enum class Tiling : unsigned char { whole, f2k3, f4k3, f2k5, f4k5, f6k3 };
+inline constexpr int kTilings = 6;
+constexpr Index results_of(Tiling t) {
+  constexpr Index kResults[kTilings] = {1, 2, 4, 2, 4, 6};
+  return kResults[static_cast<int>(t)];
+}
+constexpr Index taps_of(Tiling t) { return t == Tiling::whole ? 1 : t == Tiling::f2k5 || t == Tiling::f4k5 ? 5 : 3; }
+constexpr Index inputs_of(Tiling t) { return results_of(t) + taps_of(t) - 1; }
 /// "F(4,3)"; "F(4,3)F(4,3)F(2,3)" where the axes differ; an axis with one tap has no name.
 inline std::string text(const std::array<Tiling, 3>& tiling) {
-  constexpr const char* names[] = {"", "F(2,3)", "F(4,3)", "F(2,5)"};
+  constexpr const char* names[] = {"", "F(2,3)", "F(4,3)", "F(2,5)", "F(4,5)", "F(6,3)"};
   std::string all, last;
   bool equal = true;
   for (const Tiling t : tiling) {
@@ -37,7 +41,7 @@ inline std::string text(const std::array<Tiling, 3>& tiling) {
   return equal ? last : all;
 }
 
-inline constexpr Index kMostInputs = 6;   // along one axis
+inline constexpr Index kMostInputs = 8, kMostResults = 6;   // along one axis
 
 /// Lines of vectors transformed along one axis. Steps count floats; a value of a line is one vector of channels.
 struct TransformPass {
@@ -56,7 +60,7 @@ using Transform = void (*)(const TransformPass&);
 
 /// The passes of one instruction set, by Tiling; the last two are transposes, for the weight gradient.
 struct TransformTable {
-  Transform input[4], weights[4], output[4], output_adjoint[4], weight_adjoint[4];
+  Transform input[kTilings], weights[kTilings], output[kTilings], output_adjoint[kTilings], weight_adjoint[kTilings];
 };
 
 }   // namespace ctseg::simd

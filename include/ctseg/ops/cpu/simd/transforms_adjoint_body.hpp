@@ -14,6 +14,23 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void output_adjoint(const TransformP
       STORE(1) = a + b;
       STORE(2) = a - b;
       STORE(3) = -b;
+    } else if constexpr (inputs_of(kTiling) == 8) {
+      const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3);
+      Vec even = a + c, odd = b + d, even2 = a + 4.0f * c, odd2 = 2.0f * b + 8.0f * d, last = d;
+      Vec half = a + 0.25f * c, odd_half = 0.5f * b + 0.125f * d;
+      if constexpr (kTiling == Tiling::f6k3) {
+        const Vec e = LOAD(4), f = LOAD(5);
+        even += e, odd += f, even2 += 16.0f * e, odd2 += 32.0f * f, last = f;
+        half += 0.0625f * e, odd_half += 0.03125f * f;
+      }
+      STORE(0) = a;
+      STORE(1) = even + odd;
+      STORE(2) = even - odd;
+      STORE(3) = even2 + odd2;
+      STORE(4) = even2 - odd2;
+      STORE(5) = half + odd_half;
+      STORE(6) = half - odd_half;
+      STORE(7) = last;
     } else {
       const Vec b = LOAD(1);
       Vec even = a, odd = b, even2 = a, odd2 = 2.0f * b, last = b;
@@ -44,6 +61,20 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void weight_adjoint(const TransformP
         STORE(0) = a + even;
         STORE(1) = 0.5f * (b - c);
         STORE(2) = even + d;
+      } else if constexpr (inputs_of(kTiling) == 8) {
+        const Vec e = LOAD(4), f = LOAD(5), g = LOAD(6), last = LOAD(7);
+        const Vec even = (b + c) * (-2 / 9.0f), odd = (b - c) * (-2 / 9.0f);
+        const Vec even2 = (d + e) * (1 / 90.0f), odd2 = (d - e) * (1 / 90.0f);
+        const Vec half = (f + g) * (32 / 45.0f), odd_half = (f - g) * (32 / 45.0f);
+        STORE(0) = a + even + even2 + half;
+        STORE(1) = odd + 2.0f * odd2 + 0.5f * odd_half;
+        if constexpr (kTiling == Tiling::f6k3) {
+          STORE(2) = even + 4.0f * even2 + 0.25f * half + last;
+        } else {
+          STORE(2) = even + 4.0f * even2 + 0.25f * half;
+          STORE(3) = odd + 8.0f * odd2 + 0.125f * odd_half;
+          STORE(4) = even + 16.0f * even2 + 0.0625f * half + last;
+        }
       } else {
         const Vec e = LOAD(4), last = LOAD(5);
         const Vec even = (b + c) * (-1 / 6.0f), odd = (b - c) * (-1 / 6.0f);

@@ -38,7 +38,20 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void input_transform(const Transform
       STORE(1) = b + c;
       STORE(2) = c - b;
       STORE(3) = b - d;
-    } else {   // the points of F(4, 3) and F(2, 5) are the same, and so is this
+    } else if constexpr (inputs_of(kTiling) == 8) {   // both sets of eight points are the same, and so is this
+      const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3), e = LOAD(4), f = LOAD(5), g = LOAD(6), h = LOAD(7);
+      const Vec even = c - 4.25f * e + g, odd = b - 4.25f * d + f;
+      const Vec even2 = 0.25f * c - 1.25f * e + g, odd2 = 0.5f * b - 2.5f * d + 2.0f * f;
+      const Vec half = 4.0f * c - 5.0f * e + g, odd_half = 2.0f * b - 2.5f * d + 0.5f * f;
+      STORE(0) = a - g + 5.25f * (e - c);
+      STORE(1) = even + odd;
+      STORE(2) = even - odd;
+      STORE(3) = even2 + odd2;
+      STORE(4) = even2 - odd2;
+      STORE(5) = half + odd_half;
+      STORE(6) = half - odd_half;
+      STORE(7) = h - b + 5.25f * (d - f);
+    } else {   // the same of six points
       const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3), e = LOAD(4), f = LOAD(5);
       const Vec even = e - 4.0f * c, odd = d - 4.0f * b, even2 = e - c, odd2 = 2.0f * (d - b);
       STORE(0) = 4.0f * a - 5.0f * c + e;
@@ -64,6 +77,21 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void weight_transform(const Transfor
         STORE(1) = even + odd;
         STORE(2) = even - odd;
         STORE(3) = c;
+      } else if constexpr (inputs_of(kTiling) == 8) {
+        Vec even = a + c, odd = b, even2 = a + 4.0f * c, odd2 = 2.0f * b, half = a + 0.25f * c, odd_half = 0.5f * b, last = c;
+        if constexpr (kTiling == Tiling::f4k5) {
+          const Vec d = LOAD(3), e = LOAD(4);
+          even += e, odd += d, even2 += 16.0f * e, odd2 += 8.0f * d;
+          half += 0.0625f * e, odd_half += 0.125f * d, last = e;
+        }
+        STORE(0) = a;
+        STORE(1) = (even + odd) * (-2 / 9.0f);
+        STORE(2) = (even - odd) * (-2 / 9.0f);
+        STORE(3) = (even2 + odd2) * (1 / 90.0f);
+        STORE(4) = (even2 - odd2) * (1 / 90.0f);
+        STORE(5) = (half + odd_half) * (32 / 45.0f);
+        STORE(6) = (half - odd_half) * (32 / 45.0f);
+        STORE(7) = last;
       } else {
         Vec even = a + c, odd = b, even2 = a + 4.0f * c, odd2 = 2.0f * b, last = c;
         if constexpr (kTiling == Tiling::f2k5) {
@@ -95,6 +123,18 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void output_transform(const Transfor
         if (p.results > 1) STORE(1) = odd - d;
       } else {
         const Vec e = LOAD(4), f = LOAD(5), even2 = d + e, odd2 = d - e;
+        if constexpr (inputs_of(kTiling) == 8) {
+          const Vec g = LOAD(6), h = LOAD(7), half = f + g, odd_half = f - g, last = odd + 8.0f * odd2 + 0.125f * odd_half;
+          STORE(0) = a + even + even2 + half;
+          if (p.results > 1) STORE(1) = odd + 2.0f * odd2 + 0.5f * odd_half;
+          if (p.results > 2) STORE(2) = even + bias + 4.0f * even2 + 0.25f * half;
+          if (p.results > 3) STORE(3) = kTiling == Tiling::f4k5 ? last + h : last;
+          if constexpr (kTiling == Tiling::f6k3) {
+            if (p.results > 4) STORE(4) = even + bias + 16.0f * even2 + 0.0625f * half;
+            if (p.results > 5) STORE(5) = odd + 32.0f * odd2 + 0.03125f * odd_half + h;
+          }
+          continue;
+        }
         STORE(0) = a + even + even2;
         if constexpr (kTiling == Tiling::f2k5) {
           if (p.results > 1) STORE(1) = odd + 2.0f * odd2 + f;
@@ -116,7 +156,7 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void output_transform(const Transfor
 #undef STORE
 
 #define CTSEG_OF_ALL(f) \
-  { &f<Tiling::whole>, &f<Tiling::f2k3>, &f<Tiling::f4k3>, &f<Tiling::f2k5> }
+  { &f<Tiling::whole>, &f<Tiling::f2k3>, &f<Tiling::f4k3>, &f<Tiling::f2k5>, &f<Tiling::f4k5>, &f<Tiling::f6k3> }
 inline constexpr TransformTable kTransforms = {CTSEG_OF_ALL(input_transform), CTSEG_OF_ALL(weight_transform),
                                                CTSEG_OF_ALL(output_transform), CTSEG_OF_ALL(output_adjoint),
                                                CTSEG_OF_ALL(weight_adjoint)};

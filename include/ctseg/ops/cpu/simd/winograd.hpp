@@ -81,8 +81,10 @@ class Winograd {
 
  private:
   static constexpr Index kMostLanes = 16, kGroup = 32;   // channels: 128 bytes of a voxel, which caches fetch together
-  static constexpr Index kBox = 18 * kMostInputs * kMostInputs * kGroup;   // 81 KiB: in shorter runs, rows are read slowly
-  static constexpr Index kOutputBox = 2 * 4 * 4 * kMostInputs * kGroup;    // 24 KiB, two tiles of F(4, 3)
+  static constexpr Index kColumns = 18;      // of six points, 81 KiB; in shorter runs, rows are read slowly
+  static constexpr Index kBox = kColumns * kMostInputs * kMostInputs * kGroup;
+  static constexpr Index kOutputs = 2 * 4 * 4 * 6 * kGroup;   // 24 KiB, two tiles of F(4, 3), if one is not larger
+  static constexpr Index kOutputBox = kMostResults * kMostResults * kMostInputs * kGroup;
 
   void run_chunks(Executor& executor, Index first_chunk, Index last_chunk) {
     std::atomic<Index> next{first_chunk};   // memory goes with the task, and tiles to whoever is free
@@ -130,7 +132,7 @@ class Winograd {
     const Index x = plan_.tiles(2), y = plan_.tiles(1), z = plan_.tiles(0);
     return {tile / x / y / z, tile / x / y % z * plan_.m(0), tile / x % y * plan_.m(1), tile % x * plan_.m(2)};
   }
-  void pass(const Transform (&transforms)[4], std::size_t axis, const TransformPass& p) const {
+  void pass(const Transform (&transforms)[kTilings], std::size_t axis, const TransformPass& p) const {
     transforms[static_cast<std::size_t>(plan_.tiling[axis])](p);
   }
 
@@ -139,13 +141,15 @@ class Winograd {
   /// Channels that are transformed together from `channel` on, rounded up to whole vectors.
   Index group(Index channel) const { return std::min(kGroup, cut_.from - channel); }
 
+  /// Floats of a plane of transform_input's box: at least kColumns columns.
+  Index box_plane() const { return kColumns * std::max<Index>(36, plan_.n(0) * plan_.n(1)) * kGroup / plan_.n(0); }
   /// A group of channels of the inputs of `run` tiles side by side, to v + point * point_v + tile * from. As many tiles at a
   /// time as fit the first-level cache; columns that a tile shares with the one before are transformed along z and y once.
   void transform_input(Index tile, Index run, Index channel, float* v) const {
-    const Transform(&input)[4] = source_table_.transforms->input;
+    const Transform(&input)[kTilings] = source_table_.transforms->input;
     const Index lanes = lanes_, width = group(channel), vectors = width / lanes;
     const Index n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), m2 = plan_.m(2), shared = n2 - m2;
-    const Index column = n1 * width, plane = kBox / n0, most = (plane / column - shared) / m2;
+    const Index column = n1 * width, plane = box_plane(), most = (plane / column - shared) / m2;
     alignas(64) float box[kBox];   // [z][column][y][channel]
     Place p = place(tile);
     p.z += plan_.offset(0), p.y += plan_.offset(1), p.x += plan_.offset(2);
@@ -172,9 +176,9 @@ class Winograd {
   }
   /// A group of channels of the columns at `at`, transformed along z; where there is no source, zeros.
   void transform_columns(const Place& at, Index columns, Index channel, float* to) const {
-    const Transform(&input)[4] = source_table_.transforms->input;
+    const Transform(&input)[kTilings] = source_table_.transforms->input;
     const Index width = group(channel), vectors = width / lanes_, pitch = buffers_.x_pitch;
-    const Index n0 = plan_.n(0), n1 = plan_.n(1), column = n1 * width, plane = kBox / n0;
+    const Index n0 = plan_.n(0), n1 = plan_.n(1), column = n1 * width, plane = box_plane();
     const auto& extent = plan_.conv.source_extent();
     const Index row = extent[2] * pitch, slice = extent[1] * row;
     const Index first_z = std::max<Index>(0, -at.z), first_y = std::max<Index>(0, -at.y), first_x = std::max<Index>(0, -at.x);
@@ -215,7 +219,9 @@ class Winograd {
     for (Index i = 0; i < plane; ++i) {   // the products of a line along z stay in the first-level cache
       for (Index z = 0; z < plan_.n(0); ++z)
         for (Index q = 0, rows, point = i * plan_.n(0) + z; q < count; q += rows) {
-          const TileShape& tile = q + shape.rows <= count ? shape : set.within(count - q);
+          const TileShape& cover = set.covering(std::min(shape.rows, count - q));
+          const TileShape& tile = cover.rows <= count ? cover : set.within(count - q);
+          q = std::min(q, count - tile.rows);   // the last ones again, rather than one by one
           const Index blocks = (count - q) / tile.rows;
           rows = blocks * tile.rows;
           tile.product({v + point * cut_.point_v + q * cut_.from, cut_.from, from, w + point * from * width,
@@ -224,7 +230,7 @@ class Winograd {
       pass(table_.transforms->output, 0,
            {products, {line_m, table_.lanes, 0}, m + i * lines, {line_m, table_.lanes, 0}, count * vectors, 1, 1, plan_.m(0)});
     }
-    const Index most = kOutputBox / (plan_.m(0) * plan_.m(1) * plan_.n(2) * width);
+    const Index most = std::max<Index>(1, kOutputs / (plan_.m(0) * plan_.m(1) * plan_.n(2) * width));
     const Index cut_off = plan_.conv.result_extent()[2] % plan_.m(2) > 0 ? 1 : 0;   // the last tile of a row, which comes alone
     for (Index i = 0, run, begin = 0; i < count; i += run) {
       run = strip(first + i, std::min(most, count - i));
@@ -241,7 +247,7 @@ class Winograd {
   };
   /// Products of `run` tiles side by side, transformed along z, to their results, as far as they exist.
   void transform_output(Index tile, Index run, const Channels& channels, const float* m) const {
-    const Transform(&output)[4] = table_.transforms->output;
+    const Transform(&output)[kTilings] = table_.transforms->output;
     const Index lanes = table_.lanes, width = channels.width, n2 = plan_.n(2), pitch = buffers_.y_pitch;
     const auto& extent = plan_.conv.result_extent();
     const Place p = place(tile);
@@ -260,7 +266,7 @@ class Winograd {
     pass(output, 1,
          {m, {n2 * lines_m, lanes, cut_.line_m, lines_m}, box, {line, lanes, plane, value}, value / lanes, nz, n2, ny});
     for (Index c = 0; c < channels.count; c += lanes, y += lanes) {
-      alignas(64) float bias[kMostLanes] = {}, rest[4 * 4 * 4 * kMostLanes];
+      alignas(64) float bias[kMostLanes] = {}, rest[kMostResults * kMostResults * kMostResults * kMostLanes];
       const Index real = std::min(lanes, channels.count - c);
       if (buffers_.bias) std::copy_n(buffers_.bias + channels.first + c, real, bias);
       TransformPass last{box + c, {value, line, plane, width}, y, {pitch, row, slice, x_step}, ny, nz, run, nx, bias};
@@ -305,7 +311,7 @@ class Winograd {
 };
 
 /// The same sum as gather().
-/// Numerics  float; F(2, 3) as exact as the direct sum, F(4, 3) and F(2, 5) to some 1e-5 of the largest result. A value that is
+/// Numerics  float; F(2, 3) as exact as the direct sum, the others to some 1e-5 of the largest result. A value that is
 ///           not finite spoils its tile. The order follows the plan only.
 inline void winograd(Executor& executor, const WinogradPlan& plan, const GatherBuffers& buffers, float* scratch) {
   Winograd(plan, buffers, scratch).run(executor);

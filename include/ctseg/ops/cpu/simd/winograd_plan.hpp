@@ -2,6 +2,7 @@
 // channels become tasks.
 #pragma once
 #include <optional>
+#include <span>
 
 #include "plan.hpp"
 #include "transforms.hpp"
@@ -31,19 +32,21 @@ inline bool winograd_fits(const ConvPlan& plan, const std::array<Tiling, 3>& til
   return plan.window.taps() > 1;
 }
 
-/// What a weight costs beside a multiply-add: to be read by one call, and to be packed where it changes between calls. Measured
-/// at 64 to 320 channels.
-constexpr double weight_cost(bool packed_once) { return packed_once ? 8 : 58; }
+/// What a weight at a point costs beside a multiply-add: to be read by one call, and to be packed where it changes between
+/// calls. Measured at 64 to 320 channels.
+constexpr double weight_cost(bool packed_once) { return packed_once ? 6 : 35; }
 
-/// Multiply-adds of one result voxel, transforms counted at what they cost beside the product: measured at 32 and 64 channels.
+/// Multiply-adds of one result voxel, transforms counted at what they cost beside the product: the more, the more voxels there
+/// are to a point, for voxels lie further away. Measured at 16 to 128 channels.
 inline double winograd_cost(const WinogradPlan& plan, bool packed_once) {
-  constexpr double kInput = 20, kOutput = 12;
   const double from = double(plan.conv.from), to = double(plan.conv.to), points = double(plan.points());
+  const double voxels = double(plan.m(0) * plan.m(1) * plan.m(2)) / points;
   const auto padded = [&](Index channels) {
     const Index lanes = tiles(plan.conv.isa, channels).lanes;
     return double(ceil_div(channels, lanes) * lanes);
   };
-  const double tile = from * to + kInput * padded(plan.conv.from) + kOutput * padded(plan.conv.to);
+  const double transforms = (10 + 30 * voxels) * padded(plan.conv.from) + (10 + 26 * voxels) * padded(plan.conv.to);
+  const double tile = 1.1 * from * padded(plan.conv.to) + transforms;
   return points * (double(plan.tiles()) * tile + weight_cost(packed_once) * from * to) / plan.conv.results();
 }
 /// The same of gather(), which leaves out the taps outside along z and y.
@@ -58,19 +61,27 @@ inline double direct_cost(const ConvPlan& plan, bool packed_once) {
   return (taps + weight_cost(packed_once) * double(plan.window.taps()) / plan.results()) * double(plan.from * plan.to);
 }
 
-/// The kinds of tiles for each axis, large ones where they mean fewer points; none: a kernel that has no tiles.
-inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, bool large) {
+/// For each axis the kind of tiles with the fewest points, of at most `most` results; none: a kernel that has no tiles.
+/// F(6, 3) is for two axes: in three it would round worse than all others.
+inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, Index most) {
+  constexpr Tiling kThree[] = {Tiling::f2k3, Tiling::f4k3, Tiling::f6k3}, kFive[] = {Tiling::f2k5, Tiling::f4k5};
   WinogradPlan plan{conv};
   for (std::size_t d = 0; d < 3; ++d) {
     const Index extent = conv.result_extent()[d], kernel = conv.window.kernel[d];
-    if (kernel == 3)
-      plan.tiling[d] = large && ceil_div(extent, 4) * 6 < ceil_div(extent, 2) * 4 ? Tiling::f4k3 : Tiling::f2k3;
-    else if (kernel == 5 && large)
-      plan.tiling[d] = Tiling::f2k5;
-    else if (kernel != 1)
-      return std::nullopt;
+    if (kernel == 1) continue;
+    if (kernel != 3 && kernel != 5) return std::nullopt;
+    const auto points = [&](Tiling t) { return ceil_div(extent, results_of(t)) * inputs_of(t); };
+    plan.tiling[d] = kernel == 3 ? kThree[0] : kFive[0];
+    for (const Tiling t : kernel == 3 ? std::span<const Tiling>(kThree) : std::span<const Tiling>(kFive))
+      if (results_of(t) <= (d == 0 ? std::min<Index>(4, most) : most) && points(t) < points(plan.tiling[d])) plan.tiling[d] = t;
   }
   return winograd_fits(conv, plan.tiling) ? std::optional(plan) : std::nullopt;
+}
+
+/// True where `accuracy` allows tiles of up to `most` results: strict none, standard F(2, 3) alone.
+inline bool accurate(const ConvPlan& conv, Accuracy accuracy, Index most) {
+  const auto& kernel = conv.window.kernel;
+  return accuracy == Accuracy::fast || (accuracy == Accuracy::standard && most == 2 && *std::max_element(kernel.begin(), kernel.end()) == 3);
 }
 
 /// The cheapest way that `accuracy` allows; none: the direct one. Small images with many channels have more weights than
@@ -78,12 +89,10 @@ inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, bool lar
 /// Chosen from shape, instruction set and mode alone, so that results repeat.
 inline std::optional<WinogradPlan> choose_winograd(const ConvPlan& conv, Accuracy accuracy, bool packed_once = true) {
   std::optional<WinogradPlan> best;
-  if (accuracy == Accuracy::strict) return best;
   double least = 0.9 * direct_cost(conv, packed_once);
-  for (const bool large : {false, true}) {
-    if (large && accuracy != Accuracy::fast) continue;
-    const auto plan = winograd_tiles(conv, large);
-    if (!plan) continue;
+  for (const Index most : {2, 4, 6}) {
+    const auto plan = winograd_tiles(conv, most);
+    if (!plan || !accurate(conv, accuracy, most)) continue;
     if (const double cost = winograd_cost(*plan, packed_once); cost < least) best = plan, least = cost;
   }
   return best;
@@ -118,7 +127,7 @@ struct WinogradCut {
     if (!shared) chunk = std::min(chunk, ceil_div(ceil_div(all, kTasks), rows) * rows);
     chunks = ceil_div(all, chunk);
     chunk = ceil_div(all, chunks);   // of equal size
-    task_tiles = shared ? std::min(chunk, rows) : chunk;
+    task_tiles = shared ? std::min(chunk, 2 * rows) : chunk;   // each task reads all weights of a block
     point_v = chunk * from + 16;   // 16: points do not fall on the same lines of the cache
     line_m = task_tiles * width + 16;
     input = points * point_v;

@@ -48,20 +48,12 @@ inline double weight_gradient_cost(const ConvPlan& plan) {
 /// large tiles along x alone: sums over a whole image forgive that, and it is a fifth faster than F(2, 3) everywhere.
 inline std::optional<WinogradPlan> choose_winograd_weights(const ConvPlan& conv, Accuracy accuracy) {
   std::optional<WinogradPlan> best;
-  if (accuracy == Accuracy::strict) return best;
   double least = 0.9 * weight_gradient_cost(conv);
-  for (const bool large : {false, true}) {
-    if (large && accuracy != Accuracy::fast) continue;
-    WinogradPlan plan{conv};
-    for (std::size_t d = 0; d < 3; ++d) {
-      const Index extent = conv.result_extent()[d], kernel = conv.window.kernel[d];
-      if (kernel == 3)
-        plan.tiling[d] = (large || d == 2) && ceil_div(extent, 4) * 6 < ceil_div(extent, 2) * 4 ? Tiling::f4k3 : Tiling::f2k3;
-      else if (kernel == 5 && large)
-        plan.tiling[d] = Tiling::f2k5;
-    }
-    if (!winograd_fits(conv, plan.tiling)) continue;
-    if (const double cost = winograd_weights_cost(plan); cost < least) best = plan, least = cost;
+  for (const Index most : {2, 4}) {
+    auto plan = winograd_tiles(conv, most);
+    if (!plan || !accurate(conv, accuracy, most)) continue;
+    if (conv.window.kernel[2] == 3) plan->tiling[2] = winograd_tiles(conv, 4)->tiling[2];
+    if (const double cost = winograd_weights_cost(*plan); cost < least) best = plan, least = cost;
   }
   return best;
 }
@@ -146,15 +138,16 @@ class WinogradWeights {
  private:
   static constexpr Index kMostLanes = 16, kRun = 8, kPart = 16;
   static constexpr Index kPiece = 32;   // channels transformed together: 128 bytes of a voxel, which caches fetch together
-  static constexpr Index kBox = kMostInputs * kMostInputs * kMostInputs * kPiece;   // 27 KiB, most of the first-level cache
+  static constexpr Index kCached = 6 * 6 * 6 * kPiece;   // 27 KiB, most of the first-level cache, if a tile fits
+  static constexpr Index kBox = kMostInputs * kMostInputs * kMostInputs * kPiece;
 
   struct Group {
     Index first, count;   // channels of x
   };
   /// x or dy: where its tiles lie, and how they become points.
   struct Factor {
-    explicit Factor(const Transform (&t)[4]) : transforms(t) {}
-    const Transform (&transforms)[4];
+    explicit Factor(const Transform (&t)[kTilings]) : transforms(t) {}
+    const Transform (&transforms)[kTilings];
     const float* data = nullptr;
     Index pitch = 0, channels = 0, lanes = 0;
     std::array<Index, 3> extent{}, read{}, offset{};   // voxels of a tile; where it begins, seen from its first result
@@ -199,7 +192,7 @@ class WinogradWeights {
   void transform(const Factor& f, const Tiles& tiles, const Channels& channels, float* v) const {
     const Index n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), m2 = plan_.m(2), along = plan_.tiles(2);
     const Index width = channels.width, vectors = width / f.lanes, line = n1 * width, column = n0 * line;
-    const Index shared = f.read[2] - m2, most = (kBox / column - shared) / m2;
+    const Index shared = f.read[2] - m2, most = std::max<Index>(1, (kCached / column - shared) / m2);
     alignas(64) float box[kBox];   // [column][z][y][channel], with room for the points
     for (Index tile = tiles.first, run, before = 0; tile < tiles.last; tile += run, v += run * f.width) {
       run = std::min({most, tiles.last - tile, along - tile % along});
@@ -334,7 +327,7 @@ class WinogradWeights {
 };
 
 /// The same sum as weight_gradient().
-/// Numerics  float; F(2, 3) as exact as the direct sum, F(4, 3) and F(2, 5) to some 1e-5. The order follows the plan only.
+/// Numerics  float; F(2, 3) as exact as the direct sum, the others to some 1e-5. The order follows the plan only.
 inline void winograd_weights(Executor& executor, const WinogradPlan& plan, const GradientBuffers& buffers) {
   WinogradWeights(plan, buffers).run(executor);
 }
