@@ -79,7 +79,8 @@ TEST_CASE("simd winograd: 200 odd shapes, channels that do and do not fill vecto
 
 TEST_CASE("simd winograd: long rows, many tiles, tiles shared by all tasks") {
   check({4, 5, 70}, {Tiling::f2k3, Tiling::f2k3, Tiling::f2k3}, {1, 1, 1}, {1, 3, 5});
-  for (const Tiling t : {Tiling::f2k3, Tiling::f4k3, Tiling::f2k5, Tiling::f4k5, Tiling::f6k3})   // more columns than are transformed at a time
+  // More columns than are transformed at a time.
+  for (const Tiling t : {Tiling::f2k3, Tiling::f4k3, Tiling::f2k5, Tiling::f4k5, Tiling::f6k3})
     check({3, 4, 66}, {t, t, t}, {taps_of(t) / 2, taps_of(t) / 2, taps_of(t) / 2}, {1, 31, 3});
   check({1, 9, 150}, {Tiling::whole, Tiling::f4k3, Tiling::f4k3}, {0, 1, 1}, {1, 17, 33});
   check({9, 2, 150}, {Tiling::f4k3, Tiling::whole, Tiling::whole}, {1, 0, 0}, {1, 17, 17});
@@ -124,7 +125,7 @@ TEST_CASE("simd winograd: tiles are chosen from shape and accuracy") {
   ConvPlan spread = cube(48, 64, 64);
   spread.window.dilation = spread.window.padding = {2, 2, 2};
   CHECK(kind(spread, Accuracy::fast) == Tiling::whole);
-  ConvPlan flat = cube(48, 64, 64);
+  ConvPlan flat = cube(256, 64, 64);
   flat.window.input[0] = flat.window.output[0] = flat.window.kernel[0] = 1, flat.window.padding[0] = 0;
   const auto plan = choose_winograd(flat, Accuracy::fast);
   REQUIRE(plan);
@@ -141,7 +142,11 @@ TEST_CASE("simd winograd: where weights outweigh voxels, smaller tiles or none, 
   CHECK(kind(cube(3, 320, 320), Accuracy::fast, true) == Tiling::whole);
   CHECK(kind(cube(4, 320, 320), Accuracy::fast, true) == Tiling::f2k3);
   CHECK(kind(cube(4, 320, 320), Accuracy::fast, false) == Tiling::whole);
-  CHECK(kind(cube(8, 64, 64), Accuracy::fast, true) == Tiling::f4k3);
+  CHECK(kind(cube(12, 64, 64), Accuracy::fast, true) == Tiling::f2k3);   // twice the time, a third of the memory
+  CHECK(kind(cube(16, 64, 64), Accuracy::fast, true) == Tiling::f4k3);
+  CHECK(kind(cube(12, 64, 64, 5), Accuracy::fast, true) == Tiling::f4k5);
+  CHECK(kind(cube(6, 64, 64, 5), Accuracy::fast, true) == Tiling::f2k5);
+  CHECK(kind(cube(24, 64, 64), Accuracy::fast, true) == Tiling::f4k3);
   CHECK(kind(cube(8, 64, 64), Accuracy::fast, false) == Tiling::f2k3);
   CHECK(kind(cube(24, 64, 64), Accuracy::fast, false) == Tiling::f6k3);
 }

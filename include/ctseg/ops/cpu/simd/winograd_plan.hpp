@@ -32,9 +32,9 @@ inline bool winograd_fits(const ConvPlan& plan, const std::array<Tiling, 3>& til
   return plan.window.taps() > 1;
 }
 
-/// What a weight at a point costs beside a multiply-add. Packed once, reading costs 6 (measured at 64 to 320 channels); the
-/// rest is for its memory: tiles that save little time do not double the weights. Else packing counts, 35.
-constexpr double weight_cost(bool packed_once) { return packed_once ? 30 : 35; }
+/// What a weight costs beside a multiply-add: to be read by one call, and to be packed where it changes between calls. Measured
+/// at 64 to 320 channels.
+constexpr double weight_cost(bool packed_once) { return packed_once ? 6 : 35; }
 
 /// Multiply-adds of one result voxel, transforms counted at what they cost beside the product: the more, the more voxels there
 /// are to a point, for voxels lie further away. Measured at 16 to 128 channels.
@@ -47,7 +47,10 @@ inline double winograd_cost(const WinogradPlan& plan, bool packed_once) {
   };
   const double transforms = (10 + 30 * voxels) * padded(plan.conv.from) + (10 + 26 * voxels) * padded(plan.conv.to);
   const double tile = 1.1 * from * padded(plan.conv.to) + transforms;
-  return points * (double(plan.tiles()) * tile + weight_cost(packed_once) * from * to) / plan.conv.results();
+  // Memory that is kept: beyond four times the weights, tiles must save more than a hundred multiply-adds each.
+  const double kept = packed_once ? 100 * std::max(0.0, points - 4 * double(plan.conv.window.taps())) : 0;
+  const double weights = (points * weight_cost(packed_once) + kept) * from * to;
+  return (points * double(plan.tiles()) * tile + weights) / plan.conv.results();
 }
 /// The same of gather(), which leaves out the taps outside along z and y.
 inline double direct_cost(const ConvPlan& plan, bool packed_once) {
@@ -72,8 +75,9 @@ inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, Index mo
     if (kernel != 3 && kernel != 5) return std::nullopt;
     const auto points = [&](Tiling t) { return ceil_div(extent, results_of(t)) * inputs_of(t); };
     plan.tiling[d] = kernel == 3 ? kThree[0] : kFive[0];
+    const Index limit = d == 0 ? std::min<Index>(4, most) : most;
     for (const Tiling t : kernel == 3 ? std::span<const Tiling>(kThree) : std::span<const Tiling>(kFive))
-      if (results_of(t) <= (d == 0 ? std::min<Index>(4, most) : most) && points(t) < points(plan.tiling[d])) plan.tiling[d] = t;
+      if (results_of(t) <= limit && points(t) < points(plan.tiling[d])) plan.tiling[d] = t;
   }
   return winograd_fits(conv, plan.tiling) ? std::optional(plan) : std::nullopt;
 }
@@ -81,7 +85,8 @@ inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, Index mo
 /// True where `accuracy` allows tiles of up to `most` results: strict none, standard F(2, 3) alone.
 inline bool accurate(const ConvPlan& conv, Accuracy accuracy, Index most) {
   const auto& kernel = conv.window.kernel;
-  return accuracy == Accuracy::fast || (accuracy == Accuracy::standard && most == 2 && *std::max_element(kernel.begin(), kernel.end()) == 3);
+  const bool exact = most == 2 && *std::max_element(kernel.begin(), kernel.end()) == 3;
+  return accuracy == Accuracy::fast || (accuracy == Accuracy::standard && exact);
 }
 
 /// The cheapest way that `accuracy` allows; none: the direct one. Small images with many channels have more weights than
