@@ -130,7 +130,7 @@ TEST_CASE("simd winograd: tiles are chosen from shape and accuracy") {
   const auto plan = choose_winograd(flat, Accuracy::fast);
   REQUIRE(plan);
   CHECK((plan->tiling == std::array{Tiling::whole, Tiling::f6k3, Tiling::f6k3}));
-  CHECK((choose_winograd(cube(48, 64, 64), Accuracy::fast)->tiling == std::array{Tiling::f4k3, Tiling::f6k3, Tiling::f6k3}));
+  CHECK((choose_winograd(cube(48, 64, 64), Accuracy::fast)->tiling == std::array{Tiling::f4k3, Tiling::f4k3, Tiling::f4k3}));
 }
 
 TEST_CASE("simd winograd: where weights outweigh voxels, smaller tiles or none, the more so if they are packed every time") {
@@ -148,7 +148,7 @@ TEST_CASE("simd winograd: where weights outweigh voxels, smaller tiles or none, 
   CHECK(kind(cube(6, 64, 64, 5), Accuracy::fast, true) == Tiling::f2k5);
   CHECK(kind(cube(24, 64, 64), Accuracy::fast, true) == Tiling::f4k3);
   CHECK(kind(cube(8, 64, 64), Accuracy::fast, false) == Tiling::f2k3);
-  CHECK(kind(cube(24, 64, 64), Accuracy::fast, false) == Tiling::f6k3);
+  CHECK(kind(cube(24, 64, 64), Accuracy::fast, false) == Tiling::f4k3);
 }
 
 TEST_CASE("simd winograd: scratch memory has a bound, whatever the channels") {

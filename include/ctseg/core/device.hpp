@@ -54,7 +54,7 @@ inline Isa detect_isa() {
 /// How a convolution of float may round, against the largest result.
 /// strict    direct sums only, 1e-6.
 /// standard  also Winograd's F(2, 3), whose error is no larger: the same digits, sooner. Weight gradients 2e-6.
-/// fast      also F(4, 3) and F(2, 5), 5e-5: for inference, once masks have been compared.
+/// fast      also F(4, 3), F(4, 5) and, in 2-D, F(6, 3), 5e-5: for inference, once masks have been compared.
 /// But for strict, an infinity or NaN in the input spoils all results of a tile, not only those that it meets.
 enum class Accuracy { strict, standard, fast };
 inline std::string text(Accuracy accuracy) {

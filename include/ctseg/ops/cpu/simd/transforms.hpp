@@ -10,6 +10,7 @@
 // In three dimensions the transforms are nested, one axis after the other: F(2, 3) needs 4^3 = 64 multiplications for 8 results
 // instead of 8 * 27 = 216, F(4, 3) with the points 0, 1, -1, 2, -2 and infinity 216 for 64 results instead of 1728: an eighth.
 // The price is rounding: the larger points of F(4, 3) cost one to two digits, F(2, 3) is as exact as the direct sum.
+// Two more points, 1/2 and -1/2, make F(4, 5) and F(6, 3), which share their input transform as F(4, 3) and F(2, 5) do.
 #pragma once
 #include <array>
 #include <string>

@@ -65,7 +65,7 @@ inline double direct_cost(const ConvPlan& plan, bool packed_once) {
 }
 
 /// For each axis the kind of tiles with the fewest points, of at most `most` results; none: a kernel that has no tiles.
-/// F(6, 3) is for two axes: in three it would round worse than all others.
+/// F(6, 3) is for images of two dimensions: in a network of three it rounds twice as much as F(4, 3).
 inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, Index most) {
   constexpr Tiling kThree[] = {Tiling::f2k3, Tiling::f4k3, Tiling::f6k3}, kFive[] = {Tiling::f2k5, Tiling::f4k5};
   WinogradPlan plan{conv};
@@ -75,7 +75,7 @@ inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, Index mo
     if (kernel != 3 && kernel != 5) return std::nullopt;
     const auto points = [&](Tiling t) { return ceil_div(extent, results_of(t)) * inputs_of(t); };
     plan.tiling[d] = kernel == 3 ? kThree[0] : kFive[0];
-    const Index limit = d == 0 ? std::min<Index>(4, most) : most;
+    const Index limit = conv.window.kernel[0] == 1 ? most : std::min<Index>(4, most);
     for (const Tiling t : kernel == 3 ? std::span<const Tiling>(kThree) : std::span<const Tiling>(kFive))
       if (results_of(t) <= limit && points(t) < points(plan.tiling[d])) plan.tiling[d] = t;
   }
