@@ -47,8 +47,8 @@ inline double winograd_cost(const WinogradPlan& plan, bool packed_once) {
   };
   const double transforms = (10 + 30 * voxels) * padded(plan.conv.from) + (10 + 26 * voxels) * padded(plan.conv.to);
   const double tile = 1.1 * from * padded(plan.conv.to) + transforms;
-  // Memory that is kept: beyond four times the weights, tiles must save more than a hundred multiply-adds each.
-  const double kept = packed_once ? 100 * std::max(0.0, points - 4 * double(plan.conv.window.taps())) : 0;
+  // Memory that is kept: beyond four times the weights, tiles must save more than 50 multiply-adds each.
+  const double kept = packed_once ? 50 * std::max(0.0, points - 4 * double(plan.conv.window.taps())) : 0;
   const double weights = (points * weight_cost(packed_once) + kept) * from * to;
   return (points * double(plan.tiles()) * tile + weights) / plan.conv.results();
 }
