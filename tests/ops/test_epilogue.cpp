@@ -58,6 +58,8 @@ TEST_CASE("Statistics from the convolution's last step are those of a pass of th
                               Wanted{.norm = kind, .out = 5, .kernel = 3, .stride = 2, .transposed = true},
                               Wanted{.norm = kind, .in = 40, .out = 65, .images = 2, .space = {4, 3, 5}}})
         check_against_parts<S>(make(w), ctx, 11, 1e-6);
+    for (const NormKind kind : {NormKind::instance, NormKind::batch})   // scattered
+      check_against_parts<S>(make({.norm = kind, .in = 20, .out = 3, .stride = 2, .transposed = true}), ctx, 11, 1e-6);
   });
 }
 
@@ -71,6 +73,8 @@ TEST_CASE("Batch norm of inference is done where the convolution writes, with th
         w.out = 10, w.groups = 2;   // channels of a group meet other vectors than those of all together
         check_against_parts<S>(make(w), ctx, 5, 1e-6);
         w.groups = 1, w.stride = 2, w.transposed = true, w.space = {3, 4, 5};   // its results come in phases
+        check_against_parts<S>(make(w), ctx, 5, 0);
+        w.in = 20, w.out = 3;   // scattered
         check_against_parts<S>(make(w), ctx, 5, 0);
       }
   });

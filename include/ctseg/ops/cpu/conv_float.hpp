@@ -110,6 +110,7 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
         const simd::WinogradCut cut(*winograd, table);
         return {direct.images, winograd->tiles() / direct.images, cut.chunk, cut.parts(), cut.task_tiles};
       }
+      if (simd::scatters(direct)) return {direct.images, simd::ScatterCut(direct, simd::scatter_tiles(direct)).boxes()};
       const simd::GatherCut cut(direct, table);
       return {direct.images, cut.rows / direct.images, cut.slab, 1, cut.slab};
     }

@@ -7,22 +7,9 @@
 #pragma once
 #include <cstring>
 
-#include "epilogue.hpp"
 #include "gather_pack.hpp"
 
 namespace ctseg::simd {
-
-/// What one gather reads and writes. Row v of an image is at data + v * pitch.
-struct GatherBuffers {
-  const float* x = nullptr;
-  Index x_pitch = 0;
-  const float* packed = nullptr;
-  const float* bias = nullptr;   // none: zeros
-  float* y = nullptr;
-  Index y_pitch = 0;
-  Index wave = 0;   // results overlap the source: so many chunks of tiles may run at a time (overlap.hpp); 0: all
-  const Epilogue* epilogue = nullptr;
-};
 
 /// The arguments of one gather, shared by its tasks.
 struct GatherJob {
@@ -348,6 +335,7 @@ struct GatherCut {
 /// y[v] = bias + sum over the taps and voxels u that meet v of w[tap] x[u]; y is assigned.
 /// Numerics  float; the order of the sum depends on the plan only.      Cost  each tap once, out-of-range taps mostly left out.
 inline void gather(Executor& executor, const ConvPlan& plan, const GatherBuffers& buffers) {
+  if (scatters(plan)) return scatter(executor, plan, buffers);
   const auto floats = [](const std::array<Index, 3>& e, Index channels) { return e[0] * e[1] * e[2] * channels; };
   const Index all = plan.images * (floats(plan.source_extent(), plan.from) + floats(plan.result_extent(), plan.to)) +
                     plan.window.taps() * plan.from * plan.to;

@@ -1,26 +1,20 @@
 // Weights in the order in which gather reads them (gather.hpp).
 #pragma once
-#include "../../../core/parallel.hpp"
-#include "plan.hpp"
+#include "scatter.hpp"
 
 namespace ctseg::simd {
 
 /// Bytes that gather_pack fills: all taps, with the result channels rounded up to whole vectors.
 inline Index gather_packed_bytes(const ConvPlan& plan) {
+  if (scatters(plan)) return scatter_packed_bytes(plan);
   const Index lanes = tiles(plan.isa, plan.to).lanes;
   return plan.window.taps() * plan.from * ceil_div(plan.to, lanes) * lanes * Index{sizeof(float)};
 }
 
-/// Weights [tap][from][to], or if flipped [tap][to][from], and where to pack them.
-struct PackBuffers {
-  const float* w = nullptr;
-  bool flipped = false;
-  float* packed = nullptr;
-};
-
 /// Weights into the order in which gather reads them: [phase][block of result channels][tap][from][channel in block],
 /// with zeros in the channels that do not exist; a second vector begins so early that all of its channels do.
 inline void gather_pack(Executor& executor, const ConvPlan& plan, const PackBuffers& b) {
+  if (scatters(plan)) return scatter_pack(executor, plan, b);
   const Index from = plan.from, to = plan.to, block = tiles(plan.isa, to).block(), lanes = block / 2;
   const Index tap_from = b.flipped ? 1 : to, tap_to = b.flipped ? from : 1, padded = ceil_div(to, lanes) * lanes;
   float* packed = b.packed;

@@ -61,6 +61,7 @@ inline Index rows_ahead(const WinogradPlan& plan) {
 inline Index rows_ahead(const ConvPlan& plan) {
   const auto& extent = plan.result_extent();
   const GatherCut cut(plan, tiles(plan.isa, plan.to));
+  if (scatters(plan)) return 0;
   if (plan.side != Side::output || plan.source_extent() != extent || cut.block_per_task) return 0;
   const Index rows_of_wave = wave(cut) * cut.slab;
   Index planes = 0;
