@@ -60,6 +60,7 @@ TEST_CASE("Statistics from the convolution's last step are those of a pass of th
         check_against_parts<S>(make(w), ctx, 11, 1e-6);
     for (const NormKind kind : {NormKind::instance, NormKind::batch})   // scattered
       check_against_parts<S>(make({.norm = kind, .in = 20, .out = 3, .stride = 2, .transposed = true}), ctx, 11, 1e-6);
+    check_against_parts<S>(make({.in = 32, .out = 35, .stride = 2, .space = {16, 17, 13}}), ctx, 11, 1e-6);   // by phases
   });
 }
 

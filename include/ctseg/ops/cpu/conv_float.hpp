@@ -86,6 +86,7 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
  private:
   /// One of the two engines, with its plan. code: 0 for the direct one, else 1 + the tilings of the axes.
   struct Way {
+    static constexpr int kCodes = simd::kTilingsOfStride1;   // of an axis
     simd::ConvPlan direct;
     std::optional<simd::WinogradPlan> winograd;
 
@@ -94,13 +95,13 @@ template <int Dim> struct Kernel<Convolution, Spec<float, Dim, Cpu>> {
     Way(const simd::ConvPlan& plan, const std::optional<simd::WinogradPlan>& chosen) : direct(plan), winograd(chosen) {}
     Way(const simd::ConvPlan& plan, int code) : direct(plan) {
       if (code == 0) return;
-      const auto axis = [&](int unit) { return static_cast<simd::Tiling>((code - 1) / unit % simd::kTilings); };
-      winograd = simd::WinogradPlan{plan, {axis(1), axis(simd::kTilings), axis(simd::kTilings * simd::kTilings)}};
+      const auto axis = [&](std::size_t d, int unit) { return simd::tiling_of(plan, d, (code - 1) / unit % kCodes); };
+      winograd = simd::WinogradPlan{plan, {axis(0, 1), axis(1, kCodes), axis(2, kCodes * kCodes)}};
     }
     int code() const {
       if (!winograd) return 0;
-      const auto axis = [&](std::size_t d) { return static_cast<int>(winograd->tiling[d]); };
-      return 1 + axis(0) + simd::kTilings * (axis(1) + simd::kTilings * axis(2));
+      const auto axis = [&](std::size_t d) { return simd::code_of(winograd->tiling[d]); };
+      return 1 + axis(0) + kCodes * (axis(1) + kCodes * axis(2));
     }
     Index packed_bytes() const { return winograd ? simd::winograd_packed_bytes(*winograd) : simd::gather_packed_bytes(direct); }
     Index scratch_bytes() const { return winograd ? simd::winograd_scratch_bytes(*winograd) : 0; }

@@ -90,17 +90,19 @@ template <Index kLanes, Transform kFour> [[gnu::cold]] void transform(const Tran
   TransformPass four = pass;
   for (Index c = 0; c < kLanes; c += 4, four.from += 4, four.to += 4, four.bias += four.bias ? 4 : 0) kFour(four);
 }
-template <Index kLanes, const TransformTable& kFour> inline constexpr TransformTable kTransforms = {
-    {transform<kLanes, kFour.input[0]>, transform<kLanes, kFour.input[1]>, transform<kLanes, kFour.input[2]>,
-     transform<kLanes, kFour.input[3]>, transform<kLanes, kFour.input[4]>, transform<kLanes, kFour.input[5]>},
-    {transform<kLanes, kFour.weights[0]>, transform<kLanes, kFour.weights[1]>, transform<kLanes, kFour.weights[2]>,
-     transform<kLanes, kFour.weights[3]>, transform<kLanes, kFour.weights[4]>, transform<kLanes, kFour.weights[5]>},
-    {transform<kLanes, kFour.output[0]>, transform<kLanes, kFour.output[1]>, transform<kLanes, kFour.output[2]>,
-     transform<kLanes, kFour.output[3]>, transform<kLanes, kFour.output[4]>, transform<kLanes, kFour.output[5]>},
-    {transform<kLanes, kFour.output_adjoint[0]>, transform<kLanes, kFour.output_adjoint[1]>, transform<kLanes, kFour.output_adjoint[2]>,
-     transform<kLanes, kFour.output_adjoint[3]>, transform<kLanes, kFour.output_adjoint[4]>, transform<kLanes, kFour.output_adjoint[5]>},
-    {transform<kLanes, kFour.weight_adjoint[0]>, transform<kLanes, kFour.weight_adjoint[1]>, transform<kLanes, kFour.weight_adjoint[2]>,
-     transform<kLanes, kFour.weight_adjoint[3]>, transform<kLanes, kFour.weight_adjoint[4]>, transform<kLanes, kFour.weight_adjoint[5]>}};
+#define CTSEG_OF_STRIDE_1(f)                                                                                                   \
+  transform<kLanes, f[0]>, transform<kLanes, f[1]>, transform<kLanes, f[2]>, transform<kLanes, f[3]>, transform<kLanes, f[4]>, \
+      transform<kLanes, f[5]>
+#define CTSEG_OF_ALL(f) \
+  { CTSEG_OF_STRIDE_1(f), transform<kLanes, f[6]>, transform<kLanes, f[7]> }
+template <Index kLanes, const TransformTable& kFour>
+inline constexpr TransformTable kTransforms = {CTSEG_OF_ALL(kFour.input),
+                                               CTSEG_OF_ALL(kFour.weights),
+                                               CTSEG_OF_ALL(kFour.output),
+                                               {CTSEG_OF_STRIDE_1(kFour.output_adjoint)},
+                                               {CTSEG_OF_STRIDE_1(kFour.weight_adjoint)}};
+#undef CTSEG_OF_ALL
+#undef CTSEG_OF_STRIDE_1
 
 template <Index... Rows> inline constexpr TileShape kShapes[] = {
     {Rows, &gather<false>, &gather<true>, &list, &gradient<false>, &gradient<true>, &product}...};

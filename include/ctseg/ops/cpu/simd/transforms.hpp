@@ -19,18 +19,25 @@
 
 namespace ctseg::simd {
 
-/// How one axis is cut: into tiles of m results, each from n = m + kernel - 1 inputs. `whole` is an axis with one tap.
-enum class Tiling : unsigned char { whole, f2k3, f4k3, f2k5, f4k5, f6k3 };
-inline constexpr int kTilings = 6;
-constexpr Index results_of(Tiling t) {
-  constexpr Index kResults[kTilings] = {1, 2, 4, 2, 4, 6};
-  return kResults[static_cast<int>(t)];
-}
-constexpr Index taps_of(Tiling t) { return t == Tiling::whole ? 1 : t == Tiling::f2k5 || t == Tiling::f4k5 ? 5 : 3; }
-constexpr Index inputs_of(Tiling t) { return results_of(t) + taps_of(t) - 1; }
+/// How one axis is cut into tiles. F(m, k) of a kernel of k makes m results from m + k - 1 inputs; `whole` is an axis with one
+/// tap. A kernel of three with stride 2 falls into phases: results of f2s2 and f4s2 meet odd voxels with two taps, by F(m, 2),
+/// and even ones with one tap, as they are.
+enum class Tiling : unsigned char { whole, f2k3, f4k3, f2k5, f4k5, f6k3, f2s2, f4s2 };
+inline constexpr int kTilings = 8, kTilingsOfStride1 = 6;
+struct TilingFacts {
+  Index results, inputs, taps;   // of a tile
+  Index weights;                 // of its products, one an input, as many differ; from the last of these on, they are the same
+};
+inline constexpr TilingFacts kTilingFacts[kTilings] = {{1, 1, 1, 1}, {2, 4, 3, 4}, {4, 6, 3, 6}, {2, 6, 5, 6},
+                                                       {4, 8, 5, 8}, {6, 8, 3, 8}, {2, 5, 3, 4}, {4, 9, 3, 6}};
+constexpr const TilingFacts& facts_of(Tiling t) { return kTilingFacts[static_cast<int>(t)]; }
+constexpr Index results_of(Tiling t) { return facts_of(t).results; }
+constexpr Index taps_of(Tiling t) { return facts_of(t).taps; }
+constexpr Index inputs_of(Tiling t) { return facts_of(t).inputs; }
+constexpr Index stride_of(Tiling t) { return t < Tiling::f2s2 ? 1 : 2; }
 /// "F(4,3)"; "F(4,3)F(4,3)F(2,3)" where the axes differ; an axis with one tap has no name.
 inline std::string text(const std::array<Tiling, 3>& tiling) {
-  constexpr const char* names[] = {"", "F(2,3)", "F(4,3)", "F(2,5)", "F(4,5)", "F(6,3)"};
+  constexpr const char* names[] = {"", "F(2,3)", "F(4,3)", "F(2,5)", "F(4,5)", "F(6,3)", "F(2,2)", "F(4,2)"};
   std::string all, last;
   bool equal = true;
   for (const Tiling t : tiling) {
@@ -42,7 +49,7 @@ inline std::string text(const std::array<Tiling, 3>& tiling) {
   return equal ? last : all;
 }
 
-inline constexpr Index kMostInputs = 8, kMostResults = 6;   // along one axis
+inline constexpr Index kMostInputs = 9, kMostResults = 6;   // along one axis
 
 /// Lines of vectors transformed along one axis. Steps count floats; a value of a line is one vector of channels.
 struct TransformPass {
@@ -61,7 +68,8 @@ using Transform = void (*)(const TransformPass&);
 
 /// The passes of one instruction set, by Tiling; the last two are transposes, for the weight gradient.
 struct TransformTable {
-  Transform input[kTilings], weights[kTilings], output[kTilings], output_adjoint[kTilings], weight_adjoint[kTilings];
+  Transform input[kTilings], weights[kTilings], output[kTilings];
+  Transform output_adjoint[kTilingsOfStride1], weight_adjoint[kTilingsOfStride1];
 };
 
 }   // namespace ctseg::simd

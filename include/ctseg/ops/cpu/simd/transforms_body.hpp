@@ -32,6 +32,25 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void input_transform(const Transform
     const Vec a = LOAD(0);
     if constexpr (kTiling == Tiling::whole) {
       STORE(0) = a;
+    } else if constexpr (kTiling == Tiling::f2s2) {
+      const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3), e = LOAD(4);
+      STORE(0) = a - c;
+      STORE(1) = c;
+      STORE(2) = e - c;
+      STORE(3) = b;
+      STORE(4) = d;
+    } else if constexpr (kTiling == Tiling::f4s2) {   // the points 0, 1, -1, 2 and infinity; then what meets one tap
+      const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3), e = LOAD(4), f = LOAD(5), g = LOAD(6), h = LOAD(7), i = LOAD(8);
+      const Vec apart = g - c;
+      STORE(0) = 2.0f * (a - e) + apart;
+      STORE(1) = g - e - 2.0f * c;
+      STORE(2) = 2.0f * c - 3.0f * e + g;
+      STORE(3) = apart;
+      STORE(4) = i - e - 2.0f * apart;
+      STORE(5) = b;
+      STORE(6) = d;
+      STORE(7) = f;
+      STORE(8) = h;
     } else if constexpr (kTiling == Tiling::f2k3) {
       const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3);
       STORE(0) = a - c;
@@ -71,7 +90,19 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void weight_transform(const Transfor
       STORE(0) = a;
     } else {
       const Vec b = LOAD(1), c = LOAD(2);
-      if constexpr (kTiling == Tiling::f2k3) {
+      if constexpr (kTiling == Tiling::f2s2) {
+        STORE(0) = a;
+        STORE(1) = a + c;
+        STORE(2) = c;
+        STORE(3) = b;
+      } else if constexpr (kTiling == Tiling::f4s2) {
+        STORE(0) = 0.5f * a;
+        STORE(1) = -0.5f * (a + c);
+        STORE(2) = (c - a) * (1 / 6.0f);
+        STORE(3) = (a + 2.0f * c) * (1 / 6.0f);
+        STORE(4) = c;
+        STORE(5) = b;
+      } else if constexpr (kTiling == Tiling::f2k3) {
         const Vec even = 0.5f * (a + c), odd = 0.5f * b;
         STORE(0) = a;
         STORE(1) = even + odd;
@@ -116,6 +147,17 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void output_transform(const Transfor
     const Vec a = LOAD(0) + bias;
     if constexpr (kTiling == Tiling::whole) {
       STORE(0) = a;
+    } else if constexpr (kTiling == Tiling::f2s2) {
+      const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3), e = LOAD(4);
+      STORE(0) = a + b + d;
+      if (p.results > 1) STORE(1) = b + c + bias + e;
+    } else if constexpr (kTiling == Tiling::f4s2) {
+      const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3), e = LOAD(4), f = LOAD(5), g = LOAD(6), h = LOAD(7), i = LOAD(8);
+      const Vec even = b + c, odd = b - c + bias;
+      STORE(0) = a + even + d + f;
+      if (p.results > 1) STORE(1) = odd + 2.0f * d + g;
+      if (p.results > 2) STORE(2) = even + bias + 4.0f * d + h;
+      if (p.results > 3) STORE(3) = odd + 8.0f * d + e + i;
     } else {
       const Vec b = LOAD(1), c = LOAD(2), d = LOAD(3), even = b + c, odd = b - c + bias;
       if constexpr (kTiling == Tiling::f2k3) {
@@ -155,11 +197,16 @@ template <Tiling kTiling> CTSEG_SIMD_TARGET void output_transform(const Transfor
 #undef LOAD
 #undef STORE
 
+#define CTSEG_OF_STRIDE_1(f) \
+  &f<Tiling::whole>, &f<Tiling::f2k3>, &f<Tiling::f4k3>, &f<Tiling::f2k5>, &f<Tiling::f4k5>, &f<Tiling::f6k3>
 #define CTSEG_OF_ALL(f) \
-  { &f<Tiling::whole>, &f<Tiling::f2k3>, &f<Tiling::f4k3>, &f<Tiling::f2k5>, &f<Tiling::f4k5>, &f<Tiling::f6k3> }
-inline constexpr TransformTable kTransforms = {CTSEG_OF_ALL(input_transform), CTSEG_OF_ALL(weight_transform),
-                                               CTSEG_OF_ALL(output_transform), CTSEG_OF_ALL(output_adjoint),
-                                               CTSEG_OF_ALL(weight_adjoint)};
+  { CTSEG_OF_STRIDE_1(f), &f<Tiling::f2s2>, &f<Tiling::f4s2> }
+inline constexpr TransformTable kTransforms = {CTSEG_OF_ALL(input_transform),
+                                               CTSEG_OF_ALL(weight_transform),
+                                               CTSEG_OF_ALL(output_transform),
+                                               {CTSEG_OF_STRIDE_1(output_adjoint)},
+                                               {CTSEG_OF_STRIDE_1(weight_adjoint)}};
 #undef CTSEG_OF_ALL
+#undef CTSEG_OF_STRIDE_1
 
 }   // namespace ctseg::simd::CTSEG_SIMD_NAME

@@ -23,12 +23,12 @@ namespace ctseg::simd {
 /// [channel in block]. A task takes 16 `from` of a block, and transforms as many together as fit the cache: points lie far
 /// apart, so each is given several vectors that follow each other.
 inline void winograd_pack(Executor& executor, const WinogradPlan& plan, const PackBuffers& b) {
-  constexpr Index kRun = 8, kTask = 16, kMostTaps = 5, kMostLanes = 16;
+  constexpr Index kRun = 8, kTask = 16, kMostTaps = 5, kMostWeights = 8, kMostLanes = 16;
   const Index from = plan.conv.from, to = plan.conv.to;
   const TileTable& table = tiles(plan.conv.isa, to);
-  const Index lanes = table.lanes, block = table.block(), points = plan.points();
+  const Index lanes = table.lanes, block = table.block(), points = plan.weights();
   const auto& kernel = plan.conv.window.kernel;
-  const Index n1 = plan.n(1), n2 = plan.n(2), taps = plan.conv.window.taps(), parts = ceil_div(from, kTask);
+  const Index n1 = plan.weights(1), n2 = plan.weights(2), taps = plan.conv.window.taps(), parts = ceil_div(from, kTask);
   const Index tap_from = b.flipped ? 1 : to, tap_to = b.flipped ? from : 1;
   const auto pass = [&](std::size_t axis, const TransformPass& p) {
     table.transforms->weights[static_cast<std::size_t>(plan.tiling[axis])](p);
@@ -36,7 +36,7 @@ inline void winograd_pack(Executor& executor, const WinogradPlan& plan, const Pa
   parallel_for(executor, ceil_div(to, block) * parts, [&](Index task) {
     const Index first = task / parts * block, real = std::min(block, to - first), width = ceil_div(real, lanes) * lanes;
     const Index end = std::min(from, (task % parts + 1) * kTask), most = kRun * lanes / width;
-    alignas(64) float box[kMostTaps * kMostInputs * kMostInputs * kRun * kMostLanes];   // [z][y][x][from][channel]
+    alignas(64) float box[kMostTaps * kMostWeights * kMostWeights * kRun * kMostLanes];   // [z][y][x][from][channel]
     for (Index i = task % parts * kTask, count; i < end; i += count) {
       count = std::min(most, end - i);
       const Index vectors = count * width / lanes, value = count * width, line = n2 * value, plane = n1 * line;
@@ -56,7 +56,7 @@ inline void winograd_pack(Executor& executor, const WinogradPlan& plan, const Pa
         pass(2, {x, {value, lanes, line}, x, {value, lanes, line}, vectors, kernel[1]});
         pass(1, {x, {line, lanes, 0}, x, {line, lanes, 0}, n2 * vectors, 1});
       }
-      pass(0, {box, {plane, lanes, value}, out, {from * width, lanes, plan.n(0) * from * width}, vectors, n1 * n2});
+      pass(0, {box, {plane, lanes, value}, out, {from * width, lanes, plan.weights(0) * from * width}, vectors, n1 * n2});
     }
   });
 }
@@ -81,7 +81,7 @@ class Winograd {
 
  private:
   static constexpr Index kMostLanes = 16, kGroup = 32;   // channels: 128 bytes of a voxel, which caches fetch together
-  static constexpr Index kColumns = 18;      // of six points, 81 KiB; in shorter runs, rows are read slowly
+  static constexpr Index kColumns = 18;                  // of six points, 81 KiB; in shorter runs, rows are read slowly
   static constexpr Index kBox = kColumns * kMostInputs * kMostInputs * kGroup;
   static constexpr Index kOutputs = 2 * 4 * 4 * 6 * kGroup;   // 24 KiB, two tiles of F(4, 3), if one is not larger
   static constexpr Index kOutputBox = kMostResults * kMostResults * kMostInputs * kGroup;
@@ -132,6 +132,12 @@ class Winograd {
     const Index x = plan_.tiles(2), y = plan_.tiles(1), z = plan_.tiles(0);
     return {tile / x / y / z, tile / x / y % z * plan_.m(0), tile / x % y * plan_.m(1), tile % x * plan_.m(2)};
   }
+  /// Where the source of a tile begins.
+  Place source(Index tile) const {
+    const Place p = place(tile);
+    const auto at = [&](std::size_t d, Index first) { return first / plan_.m(d) * plan_.pace(d) + plan_.offset(d); };
+    return {p.image, at(0, p.z), at(1, p.y), at(2, p.x)};
+  }
   void pass(const Transform (&transforms)[kTilings], std::size_t axis, const TransformPass& p) const {
     transforms[static_cast<std::size_t>(plan_.tiling[axis])](p);
   }
@@ -148,15 +154,14 @@ class Winograd {
   void transform_input(Index tile, Index run, Index channel, float* v) const {
     const Transform(&input)[kTilings] = source_table_.transforms->input;
     const Index lanes = lanes_, width = group(channel), vectors = width / lanes;
-    const Index n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), m2 = plan_.m(2), shared = n2 - m2;
-    const Index column = n1 * width, plane = box_plane(), most = (plane / column - shared) / m2;
+    const Index n0 = plan_.n(0), n1 = plan_.n(1), n2 = plan_.n(2), pace = plan_.pace(2), shared = n2 - pace;
+    const Index column = n1 * width, plane = box_plane(), most = (plane / column - shared) / pace;
     alignas(64) float box[kBox];   // [z][column][y][channel]
-    Place p = place(tile);
-    p.z += plan_.offset(0), p.y += plan_.offset(1), p.x += plan_.offset(2);
+    Place p = source(tile);
     for (Index begin = 0; begin < run; begin += most, v += most * cut_.from) {
-      const Index count = std::min(most, run - begin), old = begin == 0 ? 0 : shared, columns = count * m2 + shared - old;
+      const Index count = std::min(most, run - begin), old = begin == 0 ? 0 : shared, columns = count * pace + shared - old;
       for (Index z = 0; z < n0 && old > 0; ++z)
-        std::memmove(box + z * plane, box + z * plane + most * m2 * column,
+        std::memmove(box + z * plane, box + z * plane + most * pace * column,
                      static_cast<std::size_t>(old * column) * sizeof(float));
       transform_columns(p, columns, channel, box + old * column);
       p.x += columns;
@@ -165,7 +170,7 @@ class Winograd {
         pass(input, 1, {fresh, {width, lanes, column}, fresh, {width, lanes, column}, vectors, columns});
         pass(input, 2,
              {all,
-              {column, lanes, width, m2 * column},
+              {column, lanes, width, pace * column},
               v + z * cut_.point_v,
               {n0 * cut_.point_v, lanes, n2 * n0 * cut_.point_v, cut_.from},
               vectors,
@@ -213,10 +218,11 @@ class Winograd {
     const Index vectors = ceil_div(real, table_.lanes), width = vectors * table_.lanes;
     const TileSet& set = table_.wide(vectors);
     const TileShape& shape = set.best(count, vectors);
-    const float* w = buffers_.packed + channel * plan_.points() * from;
+    const float* w = buffers_.packed + channel * plan_.weights() * from;
     const Index plane = plan_.n(1) * plan_.n(2), line_m = cut_.line_m, lines = plan_.m(0) * line_m;
     float* products = m + plane * lines;
     for (Index i = 0; i < plane; ++i) {   // the products of a line along z stay in the first-level cache
+      const float* line_w = w + weights_line(i) * from * width;
       for (Index z = 0; z < plan_.n(0); ++z)
         for (Index q = 0, rows, point = i * plan_.n(0) + z; q < count; q += rows) {
           const TileShape& cover = set.covering(std::min(shape.rows, count - q));
@@ -224,7 +230,7 @@ class Winograd {
           q = std::min(q, count - tile.rows);   // the last ones again, rather than one by one
           const Index blocks = (count - q) / tile.rows;
           rows = blocks * tile.rows;
-          tile.product({v + point * cut_.point_v + q * cut_.from, cut_.from, from, w + point * from * width,
+          tile.product({v + point * cut_.point_v + q * cut_.from, cut_.from, from, line_w + plan_.weight(0, z) * from * width,
                         products + z * line_m + q * width, width, tile.rows, width, blocks});
         }
       pass(table_.transforms->output, 0,
@@ -238,6 +244,12 @@ class Winograd {
       transform_output(first + i, run, {channel, real, width}, m + i * width);
       if (buffers_.epilogue) begin = finish(first, begin, i + run, i + run == count, {channel, real, width});
     }
+  }
+
+  /// The weights of the first point of line i along z.
+  Index weights_line(Index i) const {
+    const Index n2 = plan_.n(2);
+    return (plan_.weight(1, i / n2) * plan_.weights(2) + plan_.weight(2, i % n2)) * plan_.weights(0);
   }
 
   static constexpr Index kEpilogue = 256;   // voxels that an epilogue takes at a time, or more

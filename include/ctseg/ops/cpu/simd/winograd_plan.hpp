@@ -15,21 +15,37 @@ struct WinogradPlan {
 
   Index n(std::size_t axis) const { return inputs_of(tiling[axis]); }
   Index m(std::size_t axis) const { return results_of(tiling[axis]); }
+  Index pace(std::size_t axis) const { return m(axis) * stride_of(tiling[axis]); }   // inputs from a tile to the next
+  Index weights(std::size_t axis) const { return facts_of(tiling[axis]).weights; }
+  Index weights() const { return weights(0) * weights(1) * weights(2); }
+  /// Which of these a point has.
+  Index weight(std::size_t axis, Index point) const { return std::min(point, weights(axis) - 1); }
   Index points() const { return n(0) * n(1) * n(2); }
   Index tiles(std::size_t axis) const { return ceil_div(conv.result_extent()[axis], m(axis)); }
   Index tiles() const { return conv.images * tiles(0) * tiles(1) * tiles(2); }
-  /// The source of result r begins at voxel r + offset.
+  /// The source of tile i begins at voxel i * pace + offset.
   Index offset(std::size_t axis) const {
     const Index padding = conv.window.padding[axis];
     return conv.side == Side::output ? -padding : padding - (conv.window.kernel[axis] - 1);
   }
 };
 
+inline bool strided(const ConvPlan& plan) { return plan.window.stride != std::array<Index, 3>{1, 1, 1}; }
+
 /// True where tiles of these kinds can make the convolution.
 inline bool winograd_fits(const ConvPlan& plan, const std::array<Tiling, 3>& tiling) {
   for (std::size_t d = 0; d < 3; ++d)
-    if (plan.window.stride[d] != 1 || plan.window.dilation[d] != 1 || plan.window.kernel[d] != taps_of(tiling[d])) return false;
+    if (plan.window.stride[d] != stride_of(tiling[d]) || plan.window.dilation[d] != 1 ||
+        plan.window.kernel[d] != taps_of(tiling[d]))
+      return false;
+  if (strided(plan) && plan.side == Side::input) return false;   // phases of the results, not of the source
   return plan.window.taps() > 1;
+}
+
+/// Tilings as numbers below kTilingsOfStride1, for the stride tells the others.
+inline int code_of(Tiling t) { return static_cast<int>(t) - (stride_of(t) == 1 ? 0 : kTilingsOfStride1 - 1); }
+inline Tiling tiling_of(const ConvPlan& plan, std::size_t axis, int code) {
+  return static_cast<Tiling>(plan.window.stride[axis] == 1 ? code : code + kTilingsOfStride1 - 1);
 }
 
 /// What a weight costs beside a multiply-add: to be read by one call, and to be packed where it changes between calls. Measured
@@ -54,12 +70,14 @@ inline double winograd_cost(const WinogradPlan& plan, bool packed_once) {
 }
 /// The same of gather(), which leaves out the taps outside along z and y.
 inline double direct_cost(const ConvPlan& plan, bool packed_once) {
-  double taps = double(plan.window.kernel[2]);
+  double taps = double(plan.window.kernel[2]) / double(phases(plan, 2));
   for (std::size_t d = 0; d < 2; ++d) {
-    const AxisPhase axis = axis_phase(plan, d, 0);
     Index met = 0;
-    for (Index q = 0; q < axis.count; ++q) met += std::max<Index>(0, axis.end(q, plan.source_extent()[d]) - axis.begin(q));
-    taps *= double(met) / double(axis.count);
+    for (Index p = 0; p < phases(plan, d); ++p) {
+      const AxisPhase axis = axis_phase(plan, d, p);
+      for (Index q = 0; q < axis.count; ++q) met += std::max<Index>(0, axis.end(q, plan.source_extent()[d]) - axis.begin(q));
+    }
+    taps *= double(met) / double(plan.result_extent()[d]);
   }
   return (taps + weight_cost(packed_once) * double(plan.window.taps()) / plan.results()) * double(plan.from * plan.to);
 }
@@ -68,15 +86,19 @@ inline double direct_cost(const ConvPlan& plan, bool packed_once) {
 /// F(6, 3) is for images of two dimensions: in a network of three it rounds twice as much as F(4, 3).
 inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, Index most) {
   constexpr Tiling kThree[] = {Tiling::f2k3, Tiling::f4k3, Tiling::f6k3}, kFive[] = {Tiling::f2k5, Tiling::f4k5};
+  constexpr Tiling kStride2[] = {Tiling::f2s2, Tiling::f4s2};
   WinogradPlan plan{conv};
   for (std::size_t d = 0; d < 3; ++d) {
     const Index extent = conv.result_extent()[d], kernel = conv.window.kernel[d];
     if (kernel == 1) continue;
     if (kernel != 3 && kernel != 5) return std::nullopt;
+    std::span<const Tiling> kinds = kFive;
+    if (kernel == 3) kinds = kThree;
+    if (conv.window.stride[d] == 2) kinds = kStride2;
     const auto points = [&](Tiling t) { return ceil_div(extent, results_of(t)) * inputs_of(t); };
-    plan.tiling[d] = kernel == 3 ? kThree[0] : kFive[0];
     const Index limit = conv.window.kernel[0] == 1 ? most : std::min<Index>(4, most);
-    for (const Tiling t : kernel == 3 ? std::span<const Tiling>(kThree) : std::span<const Tiling>(kFive))
+    plan.tiling[d] = kinds[0];
+    for (const Tiling t : kinds)
       if (results_of(t) <= limit && points(t) < points(plan.tiling[d])) plan.tiling[d] = t;
   }
   return winograd_fits(conv, plan.tiling) ? std::optional(plan) : std::nullopt;
@@ -94,7 +116,7 @@ inline bool accurate(const ConvPlan& conv, Accuracy accuracy, Index most) {
 /// Chosen from shape, instruction set and mode alone, so that results repeat.
 inline std::optional<WinogradPlan> choose_winograd(const ConvPlan& conv, Accuracy accuracy, bool packed_once = true) {
   std::optional<WinogradPlan> best;
-  double least = 0.9 * direct_cost(conv, packed_once);
+  double least = (strided(conv) ? 1.1 : 0.9) * direct_cost(conv, packed_once);   // with strides, tiles are less than full
   for (const Index most : {2, 4, 6}) {
     const auto plan = winograd_tiles(conv, most);
     if (!plan || !accurate(conv, accuracy, most)) continue;
@@ -123,17 +145,22 @@ struct WinogradCut {
     from = ceil_div(plan.conv.from, lanes) * lanes;
     width = std::min(table.block(), ceil_div(plan.conv.to, table.lanes) * table.lanes);
     blocks = ceil_div(plan.conv.to, table.block());
-    rows = table.wide(width / table.lanes).shapes[0].rows;
-    const Index tile_bytes = points * std::max(from, width) * kFloat, weight_bytes = points * from * plan.conv.to * kFloat;
+    const TileSet& set = table.wide(width / table.lanes);
+    rows = set.shapes[0].rows;
+    const Index tile_bytes = points * std::max(from, width) * kFloat,
+                weight_bytes = plan.weights() * from * plan.conv.to * kFloat;
     const Index fit = kInputs / tile_bytes;   // tiles whose points stay in the cache of one core
     const bool few = ceil_div(all, ceil_div(ceil_div(all, kTasks), rows) * rows) < kTasks / 2;
     shared = fit < kFewest || weight_bytes > kWeights || (few && blocks > 1);   // few tiles: tasks of channels as well
-    chunk = shared ? std::max(rows, kShared / tile_bytes / rows * rows) : fit >= rows ? fit / rows * rows : fit;
+    chunk = shared        ? std::max(rows, kShared / tile_bytes / rows * rows)
+            : fit >= rows ? fit / rows * rows
+                          : set.within(fit).rows;
     if (!shared) chunk = std::min(chunk, ceil_div(ceil_div(all, kTasks), rows) * rows);
     chunks = ceil_div(all, chunk);
     chunk = ceil_div(all, chunks);   // of equal size
+    if (chunk < rows && chunks > 1) chunk = set.covering(chunk).rows, chunks = ceil_div(all, chunk);
     task_tiles = shared ? std::min(chunk, 2 * rows) : chunk;   // each task reads all weights of a block
-    point_v = chunk * from + 16;   // 16: points do not fall on the same lines of the cache
+    point_v = chunk * from + 16;                               // 16: points do not fall on the same lines of the cache
     line_m = task_tiles * width + 16;
     input = points * point_v;
     product = (plan.m(0) * plan.n(1) * plan.n(2) + plan.n(0)) * line_m;
@@ -151,7 +178,7 @@ inline Index winograd_scratch_bytes(const WinogradPlan& plan) {
 /// Weights at all points, with the result channels rounded up to whole vectors.
 inline Index winograd_packed_bytes(const WinogradPlan& plan) {
   const Index lanes = tiles(plan.conv.isa, plan.conv.to).lanes;
-  return plan.points() * plan.conv.from * ceil_div(plan.conv.to, lanes) * lanes * Index{sizeof(float)};
+  return plan.weights() * plan.conv.from * ceil_div(plan.conv.to, lanes) * lanes * Index{sizeof(float)};
 }
 
 }   // namespace ctseg::simd

@@ -48,6 +48,7 @@ inline double weight_gradient_cost(const ConvPlan& plan) {
 /// large tiles along x alone: sums over a whole image forgive that, and it is a fifth faster than F(2, 3) everywhere.
 inline std::optional<WinogradPlan> choose_winograd_weights(const ConvPlan& conv, Accuracy accuracy) {
   std::optional<WinogradPlan> best;
+  if (strided(conv)) return best;
   double least = 0.9 * weight_gradient_cost(conv);
   for (const Index most : {2, 4}) {
     auto plan = winograd_tiles(conv, most);
@@ -146,8 +147,8 @@ class WinogradWeights {
   };
   /// x or dy: where its tiles lie, and how they become points.
   struct Factor {
-    explicit Factor(const Transform (&t)[kTilings]) : transforms(t) {}
-    const Transform (&transforms)[kTilings];
+    explicit Factor(const Transform* t) : transforms(t) {}
+    const Transform* transforms;   // of every tiling of stride 1
     const float* data = nullptr;
     Index pitch = 0, channels = 0, lanes = 0;
     std::array<Index, 3> extent{}, read{}, offset{};   // voxels of a tile; where it begins, seen from its first result
