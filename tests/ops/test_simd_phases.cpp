@@ -1,5 +1,5 @@
-// Winograd's tiles for kernels of three with stride 2, by phases: random odd shapes on every instruction set against plain double
-// loops, strides that differ between axes, and the choice of tiles.
+// Winograd's tiles for kernels of three with stride 2, by phases: random odd shapes on every instruction set against plain
+// double loops, strides that differ between axes, and the choice of tiles.
 #include <cstring>
 
 #include "ops/simd_checks.hpp"

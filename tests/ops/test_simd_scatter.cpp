@@ -1,5 +1,5 @@
-// Convolutions that end in one to four channels, by scattering: rows in pieces, boxes at every border, windows that leave results
-// without a partner, on every instruction set against plain double loops; and which layers go this way.
+// Convolutions that end in one to four channels, by scattering: rows in pieces, boxes at every border, windows that leave
+// results without a partner, on every instruction set against plain double loops; and which layers go this way.
 #include <cstring>
 
 #include "ops/simd_checks.hpp"

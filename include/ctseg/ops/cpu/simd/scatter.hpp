@@ -1,7 +1,7 @@
 // Results of one to four channels, by scattering. The direct engine keeps vectors of result channels in registers, which would
 // be mostly empty here. So taps become channels:
 //
-//     products   row of the source [voxels x from] times a matrix [from x taps * to]     full vectors: 27 taps of 2 channels are 54
+//     products   row of the source [voxels x from] times a matrix [from x taps * to]     vectors are full: 27 taps of 2 are 54
 //     results    += the products of every tap, each shifted to where the tap leads       one addition a tap and channel
 //
 // One row's products stay in the first caches. A task owns a box of results and goes through the rows of the source that reach

@@ -64,8 +64,9 @@ inline double winograd_cost(const WinogradPlan& plan, bool packed_once) {
   const double transforms = (10 + 30 * voxels) * padded(plan.conv.from) + (10 + 26 * voxels) * padded(plan.conv.to);
   const double tile = 1.1 * from * padded(plan.conv.to) + transforms;
   // Memory that is kept: beyond four times the weights, tiles must save more than 50 multiply-adds each.
-  const double kept = packed_once ? 50 * std::max(0.0, points - 4 * double(plan.conv.window.taps())) : 0;
-  const double weights = (points * weight_cost(packed_once) + kept) * from * to;
+  const double others = double(plan.weights());
+  const double kept = packed_once ? 50 * std::max(0.0, others - 4 * double(plan.conv.window.taps())) : 0;
+  const double weights = (others * weight_cost(packed_once) + kept) * from * to;
   return (points * double(plan.tiles()) * tile + weights) / plan.conv.results();
 }
 /// The same of gather(), which leaves out the taps outside along z and y.
@@ -83,7 +84,7 @@ inline double direct_cost(const ConvPlan& plan, bool packed_once) {
 }
 
 /// For each axis the kind of tiles with the fewest points, of at most `most` results; none: a kernel that has no tiles.
-/// F(6, 3) is for images of two dimensions: in a network of three it rounds twice as much as F(4, 3).
+/// F(6, 3) is for images of two dimensions: in a network of three it rounds twice as much as F(4, 3). F(4, 2) is not for z.
 inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, Index most) {
   constexpr Tiling kThree[] = {Tiling::f2k3, Tiling::f4k3, Tiling::f6k3}, kFive[] = {Tiling::f2k5, Tiling::f4k5};
   constexpr Tiling kStride2[] = {Tiling::f2s2, Tiling::f4s2};
@@ -96,7 +97,8 @@ inline std::optional<WinogradPlan> winograd_tiles(const ConvPlan& conv, Index mo
     if (kernel == 3) kinds = kThree;
     if (conv.window.stride[d] == 2) kinds = kStride2;
     const auto points = [&](Tiling t) { return ceil_div(extent, results_of(t)) * inputs_of(t); };
-    const Index limit = conv.window.kernel[0] == 1 ? most : std::min<Index>(4, most);
+    const Index large = conv.window.kernel[0] == 1 ? most : std::min<Index>(4, most);
+    const Index limit = d == 0 && conv.window.stride[d] == 2 ? std::min<Index>(2, large) : large;   // points stay in the cache
     plan.tiling[d] = kinds[0];
     for (const Tiling t : kinds)
       if (results_of(t) <= limit && points(t) < points(plan.tiling[d])) plan.tiling[d] = t;
