@@ -37,6 +37,15 @@ template <class = void> Box shared_box(const Grid& grid, const Stage* const* fir
 }
 inline bool has_voxels(const Box& box) { return std::min({box.shape().x, box.shape().y, box.shape().z}) > 0; }
 
+/// One resampling and all that is moved around it, or moves alone (nearest, voxel on voxel).
+struct Pass {
+  Grid from, to;
+  resampling::Region region;
+  ResampleOptions options;
+
+  bool has_voxels() const { return path::has_voxels(region.readable) && path::has_voxels(region.written); }
+};
+
 }   // namespace path
 
 /// Where a prepared volume came from. Other volumes of the same scan (labels) can take the same way, and results the way back.
@@ -63,12 +72,22 @@ class GridPath {
   ///           for integers (masks), along a coarse axis of nnU-Net's rule nearest for both.
   /// Errors    shape_mismatch for a volume that is not on the prepared grid.
   template <class T> Volume<T> to_original(const Volume<T>& volume, const ResampleOptions& options = {}) const {
-    std::vector<const path::Stage*> way;
-    for (const path::Stage& s : stages_) way.insert(way.begin(), &s);
-    return walk(volume, way, options);
+    return walk(volume, way_back(), options);
+  }
+  /// The way back as the one pass that it is, for who resamples a stream of slices; none if more than one step resamples.
+  std::optional<path::Pass> pass_to_original(const ResampleOptions& options = {}) const {
+    const std::vector<const path::Stage*> way = way_back();
+    const Stretch all = stretch_from(way, 0);
+    if (all.last != way.data() + way.size()) return {};
+    return describe(all, options);
   }
 
  private:
+  std::vector<const path::Stage*> way_back() const {
+    std::vector<const path::Stage*> way;
+    for (const path::Stage& s : stages_) way.insert(way.begin(), &s);
+    return way;
+  }
   /// True if going from a to b, neighbours on the way in either direction, resamples.
   static const path::Stage* resampling_between(const path::Stage* a, const path::Stage* b) {
     const path::Stage* later = std::max(a, b);   // both lie in stages_
@@ -83,13 +102,9 @@ class GridPath {
           text("the volume (", volume.shape(), ") is not on the grid this way begins at (", way.front()->grid.shape, ")."));
     std::optional<Volume<T>> at;
     for (std::size_t begin = 0; begin + 1 < way.size();) {
-      std::size_t end = begin + 1, middle = 0;   // middle: the first stage behind the resampling
-      while (end < way.size() && !(middle > 0 && resampling_between(way[end - 1], way[end]))) {
-        if (resampling_between(way[end - 1], way[end])) middle = end;
-        ++end;
-      }
-      at.emplace(pass(at ? *at : volume, {&way[begin], middle > 0 ? &way[middle] : nullptr, way.data() + end}, options));
-      begin = end - 1;
+      const Stretch s = stretch_from(way, begin);
+      at.emplace(run(at ? *at : volume, describe(s, options)));
+      begin = static_cast<std::size_t>(s.last - way.data()) - 1;
     }
     return Volume<T>(way.back()->grid, at ? std::move(at->voxels()) : volume.voxels());
   }
@@ -100,7 +115,16 @@ class GridPath {
     const path::Stage* const* middle;
     const path::Stage* const* last;
   };
-  template <class T> static Volume<T> pass(const Volume<T>& volume, const Stretch& s, ResampleOptions options) {
+  /// As far as one pass goes.
+  static Stretch stretch_from(const std::vector<const path::Stage*>& way, std::size_t begin) {
+    std::size_t end = begin + 1, middle = 0;   // middle: the first stage behind the resampling
+    while (end < way.size() && !(middle > 0 && resampling_between(way[end - 1], way[end]))) {
+      if (resampling_between(way[end - 1], way[end])) middle = end;
+      ++end;
+    }
+    return {&way[begin], middle > 0 ? &way[middle] : nullptr, way.data() + end};
+  }
+  static path::Pass describe(const Stretch& s, ResampleOptions options) {
     const Grid &from = s.first[0]->grid, &to = s.last[-1]->grid;
     resampling::Region region{whole(from.shape), path::shared_box(to, s.middle ? s.middle : s.first, s.last), true};
     if (s.middle) {
@@ -116,10 +140,12 @@ class GridPath {
     } else {
       options.interpolation = Interpolation::nearest;
     }
-    const resampling::Manner manner = resampling::manner_of<T>(options);
-    if (!path::has_voxels(region.readable) || !path::has_voxels(region.written))
-      return Volume<T>(to, static_cast<T>(manner.outside));
-    return resampling::resample_region(volume, to, region, manner);
+    return {from, to, region, options};
+  }
+  template <class T> static Volume<T> run(const Volume<T>& volume, const path::Pass& pass) {
+    const resampling::Manner manner = resampling::manner_of<T>(pass.options);
+    if (!pass.has_voxels()) return Volume<T>(pass.to, static_cast<T>(manner.outside));
+    return resampling::resample_region(volume, pass.to, pass.region, manner);
   }
 
   std::vector<path::Stage> stages_;
