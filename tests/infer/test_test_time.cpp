@@ -68,8 +68,7 @@ TEST_CASE("mirrored: nnU-Net's mean of logits over all mirror images, summed in 
   Crooked net;
   // axes, and the order of nnU-Net's sum: single axes, pairs, all
   const std::vector<std::pair<std::vector<int>, std::vector<std::array<bool, 3>>>> cases = {
-      {{},
-       {{0, 0, 0}, {1, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 1, 0}, {1, 0, 1}, {0, 1, 1}, {1, 1, 1}}},
+      {{}, {{0, 0, 0}, {1, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 1, 0}, {1, 0, 1}, {0, 1, 1}, {1, 1, 1}}},
       {{2, 1}, {{0, 0, 0}, {0, 1, 0}, {0, 0, 1}, {0, 1, 1}}},
       {{0}, {{0, 0, 0}, {1, 0, 0}}}};
   for (const auto& [axes, order] : cases) {

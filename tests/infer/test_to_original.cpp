@@ -1,7 +1,7 @@
 // Labels made slice by slice on the scan's grid, held against resampling every channel as a volume and deciding then.
-#include <doctest/doctest.h>
-#include <Eigen/Geometry>
+#include "parity/fixture_file.hpp"
 
+#include <Eigen/Geometry>
 #include <ctseg/core/random.hpp>
 #include <ctseg/image/steps.hpp>
 #include <ctseg/infer/to_original.hpp>
@@ -233,4 +233,45 @@ TEST_CASE("what makes no sense is refused with numbers") {
   astray.moved_to(crop_grid(x.image.grid(), {{100, 100, 100}, {104, 104, 104}}));
   const auto nothing = streamed(astray, Logits(astray.prepared(), 2), {.decision = {.labels = {1, 2}}});
   CHECK(std::ranges::count(nothing.labels.voxels(), 0) == x.image.grid().voxels());
+}
+
+TEST_CASE("MONAI's Invertd of Orientation and Spacing, both orders") {
+  const test::Fixture f("prediction");
+  const auto matrix = [&](const std::string& name) {
+    Eigen::Matrix4d m;
+    for (int i = 0; i < 16; ++i) m(i / 4, i % 4) = f.values("inverse." + name).at(static_cast<std::size_t>(i));
+    return Affine<Ras>(m);
+  };
+  const auto size = f.values<double>("inverse.shape");
+  const Grid grid{{Index(size[0]), Index(size[1]), Index(size[2])}, matrix("affine")};
+  const auto x = apply_steps(Volume<float>(grid), {Reorient{"RAS"}, Spacing{{1.3, 1.1, 1.7}}});
+  const auto& extents = f.extents("inverse.logits");
+  REQUIRE(same_grid(x.image.grid(), Grid{{extents[2], extents[1], extents[0]}, matrix("prepared_affine")}));
+  Logits logits(x.image.grid(), 3);
+  logits.values = f.values<float>("inverse.logits");
+
+  const auto want = f.values<float>("inverse.probabilities");   // channel, z, y, x
+  const auto voxels = static_cast<std::size_t>(grid.voxels());
+  Index labels = 0, ties = 0;
+  for (Index c = 0; c < 3; ++c) {
+    const auto got = streamed(x.path, logits, {.scores = Scores::softmax, .probability_of = c});
+    double worst = 0;
+    for (std::size_t i = 0; i < voxels; ++i) {
+      const float* const at = want.data() + i;
+      worst = std::max(worst, std::abs(double{got.probability->voxels()[i]} - double{at[std::size_t(c) * voxels]}));
+      const std::array<float, 3> p{at[0], at[voxels], at[2 * voxels]};
+      const auto label = std::max_element(p.begin(), p.end()) - p.begin();
+      if (got.labels.voxels()[i] == label) continue;
+      ++labels;
+      ties += p[static_cast<std::size_t>(label)] - p[got.labels.voxels()[i]] < 1e-5f;
+    }
+    MESSAGE("probability of class ", c, ": largest deviation ", worst);
+    CHECK(worst < 1e-5);
+  }
+  CHECK(labels == ties);
+  CHECK(ties <= 3);
+  const auto first = streamed(x.path, logits, {.order = InverseOrder::labels_first});
+  const Index other = differ(first.labels.voxels(), f.values<std::uint8_t>("inverse.labels_first"));
+  MESSAGE("labels of other voxels than MONAI's: probabilities first ", labels, ", labels first ", other);
+  CHECK(other == 0);
 }

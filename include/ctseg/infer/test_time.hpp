@@ -69,8 +69,7 @@ template <AnySpec S> class ScoreMean {
   void start(const Shape<kDim>& windows) { windows_ = windows, weight_ = 0, begun_ = false; }
   /// Errors    shape_mismatch for logits that are not of the windows' size, or have other channels than those before.
   void add(In<S> logits, const Flips<kDim>& flips = {}, double weight = 1) {
-    if (logits.shape.n != windows_.n || logits.shape.space != windows_.space ||
-        (begun_ && logits.shape.c != sum_.shape().c))
+    if (logits.shape.n != windows_.n || logits.shape.space != windows_.space || (begun_ && logits.shape.c != sum_.shape().c))
       throw Error(Code::shape_mismatch, "test_time",
                   text("predict made ", logits.shape, " of windows ", windows_,
                        "; it must keep their size, and the number of channels of the others."));
@@ -152,7 +151,10 @@ template <AnySpec S> struct ToSize {
 template <AnySpec S, class Predict> class Mirrored {
  public:
   Mirrored(Context<Cpu>& ctx, Predict predict, const MirrorOptions& o)
-      : ctx_(&ctx), predict_(std::forward<Predict>(predict)), flips_(test_time::mirrors<S::kDim>(o.axes)), mean_(ctx, o.average) {}
+      : ctx_(&ctx),
+        predict_(std::forward<Predict>(predict)),
+        flips_(test_time::mirrors<S::kDim>(o.axes)),
+        mean_(ctx, o.average) {}
 
   /// Valid until the next call.
   In<S> operator()(In<S> windows) {
@@ -261,7 +263,8 @@ template <AnySpec S, class Factory> class MultiScale {
 };
 
 /// `mirrored<S>(ctx, predict)`: a predict that is handed over as an lvalue is referred to and must live on.
-template <AnySpec S, class Predict> Mirrored<S, Predict> mirrored(Context<Cpu>& ctx, Predict&& predict, const MirrorOptions& o = {}) {
+template <AnySpec S, class Predict>
+Mirrored<S, Predict> mirrored(Context<Cpu>& ctx, Predict&& predict, const MirrorOptions& o = {}) {
   return {ctx, std::forward<Predict>(predict), o};
 }
 /// `ensemble<S>(ctx, std::move(folds))`.
