@@ -228,26 +228,24 @@ template <class Label> class LabelStream {
         agreed[x] = w == p.winners[1][x] && w == p.winners[2][x] && w == p.winners[3][x] ? w : Decision::kUncertain;
       }
       const Index to = (z * taps_.shape().y + y) * taps_.shape().x;
-      fill_labels(mixer, agreed.data(), labels_.data() + to);
-      if (job_.probability_of) fill_probability(mixer, buffer.data(), probability_.data() + to);
+      fill_row(mixer, agreed.data(), buffer.data(), to);
     }
   }
-  void fill_labels(RowMixer& mixer, const std::uint16_t* agreed, Label* to) const {
+  void fill_row(RowMixer& mixer, const std::uint16_t* agreed, float* buffer, Index to) {
     const AxisTaps& tx = taps_.taps[0];
+    const bool wanted = job_.probability_of.has_value();
     for (std::size_t x = 0; x < tx.low.size(); ++x) {
       if (!tx.inside[x]) continue;
       const Index low = tx.low[x];
       std::uint16_t winner = agreed[low];
       if (winner != agreed[low + (tx.weight[x] > 0)]) winner = Decision::kUncertain;
-      if (winner == Decision::kUncertain) winner = job_.decision.winner(mixer.values(low, tx.weight[x]));
-      to[x] = names_[winner];
+      if (wanted || winner == Decision::kUncertain) {
+        const std::span v(mixer.values(low, tx.weight[x]), static_cast<std::size_t>(channels()));
+        if (winner == Decision::kUncertain) winner = job_.decision.winner(v.data());
+        if (wanted) probability_[static_cast<std::size_t>(to) + x] = job_.probability(v, buffer);
+      }
+      labels_[static_cast<std::size_t>(to) + x] = names_[winner];
     }
-  }
-  void fill_probability(RowMixer& mixer, float* buffer, float* to) const {
-    const AxisTaps& tx = taps_.taps[0];
-    for (std::size_t x = 0; x < tx.low.size(); ++x)
-      if (tx.inside[x])
-        to[x] = job_.probability({mixer.values(tx.low[x], tx.weight[x]), static_cast<std::size_t>(channels())}, buffer);
   }
 
   template <class T> Volume<T> volume(std::vector<T> voxels) const {
