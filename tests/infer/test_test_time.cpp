@@ -1,4 +1,4 @@
-// Mirroring, ensembles and scales held against their definitions written out in loops, and against PyTorch's and MONAI's values.
+// Mirroring, ensembles and scales held against their definitions written out in loops, and PyTorch's and MONAI's values.
 #include "parity/fixture_file.hpp"
 
 #include <ctseg/infer/test_time.hpp>
@@ -17,8 +17,8 @@ Tensor<float, 3> noise(const Shape<3>& shape, std::uint64_t seed = 1) {
   return t;
 }
 
-/// Three logits of two channels that depend on the place, so that nothing is the same after turning. make_prediction_fixtures.py
-/// has the same formula.
+/// Three logits of two channels that depend on the place, so that nothing is the same after turning.
+/// make_prediction_fixtures.py has the same formula.
 struct Crooked {
   float strength = 1;
   std::vector<float> out{};   // a tensor would not copy

@@ -43,8 +43,8 @@ template <int Dim> Index turned_line(const Shape<Dim>& shape, Index line, const 
   }
   return at + scale * line;
 }
-/// f(row, turned row) for all voxels of all images; each row once, so f may write to it. A task has a copy of f, so f may have a
-/// buffer.
+/// f(row, turned row) for all voxels of all images; each row once, so f may write to it. A task has a copy of f,
+/// so f may have a buffer.
 template <int Dim, class F>
 void for_turned_rows(Context<Cpu>& ctx, const Shape<Dim>& shape, const std::type_identity_t<Flips<Dim>>& flips, const F& f) {
   const Index width = shape.space.back();

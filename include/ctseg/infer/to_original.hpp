@@ -92,12 +92,12 @@ template <class Label> struct OnOriginalGrid {
 };
 
 /// Takes slabs of logits, lowest first, and makes labels on the scan's grid. Label is std::uint8_t, or std::uint16_t above 255.
-/// Numerics  the labels of path.to_original() of every channel and then argmax: bit for bit where the scan's axes have the order
-///           of the prepared grid's, else but for ties of the last bit. Same bits for any cut into slabs and any threads.
-/// Cost      beside the result (1 byte a voxel, 4 more for a probability; twice where axes are swapped) two slices of scores and
-///           winners: bytes(). A way that resamples twice cannot stream (streams() is false): all channels are kept on the
+/// Numerics  the labels of path.to_original() of every channel and then argmax: bit for bit where the scan's axes have the
+///           order of the prepared grid's, else but for ties of the last bit. Same bits for any cut into slabs and any threads.
+/// Cost      beside the result (1 byte a voxel, 4 more for a probability; twice where axes are swapped) two slices of scores
+///           and winners: bytes(). A way that resamples twice cannot stream (streams() is false): all channels are kept on the
 ///           prepared grid, bytes() says how much.
-/// Errors    bad_argument for channels, labels, thresholds or scores that make no sense; unsupported for labels that do not fit;
+/// Errors    bad_argument for channels, labels, thresholds or scores that make no sense; unsupported for labels too large;
 ///           shape_mismatch for a slab that is not the next one or not of the prepared grid, and for a finish() too early.
 template <class Label = std::uint8_t> class LabelWriter {
  public:
