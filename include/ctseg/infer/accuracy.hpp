@@ -106,7 +106,7 @@ template <class Net> AccuracyReport check_accuracy(const ContextOptions& options
   static_assert(std::is_same_v<typename S::T, float>, "ctseg: only float has accuracies to choose from");
   if (o.accuracy == o.against)
     throw Error(Code::bad_argument, "check_accuracy", text("would compare ", o.accuracy, " with itself."));
-  const Shape<S::kDim> window{1, 1, o.window.window.value};
+  const Shape<S::kDim> window{o.window.batch, 1, o.window.window.value};
   detail::TimedNetwork<Net> mine(options, o.accuracy, net, window), theirs(options, o.against, net, window);
   if (mine.predict.output_shape().c > 256)
     throw Error(Code::unsupported, "check_accuracy",
