@@ -95,6 +95,8 @@ TEST_CASE("labels of a volume lie on its grid and do not depend on threads") {
   CHECK(all[0] == all[1]);
   CHECK(all[0] == all[2]);
   CHECK(*std::max_element(all[0].begin(), all[0].end()) < 3);
+  Context<Cpu> ctx{{.threads = 2}};
+  CHECK(sliding_window_labels(ctx, net, ct, {.window = 16, .batch = 4}).voxels() == all[0]);   // 18 windows
 }
 
 TEST_CASE("a 2-D network labels slice by slice") {

@@ -1,6 +1,8 @@
 // What lies between the windows that were seen and those that come: sums of logits that are not finished. The volume is cut
 // into cells; a cell is born with the first window that touches it, goes when it was handed over, and may wait in a file.
 #pragma once
+#include <sys/mman.h>
+
 #include <chrono>
 #include <memory>
 
@@ -51,6 +53,68 @@ struct CutAxis {
   }
 };
 
+/// Zeros. Large ones go back to the system at once: cells differ in size, and an allocator kept a quarter more in holes.
+class CellMemory {
+ public:
+  explicit CellMemory(Index bytes = 0) : data_(nullptr, Free{static_cast<std::size_t>(bytes)}) {
+    if (bytes == 0) return;
+    void* p = bytes < kMapped ? std::calloc(1, data_.get_deleter().bytes) : map(data_.get_deleter().bytes);
+    if (!p)
+      throw Error(Code::out_of_memory, "stream_windows",
+                  text("cannot allocate ", bytes >> 20, " MiB. Hint: StreamOptions::max_memory sends logits to a file."));
+    data_.reset(static_cast<float*>(p));
+  }
+  float* values() { return data_.get(); }
+
+ private:
+  static constexpr Index kMapped = Index{1} << 20;
+  static void* map(std::size_t bytes) {
+    void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return nullptr;
+#if defined(MADV_HUGEPAGE)
+    (void)::madvise(p, bytes, MADV_HUGEPAGE);   // advice: failing is fine
+#endif
+    return p;
+  }
+  struct Free {
+    std::size_t bytes;
+    void operator()(float* p) const { static_cast<Index>(bytes) < kMapped ? std::free(p) : (void)::munmap(p, bytes); }
+  };
+  std::unique_ptr<float, Free> data_;
+};
+
+/// Places in a file: the first gap that is large enough, else its end.
+class FilePlaces {
+ public:
+  Index take(Index bytes) {
+    const auto gap = std::find_if(gaps_.begin(), gaps_.end(), [&](const Gap& g) { return g.bytes >= bytes; });
+    if (gap == gaps_.end()) {
+      const bool at_end = !gaps_.empty() && gaps_.back().at + gaps_.back().bytes == end_;
+      const Index at = at_end ? gaps_.back().at : end_;
+      if (at_end) gaps_.pop_back();
+      end_ = at + bytes;
+      return at;
+    }
+    const Index at = gap->at;
+    gap->at += bytes, gap->bytes -= bytes;
+    if (gap->bytes == 0) gaps_.erase(gap);
+    return at;
+  }
+  void give(Index at, Index bytes) {
+    auto next = std::find_if(gaps_.begin(), gaps_.end(), [&](const Gap& g) { return g.at > at; });
+    next = gaps_.insert(next, {at, bytes});
+    if (next + 1 != gaps_.end() && at + bytes == next[1].at) next->bytes += next[1].bytes, gaps_.erase(next + 1);
+    if (next != gaps_.begin() && next[-1].at + next[-1].bytes == at) next[-1].bytes += next->bytes, gaps_.erase(next);
+  }
+
+ private:
+  struct Gap {
+    Index at, bytes;
+  };
+  std::vector<Gap> gaps_;   // in their order
+  Index end_ = 0;
+};
+
 /// A box of voxels, z, y, x.
 struct CellBox {
   std::array<Index, 3> first{}, size{};
@@ -72,8 +136,7 @@ class Frontier {
               CutAxis(grid.image[2], grid.window[2], grid.starts[2])},
         windows_{grid.count(0), grid.count(1), grid.count(2)},
         options_(std::move(o)),
-        cells_(static_cast<std::size_t>(axes_[0].count() * axes_[1].count() * axes_[2].count())),
-        slot_bytes_(bytes_of_voxels(axes_[0].thickest() * axes_[1].thickest() * axes_[2].thickest())) {}
+        cells_(static_cast<std::size_t>(axes_[0].count() * axes_[1].count() * axes_[2].count())) {}
 
   const CutAxis& axis(std::size_t a) const { return axes_[a]; }
   Index cell(Index z, Index y, Index x) const { return (z * axes_[1].count() + y) * axes_[2].count() + x; }
@@ -85,31 +148,26 @@ class Frontier {
     }
     return b;
   }
-  Index slot_bytes() const { return slot_bytes_; }
+  Index largest_bytes() const { return bytes_of_voxels(axes_[0].thickest() * axes_[1].thickest() * axes_[2].thickest()); }
 
   /// The cell's sums, in memory, for window w; zero at first.
-  float* touch(Context<Cpu>& ctx, Index c, Index w) {
+  float* touch(Index c, Index w) {
     Cell& cell = at(c);
     if (cell.seen < 0) {
       allocate(c);
       unfinished_ += bytes(c), most_unfinished = std::max(most_unfinished, unfinished_);
-      const Index count = box(c).voxels() * options_.channels;
-      float* zero = values(cell);
-      if (!options_.dry)
-        parallel_blocks(ctx.executor(), count, 1 << 18, [&](Index from, Index to) { std::fill(zero + from, zero + to, 0.f); });
-    } else if (cell.slot >= 0) {
+    } else if (cell.file_at >= 0) {
       allocate(c);
-      timed([&] { file_->read(cell.slot * slot_bytes_, values(cell), bytes(c)); });
-      free_slots_.push_back(std::exchange(cell.slot, -1));
+      timed([&] { file_->read(cell.file_at, cell.memory.values(), bytes(c)); });
+      places_.give(std::exchange(cell.file_at, -1), bytes(c));
     }
     cell.seen = w;
-    return values(cell);
+    return cell.memory.values();
   }
   void release(Index c) {
-    Cell& cell = at(c);
     unfinished_ -= bytes(c);
-    if (cell.slot >= 0)
-      free_slots_.push_back(std::exchange(cell.slot, -1));
+    if (Cell& cell = at(c); cell.file_at >= 0)
+      places_.give(std::exchange(cell.file_at, -1), bytes(c));
     else
       leave(c);
   }
@@ -121,10 +179,10 @@ class Frontier {
     const CellBox b = box(c);
     const Index slice = b.size[1] * b.size[2] * options_.channels, offset = skip_count[0] * slice;
     Cell& cell = at(c);
-    if (cell.slot < 0) return values(cell) + offset;
+    if (cell.file_at < 0) return cell.memory.values() + offset;
     scratch.resize(static_cast<std::size_t>(skip_count[1] * slice));
     timed([&] {
-      file_->read(cell.slot * slot_bytes_ + offset * Index{sizeof(float)}, scratch.data(), std::ssize(scratch) * Index{sizeof(float)});
+      file_->read(cell.file_at + offset * Index{sizeof(float)}, scratch.data(), std::ssize(scratch) * Index{sizeof(float)});
     });
     return scratch.data();
   }
@@ -136,13 +194,12 @@ class Frontier {
 
  private:
   struct Cell {
-    Memory<Cpu> memory{};
-    Index seen = -1;    // the last window that touched it
-    Index slot = -1;    // its place in the file while it is there
-    Index place = -1;   // its place in resident_ while it is in memory
+    CellMemory memory{};
+    Index seen = -1;      // the last window that touched it
+    Index file_at = -1;   // its place in the file while it is there
+    Index place = -1;     // its place in resident_ while it is in memory
   };
   Cell& at(Index c) { return cells_[static_cast<std::size_t>(c)]; }
-  static float* values(Cell& cell) { return reinterpret_cast<float*>(cell.memory.data()); }
   Index bytes(Index c) const { return bytes_of_voxels(box(c).voxels()); }
   Index bytes_of_voxels(Index voxels) const { return voxels * options_.channels * Index{sizeof(float)}; }
 
@@ -176,14 +233,14 @@ class Frontier {
   void allocate(Index c) {
     while (options_.budget > 0 && resident_bytes_ + bytes(c) > options_.budget) spill_one();
     Cell& cell = at(c);
-    if (!options_.dry) cell.memory = Memory<Cpu>(bytes(c));
+    if (!options_.dry) cell.memory = CellMemory(bytes(c));
     cell.place = std::ssize(resident_);
     resident_.push_back(c);
     resident_bytes_ += bytes(c), most_resident = std::max(most_resident, resident_bytes_);
   }
   void leave(Index c) {
     Cell& cell = at(c);
-    cell.memory = Memory<Cpu>();
+    cell.memory = CellMemory();
     resident_bytes_ -= bytes(c);
     at(resident_.back()).place = cell.place;
     resident_[static_cast<std::size_t>(cell.place)] = resident_.back();
@@ -196,14 +253,12 @@ class Frontier {
     for (const Index c : resident_)
       if (const Index when = needed(c); when > latest || (when == latest && c > victim)) victim = c, latest = when;
     Cell& cell = at(victim);
-    if (free_slots_.empty()) free_slots_.push_back(slots_++);
-    cell.slot = free_slots_.back();
-    free_slots_.pop_back();
+    cell.file_at = places_.take(bytes(victim));
     if (!options_.dry) {
       if (!file_) file_ = std::make_unique<SpillFile>(options_.folder);
-      timed([&] { file_->write(cell.slot * slot_bytes_, values(cell), bytes(victim)); });
+      timed([&] { file_->write(cell.file_at, cell.memory.values(), bytes(victim)); });
     }
-    file_bytes = std::max(file_bytes, cell.slot * slot_bytes_ + bytes(victim));
+    file_bytes = std::max(file_bytes, cell.file_at + bytes(victim));
     written_bytes += bytes(victim);
     leave(victim);
   }
@@ -217,9 +272,9 @@ class Frontier {
   std::array<Index, 3> windows_;
   FrontierOptions options_;
   std::vector<Cell> cells_;
-  Index slot_bytes_;
-  Index resident_bytes_ = 0, unfinished_ = 0, slots_ = 0;
-  std::vector<Index> resident_, free_slots_;
+  Index resident_bytes_ = 0, unfinished_ = 0;
+  std::vector<Index> resident_;
+  FilePlaces places_;
   std::unique_ptr<SpillFile> file_;
 };
 

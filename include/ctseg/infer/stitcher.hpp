@@ -62,7 +62,7 @@ class Stitcher {
       for (Index y = low[1]; y < high[1]; ++y)
         for (Index x = low[2]; x < high[2]; ++x) {
           const Index c = frontier.cell(z, y, x);
-          float* sums = frontier.touch(*ctx_, c, w);
+          float* sums = frontier.touch(c, w);
           if (!options_.dry) add_to(frontier.box(c), sums, start, logits);
           if (!options_.slabs && frontier.finished_by(c, w)) hand_over_block(c, sums, sink);
         }

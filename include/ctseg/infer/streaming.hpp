@@ -89,7 +89,7 @@ template <AnySpec S>
 FrontierOptions frontier_options(const WindowGrid& grid, const StreamInput<S>& input, const StreamOptions<S::kDim>& o) {
   FrontierOptions f{.channels = input.channels, .slabs = input.slabs, .folder = o.spill_folder};
   if (o.max_memory <= 0) return f;
-  const Index buffers = stream_buffers(grid, input, o), block = Frontier(grid, f).slot_bytes();
+  const Index buffers = stream_buffers(grid, input, o), block = Frontier(grid, f).largest_bytes();
   f.budget = o.max_memory - buffers - o.in_use;
   if (f.budget < block)
     throw Error(Code::out_of_memory, "stream_windows",
