@@ -141,16 +141,19 @@ Measured in_child(const Case& c) {
 /// One line of JSON; false if the labels are not those of the rows before.
 bool print(const Case& c, const Measured& m, std::uint64_t labels) {
   const cs::StreamPlan& p = m.report.plan;
-  std::printf(R"({"shape": [%lld, %lld, %lld], "classes": %lld, "network": "%s", "how": "%s", "max_memory_mb": %lld, )"
-              R"("peak_memory_mb": %.0f, "seconds": %.1f, "network_seconds": %.1f, "spill_seconds": %.1f, "sink_seconds": %.1f, )"
-              R"("planned_mb": %.0f, "spill_file_mb": %.0f, "spilled_mb": %.0f, "threads": %d, "labels": "%016llx", "equal": %s})"
-              "\n",
-              static_cast<long long>(c.size[0]), static_cast<long long>(c.size[1]), static_cast<long long>(c.size[2]),
-              static_cast<long long>(c.classes), c.basic_unet ? "basic_unet" : "stand_in",
-              c.whole ? "whole" : c.slabs ? "slabs" : "blocks", static_cast<long long>(c.max_memory_mb), m.peak_mb, m.seconds,
-              m.report.network_seconds, m.report.spill_seconds, m.report.sink_seconds, double(p.total_bytes()) / 1e6,
-              double(p.spill_bytes) / 1e6, double(p.spilled_bytes) / 1e6, c.threads, static_cast<unsigned long long>(m.labels),
-              m.labels == labels ? "true" : "false");
+  std::printf(
+      R"({"shape": [%lld, %lld, %lld], "classes": %lld, "network": "%s", "how": "%s", "max_memory_mb": %lld, )"
+      R"("peak_memory_mb": %.0f, "seconds": %.1f, "network_seconds": %.1f, "spill_seconds": %.1f, "sink_seconds": %.1f, )"
+      R"("planned_mb": %.0f, "spill_file_mb": %.0f, "spilled_mb": %.0f, "threads": %d, "labels": "%016llx", "equal": %s})"
+      "\n",
+      static_cast<long long>(c.size[0]), static_cast<long long>(c.size[1]), static_cast<long long>(c.size[2]),
+      static_cast<long long>(c.classes), c.basic_unet ? "basic_unet" : "stand_in",
+      c.whole   ? "whole"
+      : c.slabs ? "slabs"
+                : "blocks",
+      static_cast<long long>(c.max_memory_mb), m.peak_mb, m.seconds, m.report.network_seconds, m.report.spill_seconds,
+      m.report.sink_seconds, double(p.total_bytes()) / 1e6, double(p.spill_bytes) / 1e6, double(p.spilled_bytes) / 1e6,
+      c.threads, static_cast<unsigned long long>(m.labels), m.labels == labels ? "true" : "false");
   std::fflush(stdout);
   return m.labels == labels && m.seconds >= 0;
 }
@@ -166,7 +169,8 @@ int small_table() {
     good = print(c, blocks, whole.labels) && good;
     c.slabs = true;
     good = print(c, in_child(c), whole.labels) && good;
-    c.max_memory_mb = static_cast<Index>(double(blocks.report.plan.total_bytes() - blocks.report.plan.resident_bytes / 2) / 1e6);
+    c.max_memory_mb =
+        static_cast<Index>(double(blocks.report.plan.total_bytes() - blocks.report.plan.resident_bytes / 2) / 1e6);
     c.slabs = false;
     good = print(c, in_child(c), whole.labels) && good;
   }

@@ -150,7 +150,8 @@ TEST_CASE("cancelling, networks that do not keep to their shapes, and air withou
     return net(x);
   };
   StreamOptions<3> o{.windows = {.window = 8, .batch = 2}};
-  CHECK(code_of([&] { stream_windows<S3>(cancelled, stopping, image.view(), o, kNobody); }, "asked to stop") == Code::cancelled);
+  CHECK(code_of([&] { stream_windows<S3>(cancelled, stopping, image.view(), o, kNobody); }, "asked to stop") ==
+        Code::cancelled);
   CHECK(calls == 5);
 
   Tensor<float, 3> wrong(Shape<3>{1, 3, {8, 8, 8}});
@@ -161,8 +162,9 @@ TEST_CASE("cancelling, networks that do not keep to their shapes, and air withou
     ++net.channels;
     return net(x);
   };
-  CHECK(code_of([&] { run(growing); }, "predict made [2,5,8,8,8] of a window 8x8x8 (batch 2); it must keep the size and the "
-                                       "number of channels (4)") == Code::shape_mismatch);
+  CHECK(code_of([&] { run(growing); },
+                "predict made [2,5,8,8,8] of a window 8x8x8 (batch 2); it must keep the size and the "
+                "number of channels (4)") == Code::shape_mismatch);
   o.windows.batch = 0;
   CHECK(code_of([&] { run(growing); }, "batch = 0") == Code::bad_argument);
   o.windows.batch = 1, o.skip_below = 0.f;

@@ -50,7 +50,8 @@ template <int Dim> bool same_bits(const Tensor<float, Dim>& a, const Tensor<floa
   return a.shape() == b.shape() && std::equal(a.data(), a.data() + a.shape().elements(), b.data());
 }
 
-template <class Kept, AnySpec S> StreamReport stream_into(Kept& kept, In<S> image, const StreamOptions<S::kDim>& o, int threads = 2) {
+template <class Kept, AnySpec S>
+StreamReport stream_into(Kept& kept, In<S> image, const StreamOptions<S::kDim>& o, int threads = 2) {
   Context<Cpu> ctx{{.threads = threads}};
   return stream_windows<S>(ctx, test::Neighbours<S>{3}, image, o, kept);
 }
@@ -59,7 +60,9 @@ template <class Kept, AnySpec S> StreamReport stream_into(Kept& kept, In<S> imag
 
 TEST_CASE("slabs and blocks of random sizes, rules, batches and memory have the bits of the whole volume") {
   RandomStream random({11});
-  const auto draw = [&](Index from, Index to) { return from + static_cast<Index>(random.uniform() * static_cast<double>(to - from)); };
+  const auto draw = [&](Index from, Index to) {
+    return from + static_cast<Index>(random.uniform() * static_cast<double>(to - from));
+  };
   Index spilled = 0;
   for (int round = 0; round < 24; ++round) {
     const std::array<Index, 3> window{draw(4, 12), draw(4, 12), draw(4, 12)};

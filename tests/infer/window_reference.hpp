@@ -35,8 +35,7 @@ template <AnySpec S> struct Neighbours {
 };
 
 /// Logits of a whole image that is nowhere smaller than the window.
-template <AnySpec S>
-Tensor<float, S::kDim> whole(In<S> image, const SlidingWindowOptions<S::kDim>& o, Index channels) {
+template <AnySpec S> Tensor<float, S::kDim> whole(In<S> image, const SlidingWindowOptions<S::kDim>& o, Index channels) {
   const detail::WindowGrid g = detail::make_window_grid(image.shape, o);
   Neighbours<S> net{channels};
   Tensor<float, S::kDim> sum(image.shape.with_channels(channels)), window(Shape<S::kDim>{1, image.shape.c, o.window.value});

@@ -123,10 +123,10 @@ struct CellBox {
 
 struct FrontierOptions {
   Index channels = 1;
-  Index budget = 0;           // bytes of cells in memory at once; 0: as many as it takes
-  bool slabs = false;         // finished cells wait for the others of their slices
-  bool dry = false;           // count, but allocate and write nothing
-  std::string folder{};       // of the file
+  Index budget = 0;       // bytes of cells in memory at once; 0: as many as it takes
+  bool slabs = false;     // finished cells wait for the others of their slices
+  bool dry = false;       // count, but allocate and write nothing
+  std::string folder{};   // of the file
 };
 
 class Frontier {

@@ -7,8 +7,8 @@
 namespace ctseg {
 
 /// Weighted mean of predict's output over all windows that cover a voxel; stream_windows without the stream.
-/// Shapes    image [1, Cin, D, H, W]; predict(In<S> [batch, Cin, window]) -> In<S> [batch, C, window]; result [1, C, D, H, W] in
-///           float. In two dimensions image and result may be several slices, [slices, ...].
+/// Shapes    image [1, Cin, D, H, W]; predict(In<S> [batch, Cin, window]) -> In<S> [batch, C, window]; result [1, C, D, H, W]
+///           in float. In two dimensions image and result may be several slices, [slices, ...].
 /// Numerics, Errors    of stream_windows.
 template <AnySpec S, class Predict>
 Tensor<float, S::kDim> sliding_window(Context<Cpu>& ctx, Predict&& predict, In<S> image,
@@ -35,8 +35,8 @@ struct LogitRow {
 inline void argmax(const LogitRow& logits, std::uint8_t* labels) {
   for (Index v = 0; v < logits.voxels; ++v) {
     const float* row = logits.values + v * logits.channels;
-    labels[v] = static_cast<std::uint8_t>(logits.channels == 1 ? row[0] > 0
-                                                               : std::max_element(row, row + logits.channels) - row);
+    labels[v] =
+        static_cast<std::uint8_t>(logits.channels == 1 ? row[0] > 0 : std::max_element(row, row + logits.channels) - row);
   }
 }
 template <int Dim> void argmax(const Tensor<float, Dim>& logits, std::uint8_t* labels) {

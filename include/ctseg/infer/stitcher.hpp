@@ -16,9 +16,7 @@ struct LogitBlock {
   Index channels = 0;
   const float* values = nullptr;
 
-  const float* row(Index z, Index y) const {
-    return values + ((z - first[0]) * size[1] + y - first[1]) * size[2] * channels;
-  }
+  const float* row(Index z, Index y) const { return values + ((z - first[0]) * size[1] + y - first[1]) * size[2] * channels; }
 };
 
 namespace detail {
@@ -114,8 +112,7 @@ class Stitcher {
       for (const Index sz : covering(0, z))
         for (const Index sy : covering(1, y))
           for (const Index sx : grid_->starts[2]) {
-            const Index from = std::max(sx, box.first[2]),
-                        to = std::min(sx + grid_->window[2], box.first[2] + box.size[2]);
+            const Index from = std::max(sx, box.first[2]), to = std::min(sx + grid_->window[2], box.first[2] + box.size[2]);
             if (from < to)
               table_.add({.to = totals.data() + (from - box.first[2]),
                           .from = ones_.data(),

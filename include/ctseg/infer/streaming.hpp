@@ -1,6 +1,7 @@
-// Whole volumes in bounded memory: windows go through the network in z order, and logits are handed over, and forgotten, as soon
-// as no later window touches them. What is not finished may wait in a file.
+// Whole volumes in bounded memory: windows go through the network in z order; logits are handed over, and forgotten, as soon as
+// no later window touches them. What is not finished may wait in a file.
 #pragma once
+#include <cstdio>
 #include <optional>
 
 #include "../core/tensor.hpp"
@@ -23,12 +24,12 @@ struct StreamPlan {
   Index windows = 0, layers = 0;   // layers: of windows that begin at the same slice
   Index channels = 0;
   std::array<Index, 3> image{}, window{};   // z, y, x
-  Index frontier_bytes = 0;   // unfinished logits, where there are most
-  Index resident_bytes = 0;   // of these, in memory
-  Index spill_bytes = 0;      // of these, in the file: its size
-  Index spilled_bytes = 0;    // written to the file in all, and read again
-  Index buffer_bytes = 0;     // windows on their way to the network, and slices on their way to the receiver
-  Index in_use = 0, max_memory = 0;   // of the options
+  Index frontier_bytes = 0;                 // unfinished logits, where there are most
+  Index resident_bytes = 0;                 // of these, in memory
+  Index spill_bytes = 0;                    // of these, in the file: its size
+  Index spilled_bytes = 0;                  // written to the file in all, and read again
+  Index buffer_bytes = 0;                   // windows on their way to the network, and slices on their way to the receiver
+  Index in_use = 0, max_memory = 0;         // of the options
 
   Index total_bytes() const { return resident_bytes + buffer_bytes + in_use; }
 };
@@ -47,10 +48,10 @@ inline std::string extents(const std::array<Index, 3>& zyx) { return text(zyx[2]
 }   // namespace detail
 
 inline std::string text(const StreamPlan& p) {
-  std::string line = text(p.windows, " windows of ", detail::extents(p.window), " over ", detail::extents(p.image), ", ", p.channels,
-                          " classes: ", detail::megabytes(p.total_bytes()), " = ", detail::megabytes(p.resident_bytes),
-                          " of unfinished logits + ", detail::megabytes(p.buffer_bytes), " of buffers + ",
-                          detail::megabytes(p.in_use), " in use");
+  std::string line = text(p.windows, " windows of ", detail::extents(p.window), " over ", detail::extents(p.image), ", ",
+                          p.channels, " classes: ", detail::megabytes(p.total_bytes()), " = ",
+                          detail::megabytes(p.resident_bytes), " of unfinished logits + ", detail::megabytes(p.buffer_bytes),
+                          " of buffers + ", detail::megabytes(p.in_use), " in use");
   if (p.max_memory > 0) line += text(", of ", detail::megabytes(p.max_memory), " allowed");
   if (p.spill_bytes > 0)
     line += text("; ", detail::megabytes(p.spill_bytes), " wait in a file (", detail::megabytes(p.spilled_bytes),
@@ -59,8 +60,9 @@ inline std::string text(const StreamPlan& p) {
 }
 inline std::string text(const StreamReport& r) {
   char line[160];
-  std::snprintf(line, sizeof line, "%.1f s, %.0f %% of it the network, %.1f s the file, %.1f s the receiver; %lld windows not run",
-                r.seconds, r.seconds > 0 ? 100 * r.network_seconds / r.seconds : 0, r.spill_seconds, r.sink_seconds,
+  std::snprintf(line, sizeof line,
+                "%.1f s, %.0f %% of it the network, %.1f s the file, %.1f s the receiver; %lld windows not run", r.seconds,
+                r.seconds > 0 ? 100 * r.network_seconds / r.seconds : 0, r.spill_seconds, r.sink_seconds,
                 static_cast<long long>(r.skipped));
   return text(r.plan) + "; " + line;
 }
@@ -75,12 +77,14 @@ template <AnySpec S> struct StreamInput {
 namespace detail {
 
 /// Bytes of everything but unfinished logits.
-template <AnySpec S> Index stream_buffers(const WindowGrid& grid, const StreamInput<S>& input, const StreamOptions<S::kDim>& o) {
+template <AnySpec S>
+Index stream_buffers(const WindowGrid& grid, const StreamInput<S>& input, const StreamOptions<S::kDim>& o) {
   const Index voxels = grid.window[0] * grid.window[1] * grid.window[2] * o.windows.batch;
   Index bytes = voxels * input.image.c * Index{sizeof(typename S::T)} * (grid.padded() ? 2 : 1);
   if constexpr (!std::is_same_v<typename S::T, float>) bytes += voxels * input.channels * Index{sizeof(float)};
   if (input.slabs)   // and the part of a slab that comes from the file
-    bytes += 2 * Stitcher::slab_slices(grid, input.channels) * grid.image[1] * grid.image[2] * input.channels * Index{sizeof(float)};
+    bytes +=
+        2 * Stitcher::slab_slices(grid, input.channels) * grid.image[1] * grid.image[2] * input.channels * Index{sizeof(float)};
   return bytes;
 }
 
@@ -144,7 +148,8 @@ template <AnySpec S, class V, class Map> struct ArraySource {
       if (pitch == image.c)
         std::transform(from, from + columns * image.c, out, map);
       else
-        for (Index x = 0; x < columns; ++x) std::transform(from + x * pitch, from + x * pitch + image.c, out + x * image.c, map);
+        for (Index x = 0; x < columns; ++x)
+          std::transform(from + x * pitch, from + x * pitch + image.c, out + x * image.c, map);
     }
   }
 };
@@ -169,7 +174,8 @@ template <AnySpec S, class Source> class WindowCutter {
     if (!grid.padded()) return;
     Shape<S::kDim> inside{1, source.shape().c, {}};
     for (std::size_t a = 0; a < 3; ++a) {
-      const Index size = std::min(grid.window[a], grid.image[a]), first = grid.image[a] < grid.window[a] ? grid.starts[a][0] : 0;
+      const Index size = std::min(grid.window[a], grid.image[a]),
+                  first = grid.image[a] < grid.window[a] ? grid.starts[a][0] : 0;
       if (a + S::kDim >= 3) inside.space[a + S::kDim - 3] = size;
       for (Index i = 0; i < grid.window[a]; ++i) from_[a].push_back(padded_at(first + i, size, o.padding));
     }
@@ -198,7 +204,8 @@ template <AnySpec S, class Source> class WindowCutter {
  private:
   void pad(T* to) const {
     const Index channels = batch_.shape().c, rows = std::ssize(from_[1]);
-    const Index inside_rows = std::min(grid_->window[1], grid_->image[1]), inside_columns = std::min(grid_->window[2], grid_->image[2]);
+    const Index inside_rows = std::min(grid_->window[1], grid_->image[1]),
+                inside_columns = std::min(grid_->window[2], grid_->image[2]);
     for (std::size_t z = 0; z < from_[0].size(); ++z)
       for (Index y = 0; y < rows; ++y)
         for (const Index x : from_[2]) {
@@ -232,8 +239,9 @@ template <AnySpec S, class Predict, class Source, class Sink> class Stream {
     if (S::kDim == 3 && image_.n != 1)
       throw Error(Code::shape_mismatch, "sliding_window", text("image is ", image_, "; one image at a time."));
     if (o.skip_below && o.background.empty())
-      throw Error(Code::bad_argument, "stream_windows", "skip_below needs the logits of windows that are not run. Hint: set background.");
-    if (o.skip_below && o.background.empty() == false) prepare(std::ssize(o.background));
+      throw Error(Code::bad_argument, "stream_windows",
+                  "skip_below needs the logits of windows that are not run. Hint: set background.");
+    if (o.skip_below) prepare(std::ssize(o.background));   // there may be nothing to run
   }
 
   StreamReport run() {
@@ -317,7 +325,7 @@ template <AnySpec S, class Predict, class Source, class Sink> class Stream {
   WindowCutter<S, Source> cutter_;
   std::unique_ptr<Stitcher> stitcher_;
   std::vector<Pending> pending_;
-  Index waiting_ = 0;   // windows in the batch
+  Index waiting_ = 0;                              // windows in the batch
   std::vector<float> background_, float_logits_;   // background_: a row of it
   StreamReport report_;
 };

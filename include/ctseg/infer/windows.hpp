@@ -50,8 +50,8 @@ inline std::vector<Index> window_starts(Index extent, Index window, const Window
   return starts;
 }
 
-/// Weight of every voxel along one axis: a Gaussian of sigma window / 8 around the middle, monai's at (window - 1) / 2, nnunet's
-/// at the voxel window / 2. (SciPy's filter, which nnU-Net asks, ends at 4 sigma: just outside the window.)
+/// Weight of every voxel along one axis: a Gaussian of sigma window / 8 around the middle, monai's at (window - 1) / 2,
+/// nnunet's at the voxel window / 2. (SciPy's filter, which nnU-Net asks, ends at 4 sigma: just outside the window.)
 inline std::vector<float> blend_profile(Index window, Blend blend, WindowRule rule = WindowRule::monai) {
   std::vector<float> w(static_cast<std::size_t>(window), 1.f);
   const double sigma = 0.125 * static_cast<double>(window);
@@ -75,9 +75,7 @@ struct WindowGrid {
   Index count(std::size_t axis) const { return std::ssize(starts[axis]); }
   Index windows() const { return count(0) * count(1) * count(2); }
   /// Numbers of the window along the axes.
-  std::array<Index, 3> place(Index w) const {
-    return {w / (count(1) * count(2)), w / count(2) % count(1), w % count(2)};
-  }
+  std::array<Index, 3> place(Index w) const { return {w / (count(1) * count(2)), w / count(2) % count(1), w % count(2)}; }
   std::array<Index, 3> start(Index w) const {
     const std::array<Index, 3> at = place(w);
     std::array<Index, 3> s{};
