@@ -43,18 +43,18 @@ struct StreamReport {
 };
 
 namespace detail {
-inline std::string megabytes(Index bytes) { return text((bytes + 999999) / 1000000, " MB"); }
+inline std::string size_text(Index bytes) { return text((bytes + 999999) / 1000000, " MB"); }
 inline std::string extents(const std::array<Index, 3>& zyx) { return text(zyx[2], "x", zyx[1], "x", zyx[0]); }
 }   // namespace detail
 
 inline std::string text(const StreamPlan& p) {
   std::string line = text(p.windows, " windows of ", detail::extents(p.window), " over ", detail::extents(p.image), ", ",
-                          p.channels, " classes: ", detail::megabytes(p.total_bytes()), " = ",
-                          detail::megabytes(p.resident_bytes), " of unfinished logits + ", detail::megabytes(p.buffer_bytes),
-                          " of buffers + ", detail::megabytes(p.in_use), " in use");
-  if (p.max_memory > 0) line += text(", of ", detail::megabytes(p.max_memory), " allowed");
+                          p.channels, " classes: ", detail::size_text(p.total_bytes()), " = ",
+                          detail::size_text(p.resident_bytes), " of unfinished logits + ", detail::size_text(p.buffer_bytes),
+                          " of buffers + ", detail::size_text(p.in_use), " in use");
+  if (p.max_memory > 0) line += text(", of ", detail::size_text(p.max_memory), " allowed");
   if (p.spill_bytes > 0)
-    line += text("; ", detail::megabytes(p.spill_bytes), " wait in a file (", detail::megabytes(p.spilled_bytes),
+    line += text("; ", detail::size_text(p.spill_bytes), " wait in a file (", detail::size_text(p.spilled_bytes),
                  " written and read in all)");
   return line;
 }
@@ -97,9 +97,9 @@ FrontierOptions frontier_options(const WindowGrid& grid, const StreamInput<S>& i
   f.budget = o.max_memory - buffers - o.in_use;
   if (f.budget < block)
     throw Error(Code::out_of_memory, "stream_windows",
-                text("max_memory = ", megabytes(o.max_memory), ", but ", megabytes(o.in_use), " are in use, buffers take ",
-                     megabytes(buffers), " and one block of unfinished logits ", megabytes(block), "; must be at least ",
-                     megabytes(o.in_use + buffers + block), ". Hint: smaller windows or batches, or more memory."));
+                text("max_memory = ", size_text(o.max_memory), ", but ", size_text(o.in_use), " are in use, buffers take ",
+                     size_text(buffers), " and one block of unfinished logits ", size_text(block), "; must be at least ",
+                     size_text(o.in_use + buffers + block), ". Hint: smaller windows or batches, or more memory."));
   return f;
 }
 

@@ -50,6 +50,11 @@ inline std::vector<Index> window_starts(Index extent, Index window, const Window
   return starts;
 }
 
+/// The same by monai's rule.
+inline std::vector<Index> window_starts(Index extent, Index window, double overlap) {
+  return window_starts(extent, window, WindowStep{overlap, WindowRule::monai});
+}
+
 /// Weight of every voxel along one axis: a Gaussian of sigma window / 8 around the middle, monai's at (window - 1) / 2,
 /// nnunet's at the voxel window / 2. (SciPy's filter, which nnU-Net asks, ends at 4 sigma: just outside the window.)
 inline std::vector<float> blend_profile(Index window, Blend blend, WindowRule rule = WindowRule::monai) {
