@@ -20,12 +20,12 @@ Grid unit_grid(Xyz<Index> shape) { return {shape, Affine<Ras>(Eigen::Matrix4d::I
 }   // namespace
 
 TEST_CASE("window starts are MONAI's") {
-  CHECK(window_starts(250, 96, {0.25}) == std::vector<Index>{0, 72, 144, 154});
-  CHECK(window_starts(250, 96, {0.5}) == std::vector<Index>{0, 48, 96, 144, 154});
-  CHECK(window_starts(96, 96, {0.5}) == std::vector<Index>{0});
-  CHECK(window_starts(40, 96, {0.5}) == std::vector<Index>{0});
-  CHECK(window_starts(200, 80, {SlidingWindowOptions<3>{.overlap = 0.2}.overlap}) == std::vector<Index>{0, 64, 120});
-  CHECK(window_starts(97, 96, {0.99}) == std::vector<Index>{0, 1});
+  CHECK(window_starts(250, 96, 0.25) == std::vector<Index>{0, 72, 144, 154});
+  CHECK(window_starts(250, 96, 0.5) == std::vector<Index>{0, 48, 96, 144, 154});
+  CHECK(window_starts(96, 96, 0.5) == std::vector<Index>{0});
+  CHECK(window_starts(40, 96, 0.5) == std::vector<Index>{0});
+  CHECK(window_starts(200, 80, SlidingWindowOptions<3>{.overlap = 0.2}.overlap) == std::vector<Index>{0, 64, 120});
+  CHECK(window_starts(97, 96, 0.99) == std::vector<Index>{0, 1});
 }
 
 TEST_CASE("the Gaussian has sigma = window / 8") {

@@ -78,7 +78,7 @@ TEST_CASE("plans of large volumes: what a machine needs for 26 and for 118 class
 
 TEST_CASE("windows at every voxel cost no cell for each") {
   Context<Cpu> ctx{{.threads = 1}};
-  const detail::CutAxis axis(512, 96, window_starts(512, 96, {0.99}));
+  const detail::CutAxis axis(512, 96, window_starts(512, 96, 0.99));
   CHECK(axis.count() < 50);
   CHECK(axis.thickest() < 24);
 }
