@@ -9,7 +9,7 @@ using namespace ctseg;
 
 namespace {
 
-Recipe small_recipe() {
+ModelRecipe small_recipe() {
   return {.about = {.name = "small"},
           .network = NetworkOptions<3>(BasicUNetOptions{.features = {2, 2, 4, 4, 4, 2}}),
           .preprocess = {Reorient{"RAS"}, WindowHu{-160, 240}},
@@ -86,7 +86,7 @@ TEST_CASE("a recipe beside plain weights will do") {
             "name one by LoadModelOptions::recipe; docs/recipes.md has examples.");
   write_recipe(folder / "recipe.json", small_recipe());
   CHECK(load_model(folder / "plain.safetensors").recipe.about.name == "small");
-  Recipe named = small_recipe();
+  ModelRecipe named = small_recipe();
   named.about.name = "named";
   write_recipe(folder / "plain.json", named);
   CHECK(load_model(folder / "plain.safetensors").recipe.about.name == "named");
@@ -106,11 +106,11 @@ TEST_CASE("bad model files are one sentence each") {
     CHECK(has(why(bad), bad.string() + ": "));
   }
   CHECK(has(why(folder / "none.safetensors"), "none.safetensors: "));
-  const auto with_recipe = [&](const Recipe& r) {
+  const auto with_recipe = [&](const ModelRecipe& r) {
     rewrite(good, bad, [&](io::TensorFile& file) { file.metadata["ctseg"] = to_json(r).dump(); });
     return why(bad);
   };
-  Recipe r = small_recipe();
+  ModelRecipe r = small_recipe();
   r.network = NetworkOptions<3>(BasicUNetOptions{.features = {2, 2, 4, 4, 8, 2}});
   CHECK(has(with_recipe(r), "tensor down_4.convs.conv_0.conv.weight is [4,4,3,3,3], the network's is [8,4,3,3,3]"));
   r.network = NetworkOptions<3>(UNetOptions{.out_channels = 2, .features = {2, 2}});
@@ -145,7 +145,7 @@ TEST_CASE("bad model files are one sentence each") {
 TEST_CASE("what cannot be loaded again is not saved") {
   const TempFolder folder;
   const auto path = folder / "a.safetensors";
-  Recipe r = small_recipe();
+  ModelRecipe r = small_recipe();
   r.network = NetworkOptions<3>(BasicUNetOptions{.features = {2, 2, 4, 4, 8, 2}});
   CHECK(has(error_of([&] { save_model(path, small_model(), r); }), "they must be the same"));
   r = small_recipe();

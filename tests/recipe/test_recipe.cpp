@@ -10,7 +10,7 @@ using namespace ctseg;
 namespace {
 
 /// A recipe whose every part differs from the default.
-Recipe full_recipe() {
+ModelRecipe full_recipe() {
   return {.about = {"liver", "1.2", "CC-BY-4.0", "somebody 2026", "phantoms"},
           .network = NetworkOptions<3>(BasicUNetOptions{.features = {4, 4, 4, 8, 8, 4},
                                                         .activation = elu(0.5f),
@@ -29,7 +29,7 @@ Recipe full_recipe() {
           .sliding_window =
               SlidingWindowOptions<3>{.window = {32, 48, 64}, .overlap = 0.25, .blend = Blend::constant, .outside = -1},
           .labels = {{0, "background"}, {3, "tumour", "#ff0000"}, {2, "liver"}},
-          .decision = {.kind = Decision::sigmoid, .threshold = 0.4, .regions_order = {2, 3}, .way_back = WayBack::labels},
+          .decision = {.kind = LabelDecision::sigmoid, .threshold = 0.4, .regions_order = {2, 3}, .way_back = WayBack::labels},
           .postprocess = {KeepLargest{.labels = {2, 3}, .together = true, .connectivity = Connectivity::edges},
                           RemoveSmall{.min_voxels = 5, .min_mm3 = 12.5}, FillHoles{.per_slice = true}, CloseGaps{{2}, 2.5},
                           OpenThin{{3}, 1.5}, Relabel{{3}, 2}}};
@@ -47,12 +47,12 @@ Json changed(const char* pointer, const Json& value) {
 }   // namespace
 
 TEST_CASE("a recipe goes into JSON and back without a loss, by way of a file too") {
-  const Recipe r = full_recipe();
+  const ModelRecipe r = full_recipe();
   const Json j = to_json(r);
   CHECK(to_json(recipe_from_json(j, "r.json")) == j);
   const TempFolder folder;
   write_recipe(folder / "r.json", r);
-  const Recipe back = read_recipe(folder / "r.json");
+  const ModelRecipe back = read_recipe(folder / "r.json");
   CHECK(to_json(back) == j);
   CHECK(back.preprocess.size() == 11);
   CHECK(std::get<SlidingWindowOptions<3>>(back.sliding_window).window == Axes<3>{32, 48, 64});
@@ -153,7 +153,7 @@ TEST_CASE("parts that do not fit together are refused") {
   CHECK(refusal(changed("/decision/regions_order/0", 7)) == "r.json: decision.regions_order has the id 7, which no label has.");
   CHECK(refusal(changed("/decision", {{"kind", "argmax"}})) ==
         "r.json: 3 labels for 2 channels of the network; argmax needs one each, in their order.");
-  Recipe r = full_recipe();
+  ModelRecipe r = full_recipe();
   r.sliding_window = SlidingWindowOptions<2>{};
   CHECK(error_of([&] { check(r); }) == "recipe: sliding_window.window has 2 axes, the network 3.");
 }
@@ -173,7 +173,7 @@ TEST_CASE("the recipes of examples/recipes can be read, and say what the systems
   const std::filesystem::path folder = std::filesystem::path(CTSEG_SOURCE_DIR) / "examples" / "recipes";
   std::map<std::string, std::string> networks;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const Recipe r = read_recipe(entry.path());
+    const ModelRecipe r = read_recipe(entry.path());
     networks[entry.path().stem().string()] = text(r.network);
     CHECK(!r.about.name.empty());
     CHECK(to_json(recipe_from_json(to_json(r), "again")) == to_json(r));

@@ -34,7 +34,7 @@ struct LoadModelOptions {
 
 /// A model ready to segment, const for any number of threads.
 struct LoadedModel {
-  Recipe recipe;
+  ModelRecipe recipe;
   AnyModel model;
   bool verified = false;   // there was a test, and it was repeated
   double difference = 0;   // of its logits, relative to the largest
@@ -119,7 +119,7 @@ double verify(const TestPair& test, const AnyModel& model, const std::string& fi
 
 /// The recipe of a model: named by the caller, in the file, or beside it.
 template <class = void>
-Recipe recipe_for(const std::filesystem::path& path, const io::TensorIndex& index, const LoadModelOptions& o) {
+ModelRecipe recipe_for(const std::filesystem::path& path, const io::TensorIndex& index, const LoadModelOptions& o) {
   if (!o.recipe.empty()) return read_recipe(o.recipe);
   if (const auto own = index.metadata.find(kRecipeKey); own != index.metadata.end())
     return parse_recipe(own->second, path.string());
@@ -161,7 +161,7 @@ template <class = void> void check_size(const NetworkConfig& config, const std::
 }
 
 /// The windows of a recipe, that its network must be able to take.
-template <class = void> WindowShape window_of(const Recipe& r) {
+template <class = void> WindowShape window_of(const ModelRecipe& r) {
   return std::visit(
       [](const auto& o) {
         return WindowShape{{o.window.value.begin(), o.window.value.end()}};
@@ -173,7 +173,7 @@ template <class = void> WindowShape window_of(const Recipe& r) {
 
 /// Writes weights, recipe and test into one safetensors file, whole or not at all.
 /// Errors    bad_argument for a recipe of another network or a network whose logits are not finite; those of check().
-template <class = void> void save_model(const std::filesystem::path& path, const AnyModel& model, const Recipe& recipe) {
+template <class = void> void save_model(const std::filesystem::path& path, const AnyModel& model, const ModelRecipe& recipe) {
   check(recipe, path.string());
   const Json own = to_json(model.config()), wanted = to_json(recipe.network);
   if (own != wanted)
@@ -195,7 +195,7 @@ template <class = void> void save_model(const std::filesystem::path& path, const
 ///           comes out differently; each in one sentence.
 template <class = void> LoadedModel load_model(const std::filesystem::path& path, const LoadModelOptions& o = {}) {
   const io::TensorIndex index = io::weights::index_of(path, o.weights);
-  const Recipe recipe = model_file::recipe_for(path, index, o);
+  const ModelRecipe recipe = model_file::recipe_for(path, index, o);
   model_file::check_size(recipe.network, path.string(), index.bytes.size());
   LoadedModel loaded{recipe, make_model(recipe.network)};
   loaded.model.check_window(model_file::window_of(loaded.recipe));

@@ -20,22 +20,22 @@ struct LabelInfo {
   std::optional<std::string> color{};   // "#rrggbb"
 };
 
-/// argmax   the channel of the largest logit; channel i is entry i of Recipe::labels
+/// argmax   the channel of the largest logit; channel i is entry i of ModelRecipe::labels
 /// sigmoid  each channel for itself: where its probability is above a threshold (one channel, or nnU-Net's regions)
-enum class Decision { argmax, sigmoid };
+enum class LabelDecision { argmax, sigmoid };
 /// What is resampled to the scan's grid: logits, and decided there (nnU-Net); probabilities (MONAI's Invertd before
 /// AsDiscreted); or labels, nearest, decided on the prepared grid: fastest, with the coarsest borders.
 enum class WayBack { logits, probabilities, labels };
 
 /// How logits become labels.
 struct LabelRule {
-  Decision kind = Decision::argmax;
+  LabelDecision kind = LabelDecision::argmax;
   double threshold = 0.5;               // of sigmoid
   std::vector<Index> regions_order{};   // of sigmoid: the id that channel i writes, later channels over earlier ones
   WayBack way_back = WayBack::logits;
 };
 
-struct Recipe {
+struct ModelRecipe {
   About about{};
   NetworkConfig network = NetworkOptions<3>(BasicUNetOptions{});
   std::vector<PreprocessStep> preprocess{};
@@ -45,8 +45,9 @@ struct Recipe {
   std::vector<PostRule> postprocess{};   // of the labels on the scan's grid
 };
 
-inline std::span<const json::Name<Decision>> names_of(Decision) {
-  static constexpr json::Name<Decision> kNames[] = {{"argmax", Decision::argmax}, {"sigmoid", Decision::sigmoid}};
+inline std::span<const json::Name<LabelDecision>> names_of(LabelDecision) {
+  static constexpr json::Name<LabelDecision> kNames[] = {{"argmax", LabelDecision::argmax},
+                                                         {"sigmoid", LabelDecision::sigmoid}};
   return kNames;
 }
 inline std::span<const json::Name<WayBack>> names_of(WayBack) {
@@ -88,7 +89,7 @@ template <class = void> void check_color(const LabelInfo& label, std::string_vie
 
 /// What its parts say of each other: ranks, channels and labels fit together.
 /// Errors    bad_input with both numbers.
-template <class = void> void check(const Recipe& r, std::string_view where = "recipe") {
+template <class = void> void check(const ModelRecipe& r, std::string_view where = "recipe") {
   const auto fail = [&](const std::string& words) { throw Error(Code::bad_input, where, words); };
   const int window_dim = r.sliding_window.index() == 0 ? 2 : 3;
   if (window_dim != dim_of(r.network))
@@ -101,7 +102,7 @@ template <class = void> void check(const Recipe& r, std::string_view where = "re
   }
   const Index channels = out_channels_of(r.network);
   const LabelRule& rule = r.decision;
-  if (rule.kind == Decision::argmax) {
+  if (rule.kind == LabelDecision::argmax) {
     if (channels < 2) fail("argmax of 1 channel is the same everywhere; decision.kind must be \"sigmoid\".");
     if (std::ssize(r.labels) != channels)
       fail(text(r.labels.size(), " labels for ", channels, " channels of the network; argmax needs one each, in their order."));
@@ -116,8 +117,8 @@ template <class = void> void check(const Recipe& r, std::string_view where = "re
 }
 
 /// Errors    bad_input with place, value and what is allowed; those of check().
-template <class = void> Recipe recipe_from_json(const Json& j, const std::string& file) {
-  Recipe r;
+template <class = void> ModelRecipe recipe_from_json(const Json& j, const std::string& file) {
+  ModelRecipe r;
   json::Reader members(j, {file});
   Index format = 0;
   Json network, steps = Json::array(), window, rules = Json::array();
@@ -138,7 +139,7 @@ template <class = void> Recipe recipe_from_json(const Json& j, const std::string
   check(r, file);
   return r;
 }
-template <class = void> Json to_json(const Recipe& r) {
+template <class = void> Json to_json(const ModelRecipe& r) {
   return {{"ctseg_recipe", 1},
           {"about", json::write(r.about)},
           {"network", to_json(r.network)},
@@ -149,16 +150,16 @@ template <class = void> Json to_json(const Recipe& r) {
           {"postprocess", to_json(r.postprocess)}};
 }
 
-template <class = void> Recipe parse_recipe(std::string_view words, const std::string& file) {
+template <class = void> ModelRecipe parse_recipe(std::string_view words, const std::string& file) {
   return recipe_from_json(json::parse(words, file), file);
 }
 /// A recipe of a file of at most 4 MB.
-template <class = void> Recipe read_recipe(const std::filesystem::path& path) {
+template <class = void> ModelRecipe read_recipe(const std::filesystem::path& path) {
   const std::vector<std::byte> bytes = io::read_file(path, {.max_bytes = Index{4} << 20});
   return parse_recipe({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
 }
 /// The file appears whole or not at all.
-template <class = void> void write_recipe(const std::filesystem::path& path, const Recipe& r) {
+template <class = void> void write_recipe(const std::filesystem::path& path, const ModelRecipe& r) {
   check(r, path.string());
   const std::string words = to_json(r).dump(2) + "\n";
   io::write_file(path, std::as_bytes(std::span(words)));

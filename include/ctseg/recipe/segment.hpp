@@ -32,7 +32,7 @@ struct SegmentSeconds {
 
 struct Segmentation {
   std::string plan{};                             // lines of text
-  std::optional<Volume<std::uint8_t>> labels{};   // ids of Recipe::labels on the scan's grid; none after a dry run
+  std::optional<Volume<std::uint8_t>> labels{};   // ids of ModelRecipe::labels on the scan's grid; none after a dry run
   SegmentSeconds seconds{};
   Index windows = 0;          // that the network saw, mirrored ones too
   Index planned_memory = 0;   // bytes, of everything alive at once
@@ -230,7 +230,7 @@ template <class = void> class Segmenter {
       for (Index i = first; i < last; ++i) f(i);
     });
   }
-  bool argmax() const { return recipe_.decision.kind == Decision::argmax; }
+  bool argmax() const { return recipe_.decision.kind == LabelDecision::argmax; }
 
   void to_probabilities(Logits& logits) const {
     const Index channels = logits.channels();
@@ -296,14 +296,14 @@ template <class = void> class Segmenter {
 
   Context<Cpu>& ctx_;
   const AnyModel& model_;
-  Recipe recipe_;
+  ModelRecipe recipe_;
   const SegmentOptions& options_;
   Segmentation out_{};
 };
 
 }   // namespace segmenting
 
-/// The labels of a scan, on exactly its grid. Recipe::postprocess comes last.
+/// The labels of a scan, on exactly its grid. ModelRecipe::postprocess comes last.
 /// Cost      Segmentation::plan says it; all logits of the prepared image are in memory.
 /// Errors    out_of_memory before any window if the plan needs more than max_memory; cancelled between windows and stages;
 ///           unsupported for networks of several input channels; those of the steps.
