@@ -1,19 +1,23 @@
 // One network of ctseg at the other end of a pipe, for peers/peers.py: it works when told to and answers with milliseconds, so
 // that programs that are compared never work at once.
-// usage: bench_peer NETWORK infer|train ACCURACY THREADS FOLDER    FOLDER has NETWORK.weights.safetensors, NETWORK.values.safetensors
+// usage: bench_peer NETWORK infer|train|fit ACCURACY THREADS FOLDER    train: a loop of one's own; fit: ctseg::fit; FOLDER has NETWORK.weights.safetensors, NETWORK.values.safetensors
 //        ("x", "labels"); stdin: "go" -> "ms", of a training step "ms loss"; "write FILE" -> logits as N, C, voxels of float;
 //        "facts" -> JSON: nominal GFLOP of a forward pass, multiply-add peak in GFLOP/s, isa, compiler; "memory" -> MB
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <semaphore>
+#include <thread>
 
 #include <ctseg/core/tensor.hpp>
+#include <ctseg/io/npy.hpp>
 #include <ctseg/io/weights.hpp>
 #include <ctseg/loss/loss.hpp>
 #include <ctseg/nn/predictor.hpp>
 #include <ctseg/ops/cpu.hpp>
 #include <ctseg/optim/adam.hpp>
+#include <ctseg/train/fit.hpp>
 
 #include "ceilings.hpp"
 #include "layers.hpp"
@@ -114,20 +118,24 @@ template <class Net> void infer(const Job& job, Net& net, double idle) {
   }
   Predictor<Net> predict(ctx, net, x.shape());
   In<S> y{};
-  serve(
-      ctx.executor(), gflop_of(net, x.shape()), idle, [&] { return y = predict(x.view()), 0.0; }, [&] { return y; });
+  serve(ctx.executor(), gflop_of(net, x.shape()), idle, [&] { return y = predict(x.view()), 0.0; }, [&] { return y; });
+}
+
+template <int Dim> struct Sample {
+  Tensor<float, Dim> patch;
+  Tensor<std::uint8_t, Dim> truth;
+};
+template <int Dim> Sample<Dim> read_sample(const Job& job) {
+  const io::TensorFile file = io::read_safetensors(job.folder + "/" + job.network + ".values.safetensors");
+  Sample<Dim> s{Tensor<float, Dim>(shape_of<Dim>(file)), Tensor<std::uint8_t, Dim>(shape_of<Dim>(file))};
+  read(file, "x", s.patch.view()), read(file, "labels", s.truth.view());
+  return s;
 }
 
 template <class Net> void train(const Job& job, Net& net, double idle) {
   using S = typename Net::Spec;
   Context<Cpu> ctx({.threads = job.threads, .accuracy = job.accuracy});
-  Tensor<float, S::kDim> patch;
-  Tensor<std::uint8_t, S::kDim> truth;
-  {
-    const io::TensorFile file = io::read_safetensors(job.folder + "/" + job.network + ".values.safetensors");
-    patch = Tensor<float, S::kDim>(shape_of<S::kDim>(file)), truth = Tensor<std::uint8_t, S::kDim>(patch.shape());
-    read(file, "x", patch.view()), read(file, "labels", truth.view());
-  }
+  const auto [patch, truth] = read_sample<S::kDim>(job);
   const Shape<S::kDim> shape = patch.shape();
   Tape<S> tape(Mode::train, ctx.traits());
   const auto x = tape.input(shape), labels = tape.input(shape, Dtype::u8), y = net.forward(x), loss = dice_ce(y, labels);
@@ -148,17 +156,77 @@ template <class Net> void train(const Job& job, Net& net, double idle) {
   serve(ctx.executor(), gflop_of(net, shape), idle, step, [&] { return In<S>{}; });
 }
 
+/// fit on a thread of its own, a step whenever it is told to.
+template <class Net> class FitByTurns {
+ public:
+  using S = typename Net::Spec;
+
+  FitByTurns(Context<Cpu>& ctx, Net& net, const PatchSampler<S>& patches)
+      : thread_([this, &ctx, &net, &patches] {
+          try {
+            AdamW<S> adam(net.parameters(), {.learning_rate = 1e-4});
+            auto turn = on_step([this](const FitProgress& p) {
+              loss_ = p.last_loss;
+              done_.release();
+              go_.acquire();
+              if (over_) throw Error(Code::cancelled, "bench_peer", "enough steps.");
+            });
+            go_.acquire();
+            if (!over_) fit(ctx, net, adam, patches, {.steps = Index{1} << 40, .batch = 1, .observer = &turn});
+          } catch (...) {
+            error_ = std::current_exception();
+            done_.release();
+          }
+        }) {}
+  FitByTurns(const FitByTurns&) = delete;
+  ~FitByTurns() {
+    over_ = true;
+    go_.release();
+    thread_.join();
+  }
+  double step() {
+    go_.release();
+    done_.acquire();
+    if (error_) std::rethrow_exception(error_);
+    return loss_;
+  }
+
+ private:
+  std::binary_semaphore go_{0}, done_{0};
+  bool over_ = false;
+  double loss_ = 0;
+  std::exception_ptr error_;
+  std::thread thread_;
+};
+
+/// As a user trains: cases in memory, a sampler, fit. The one case is as large as the patch, so every step sees the same.
+template <class Net> void train_by_fit(const Job& job, Net& net, double idle) {
+  using S = typename Net::Spec;
+  Context<Cpu> ctx({.threads = job.threads, .accuracy = job.accuracy});
+  auto [patch, truth] = read_sample<S::kDim>(job);
+  const auto size = patch.shape().space;
+  const Grid grid{{size[S::kDim - 1], size[S::kDim - 2], S::kDim == 3 ? size[0] : 1}, io::affine_of_spacing({1, 1, 1})};
+  std::vector<Case> cases;
+  cases.push_back({job.network, Volume<float>(grid), Volume<std::uint8_t>(grid)});
+  std::copy_n(patch.data(), grid.voxels(), cases[0].image.data());
+  std::copy_n(truth.data(), grid.voxels(), cases[0].label.data());
+  patch = {}, truth = {};
+  const PatchSampler<S> patches(std::move(cases), {.patch = size});
+  FitByTurns<Net> turns(ctx, net, patches);
+  serve(ctx.executor(), gflop_of(net, patches.shape(1)), idle, [&] { return turns.step(); }, [&] { return In<S>{}; });
+}
+
 }   // namespace
 
 int main(int argc, char** argv) try {
   const double idle = resident("VmRSS");
-  if (argc != 6) return std::fprintf(stderr, "usage: bench_peer NETWORK infer|train ACCURACY THREADS FOLDER\n"), 2;
+  if (argc != 6) return std::fprintf(stderr, "usage: bench_peer NETWORK infer|train|fit ACCURACY THREADS FOLDER\n"), 2;
   Job job{.network = argv[1], .work = argv[2], .folder = argv[5], .threads = std::atoi(argv[4])};
   for (const Accuracy a : {Accuracy::strict, Accuracy::fast})
     if (text(a) == argv[3]) job.accuracy = a;
   const bool found = with_network(job.network, [&](auto net, const auto&) {
     io::load_weights(job.folder + "/" + job.network + ".weights.safetensors", net);
-    job.work == "train" ? train(job, net, idle) : infer(job, net, idle);
+    job.work == "train" ? train(job, net, idle) : job.work == "fit" ? train_by_fit(job, net, idle) : infer(job, net, idle);
   });
   if (!found) throw Error(Code::bad_argument, "bench_peer", text("no network ", job.network, "."));
 } catch (const std::exception& e) {

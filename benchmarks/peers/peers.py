@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Whole networks, inference and one training step, beside PyTorch, ONNX Runtime and OpenVINO: ./run bench peers.
 
-    peers.py --program build/release/bin/ctseg_bench_peer [--only NAME] [--work infer|train] [--threads N] [--rounds N]
+    peers.py --program build/release/bin/ctseg_bench_peer [--only NAME] [--work infer|train|fit] [--threads N] [--rounds N]
              [--scale N] [--json FILE] [--table FILE]
 
 Every program is a process of its own that works when told to, in turns (A B C A B C); the others sleep. All have the same
 weights and the same input, and their logits are compared with PyTorch's. Times are medians. Memory is the peak of what is resident
 from the first call on, weights included, minus what the process held once its library was loaded; inference and training are
-processes of their own.
+processes of their own. A training step of ctseg is made of the four calls; --work fit measures steps of fit() instead, with a
+sampler, as users call it.
 """
 import argparse
 import datetime
@@ -82,6 +83,7 @@ class Program:
 
 def command(name, network, work, folder, memory_format="contiguous"):
     if name in PEERS:
+        work = "infer" if work == "infer" else "train"
         return [sys.executable, f"{HERE}/serve.py", name, network, work, str(THREADS), folder, "--format", memory_format]
     return [ARGS.program, network, work, name, str(THREADS), folder]
 
@@ -230,11 +232,11 @@ def inference(network, folder):
             memory_row(work, mode, peer)
 
 
-def training(network, folder):
+def training(network, folder, by="train"):
     modes = NETWORKS[network][1]
-    work = title_of(network) + ", training step"
+    work = title_of(network) + (", step of fit" if by == "fit" else ", training step")
     print(work, flush=True)
-    running = start(["torch", *modes], network, "train", folder)
+    running = start(["torch", *modes], network, by, folder)
     if not running:
         return
     try:
@@ -289,8 +291,8 @@ def main():
             if not os.path.exists(f"{folder}/{network}.values.safetensors"):
                 missing(network, "all", (made.stderr.strip().splitlines() or ["no weights"])[-1])
                 continue
-            for work, measure in (("infer", inference), ("train", training)):
-                if ARGS.work in (None, work):
+            for work, measure in (("infer", inference), ("train", training), ("fit", lambda *where: training(*where, "fit"))):
+                if ARGS.work == work or (ARGS.work is None and work != "fit"):
                     measure(network, folder)
                     save()
     for line in NOT_MEASURED:
@@ -302,7 +304,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", required=True)
     parser.add_argument("--only", help="the network of this name, or those whose names contain it: " + ", ".join(NETWORKS))
-    parser.add_argument("--work", choices=("infer", "train"))
+    parser.add_argument("--work", choices=("infer", "train", "fit"))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--scale", type=int, default=1, help="sizes divided by this: to check that all is well, not to measure")
