@@ -12,8 +12,8 @@
 #include <ctseg/core/tensor.hpp>
 #include <ctseg/data/augment/recipes.hpp>
 #include <ctseg/data/patch_sampler.hpp>
-#include <ctseg/data/prefetch.hpp>
 #include <ctseg/data/phantom.hpp>
+#include <ctseg/data/prefetch.hpp>
 
 #include "report.hpp"
 
@@ -80,8 +80,9 @@ void costs(const std::vector<Case>& cases, const Extent& patch) {
           }
         },
         always);
-    constexpr const char* kNames[] = {"RandRotate90", "RandFlip", "MirrorTransform", "RandRotate", "RandAffine", "", "", "",
-                                      "RandScaleIntensity", "RandShiftIntensity", "", "RandGaussianNoise"};
+    constexpr const char* kNames[] = {
+        "RandRotate90",       "RandFlip", "MirrorTransform",  "RandRotate", "RandAffine", "", "", "", "RandScaleIntensity",
+        "RandShiftIntensity", "",         "RandGaussianNoise"};
     name = kNames[t.index()];
     const double one = cost(cases, patch, {{always}}, 12) - cut;
     std::printf("  %-20s %8.2f ms when it fires, probability %.1f\n", name, one, probability);
@@ -104,10 +105,11 @@ void feed(const std::vector<Case>& cases, const Extent& patch, Index batch, int 
     std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(step_ms));
   }
   const double wall = now() - start, cpu = cpu_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu_start, n = static_cast<double>(steps);
-  std::printf("  batch %lld: %.1f ms a step, %.1f of them waiting for samples (%lld of %lld steps); %.0f samples/s, %.2f ms of CPU a "
-              "sample\n",
-              static_cast<long long>(batch), wall / n * 1e3, waited / n * 1e3, static_cast<long long>(late),
-              static_cast<long long>(steps), n * static_cast<double>(batch) / wall, cpu / n / static_cast<double>(batch) * 1e3);
+  std::printf(
+      "  batch %lld: %.1f ms a step, %.1f of them waiting for samples (%lld of %lld steps); %.0f samples/s, %.2f ms of CPU a "
+      "sample\n",
+      static_cast<long long>(batch), wall / n * 1e3, waited / n * 1e3, static_cast<long long>(late),
+      static_cast<long long>(steps), n * static_cast<double>(batch) / wall, cpu / n / static_cast<double>(batch) * 1e3);
   std::fflush(stdout);
 }
 
@@ -118,8 +120,8 @@ int main(int argc, char** argv) {
   const double step_ms = argc > 2 ? std::atof(argv[2]) : 10;
   const Index steps = argc > 3 ? std::atol(argv[3]) : 200;
   const std::vector<Case> cases{make_case()};
-  std::printf("%s, %u processors; %d workers, steps of %.0f ms\n", bench::processor().c_str(), std::thread::hardware_concurrency(),
-              workers, step_ms);
+  std::printf("%s, %u processors; %d workers, steps of %.0f ms\n", bench::processor().c_str(),
+              std::thread::hardware_concurrency(), workers, step_ms);
   for (const Extent& patch : {Extent{96, 96, 96}, Extent{64, 256, 256}}) {
     std::printf("%s\n", text("patch ", patch[0], " x ", patch[1], " x ", patch[2]).c_str());
     costs(cases, patch);

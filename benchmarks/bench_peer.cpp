@@ -1,8 +1,9 @@
 // One network of ctseg at the other end of a pipe, for peers/peers.py: it works when told to and answers with milliseconds, so
 // that programs that are compared never work at once.
-// usage: bench_peer NETWORK infer|train|fit ACCURACY THREADS FOLDER    train: a loop of one's own; fit: ctseg::fit; FOLDER has NETWORK.weights.safetensors, NETWORK.values.safetensors
-//        ("x", "labels"); stdin: "go" -> "ms", of a training step "ms loss"; "write FILE" -> logits as N, C, voxels of float;
-//        "facts" -> JSON: nominal GFLOP of a forward pass, multiply-add peak in GFLOP/s, isa, compiler; "memory" -> MB
+// usage: bench_peer NETWORK infer|train|fit ACCURACY THREADS FOLDER    train: a loop of one's own; fit: steps of ctseg::fit
+//        FOLDER has NETWORK.weights.safetensors, NETWORK.values.safetensors ("x", "labels"); stdin: "go" -> "ms", of a training
+//        step "ms loss"; "write FILE" -> logits as N, C, voxels of float; "facts" -> JSON: nominal GFLOP of a forward pass,
+//        multiply-add peak in GFLOP/s, isa, compiler; "memory" -> MB
 #include <algorithm>
 #include <cstdio>
 #include <fstream>

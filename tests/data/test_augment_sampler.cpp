@@ -4,6 +4,7 @@
 #include <ctseg/core/tensor.hpp>
 #include <ctseg/data/augment/recipes.hpp>
 #include <ctseg/data/patch_sampler.hpp>
+#include <ctseg/data/prefetch.hpp>
 
 using namespace ctseg;
 using S = Spec<float, 3, Cpu>;
@@ -73,4 +74,49 @@ TEST_CASE("2-D and bf16 samplers augment too") {
   CHECK(small.second == full.second);
   for (std::size_t i = 0; i < full.first.size(); ++i)
     REQUIRE(float(small.first[i]) == doctest::Approx(full.first[i]).epsilon(0.01));
+}
+
+TEST_CASE("memory that is used again keeps nothing of the sample before, and batches may be a channel of something wider") {
+  const PatchSamplerOptions<3> options{.patch = 8, .augment = lung_nodule_recipe()};
+  const auto alone = filled<S>(options, 0, 12);
+  const PatchSampler<S> sampler({make_case()}, options), plain({make_case()}, {.patch = 8});
+  Tensor<float, 3> wide({1, 3, {8, 8, 8}});
+  Tensor<std::uint8_t, 3> labels(sampler.shape(1));
+  for (const Index n : {7, 2, 7, 11, 0}) {   // one after the other in the same patch
+    sampler.fill({7}, n, wide.view().channels(1, 1), labels);
+    for (Index v = 0; v < 512; ++v) {
+      REQUIRE(wide.view().row(v)[1] == alone.first[static_cast<std::size_t>(n * 512 + v)]);
+      REQUIRE(labels.data()[v] == alone.second[static_cast<std::size_t>(n * 512 + v)]);
+    }
+  }
+  plain.fill({7}, 0, wide.view().channels(2, 1), labels);
+  const auto want = filled<S>({.patch = 8}, 0, 1);
+  for (Index v = 0; v < 512; ++v) REQUIRE(wide.view().row(v)[2] == want.first[static_cast<std::size_t>(v)]);
+}
+
+TEST_CASE("four loader threads: what a transform throws arrives at the turn of its sample, with the name of the case") {
+  const Grid column{{.x = 1, .y = 20, .z = 18}, Affine<Ras>(Eigen::Matrix4d::Identity())};
+  const Case thin{"thin", Volume<float>(column), Volume<std::uint8_t>(column)};   // no two voxels along x to interpolate
+  const PatchSampler<S> sampler(
+      {make_case(), thin},
+      {.patch = 8, .augment = Recipe{{RandAffine{.probability = 1, .degrees = all_axes(symmetric(15))}}}});
+  const auto sample = [&](Index n) {
+    Tensor<float, 3> image(sampler.shape(1));
+    Tensor<std::uint8_t, 3> label(sampler.shape(1));
+    sampler.fill({7}, n, image, label);
+    return std::vector(image.data(), image.data() + 512);
+  };
+  Prefetch<std::vector<float>> ahead(sample, {.workers = 4, .count = 24});
+  int failed = 0, came = 0;
+  for (Index n = 0; n < 24; ++n) {
+    try {
+      CHECK(ahead.next() == sample(n));
+      ++came;
+    } catch (const Error& e) {
+      CHECK(std::string(e.what()).find(text("case thin, sample ", n)) != std::string::npos);
+      ++failed;
+    }
+  }
+  CHECK(failed > 3);
+  CHECK(came > 3);
 }

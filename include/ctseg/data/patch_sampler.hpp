@@ -137,22 +137,25 @@ template <AnySpec S> class PatchSampler {
     return corner;
   }
 
+  /// fill(address of the first voxel of a dense patch): sample n itself, where it is dense and of this type.
+  template <class V, class To, class F> static void fill_sample(View<To, S::kDim> batch, Index n, F fill) {
+    if constexpr (std::is_same_v<V, To>)
+      if (batch.pitch == 1) return fill(batch.at(n, 0));
+    std::vector<V> values(static_cast<std::size_t>(batch.shape.voxels()));
+    fill(values.data());
+    for (std::size_t i = 0; i < values.size(); ++i) batch.at(n, static_cast<Index>(i))[0] = To(values[i]);
+  }
+
   void copy(const Case& c, const At& corner, Out<S> images, View<std::uint8_t, S::kDim> labels, Index n) const {
-    using T = typename S::T;
-    const At size = patch(), all = extent(c);
-    Index row = n * images.shape.voxels();
-    for (Index z = corner[0]; z < corner[0] + size[0]; ++z)
-      for (Index y = corner[1]; y < corner[1] + size[1]; ++y)
-        for (Index x = corner[2]; x < corner[2] + size[2]; ++x, ++row) {
-          const bool inside = z >= 0 && z < all[0] && y >= 0 && y < all[1] && x >= 0 && x < all[2];
-          images.row(row)[0] = T(inside ? c.image(z, y, x) : options_.outside);
-          labels.row(row)[0] = inside ? c.label(z, y, x) : std::uint8_t{0};
-        }
+    const moves::BoxCut box{extent(c), corner, patch()};
+    fill_sample<float>(images, n, [&](float* to) { moves::copy_box<float>(c.image.data(), box, options_.outside, to); });
+    fill_sample<std::uint8_t>(
+        labels, n, [&](std::uint8_t* to) { moves::copy_box<std::uint8_t>(c.label.data(), box, std::uint8_t{0}, to); });
   }
 
   /// Whatever a transform throws is told with the name of the case and the number of the sample.
-  Patch augmented(const Case& c, const At& corner, const RandomKey& key) const {
-    Patch p{.size = patch()};
+  void augment(const Case& c, const At& corner, const RandomKey& key, Patch& p) const {
+    p.size = patch();
     const PatchSource source{
         .image = c.image.data(), .label = c.label.data(), .size = extent(c), .corner = corner, .outside = options_.outside};
     const auto where = [&] { return text("case ", c.name, ", sample ", static_cast<std::size_t>(key.run)); };
@@ -165,13 +168,13 @@ template <AnySpec S> class PatchSampler {
     } catch (const std::exception& error) {
       throw Error(Code::bad_input, where(), text("a transform threw: ", error.what()));
     }
-    return p;
   }
 
   std::vector<Case> cases_;
   PatchSamplerOptions<S::kDim> options_;
   std::vector<std::vector<std::uint32_t>> foreground_;
   std::vector<std::vector<std::vector<std::uint32_t>>> by_class_;   // [case][label], only with class_weights
+  std::shared_ptr<PatchPool> pool_ = std::make_shared<PatchPool>();
 };
 
 template <AnySpec S> PatchSampler<S>::PatchSampler(std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options)
@@ -215,11 +218,11 @@ template <AnySpec S> std::vector<std::size_t> PatchSampler<S>::fill(const Random
       copy(cases_[k], corner, images, labels, n);
       return;
     }
-    const Patch p = augmented(cases_[k], corner, {key.seed, number, key.op});
-    for (Index i = 0; i < p.voxels(); ++i) {
-      images.at(n, i)[0] = typename S::T(p.image[static_cast<std::size_t>(i)]);
-      labels.at(n, i)[0] = p.label[static_cast<std::size_t>(i)];
-    }
+    std::unique_ptr<Patch> p = pool_->take();
+    augment(cases_[k], corner, {key.seed, number, key.op}, *p);
+    fill_sample<float>(images, n, [&](float* to) { std::copy(p->image.begin(), p->image.end(), to); });
+    fill_sample<std::uint8_t>(labels, n, [&](std::uint8_t* to) { std::copy(p->label.begin(), p->label.end(), to); });
+    pool_->give(std::move(p));
   };
   if (options_.executor)
     parallel_for(*options_.executor, images.shape.n, one);

@@ -253,37 +253,43 @@ CTSEG_AUGMENT_TARGET inline void ramp(const Ramp& r, double* at, Index count) {
   for (Index i = 0; i < count; i += 4, x += 4.0) *reinterpret_cast<LooseD4*>(at + i) = own.start + own.step * x;
 }
 
-/// Where the voxels of a row read: first of eight neighbours, and the weights of the next ones along z, y and x.
+/// Where the voxels of a row read: first of eight neighbours, and the weights of the next ones along z, y and x. Axis by axis,
+/// so that what an axis needs stays in registers.
 CTSEG_AUGMENT_TARGET inline void row_taps(const RowTaps& row, Index count) {
-  for (Index x = 0; x < count; x += 4) {
-    I4 offset{};
-    for (std::size_t d = 0; d < 3; ++d) {
-      D4 c = *reinterpret_cast<const LooseD4*>(row.at[d] + x);
-      clamp(c, row.extent[d]);
+  for (std::size_t d = 0; d < 3; ++d) {
+    const Index extent = row.extent[d];
+    const I4 most = I4{} + static_cast<std::int32_t>(extent > 1 ? extent - 2 : 0);
+    const I4 stride = I4{} + static_cast<std::int32_t>(row.stride[d]);
+    const double* const at = row.at[d];
+    float* const weight = row.weight[d];
+    std::int32_t* const offset = row.offset;
+    for (Index x = 0; x < count; x += 4) {
+      D4 c = *reinterpret_cast<const LooseD4*>(at + x);
+      clamp(c, extent);
       I4 low = __builtin_convertvector(c, I4);
-      const I4 most = I4{} + static_cast<std::int32_t>(row.extent[d] > 1 ? row.extent[d] - 2 : 0);
       low = low < most ? low : most;
-      offset += low * static_cast<std::int32_t>(row.stride[d]);
-      *reinterpret_cast<LooseF4*>(row.weight[d] + x) = __builtin_convertvector(c - __builtin_convertvector(low, D4), F4);
+      *reinterpret_cast<LooseF4*>(weight + x) = __builtin_convertvector(c - __builtin_convertvector(low, D4), F4);
+      const I4 before = d ? *reinterpret_cast<const LooseI4*>(offset + x) : I4{};
+      *reinterpret_cast<LooseI4*>(offset + x) = before + low * stride;
     }
-    *reinterpret_cast<LooseI4*>(row.offset + x) = offset;
   }
 }
 
-/// The nearest voxel, halves to even as PyTorch: the nearest even number if it is not more than a half away.
+/// The nearest voxel, halves to even as PyTorch. Added to 1.5 * 2^52 a double keeps its integer part alone, rounded so, in its
+/// low bits.
 CTSEG_AUGMENT_TARGET inline void row_nearest(const RowTaps& row, Index count) {
-  for (Index x = 0; x < count; x += 4) {
-    I4 offset{};
-    for (std::size_t d = 0; d < 3; ++d) {
-      D4 c = *reinterpret_cast<const LooseD4*>(row.at[d] + x);
-      clamp(c, row.extent[d]);
-      const I4 up = __builtin_convertvector(c + 0.5, I4), half = __builtin_convertvector(c * 0.5 + 0.5, I4);
-      const D4 any = __builtin_convertvector(up, D4), even = __builtin_convertvector(half * 2, D4);
-      const D4 below = c - even, away = below > 0 ? below : -below;
-      const D4 nearest = away <= 0.5 ? even : any;
-      offset += __builtin_convertvector(nearest, I4) * static_cast<std::int32_t>(row.stride[d]);
+  for (std::size_t d = 0; d < 3; ++d) {
+    const Index extent = row.extent[d];
+    const I4 stride = I4{} + static_cast<std::int32_t>(row.stride[d]);
+    const double* const at = row.at[d];
+    std::int32_t* const nearest = row.nearest;
+    for (Index x = 0; x < count; x += 4) {
+      D4 c = *reinterpret_cast<const LooseD4*>(at + x);
+      clamp(c, extent);
+      const I4 whole = __builtin_convertvector((L4)(c + 0x1.8p52), I4);
+      const I4 before = d ? *reinterpret_cast<const LooseI4*>(nearest + x) : I4{};
+      *reinterpret_cast<LooseI4*>(nearest + x) = before + whole * stride;
     }
-    *reinterpret_cast<LooseI4*>(row.nearest + x) = offset;
   }
 }
 

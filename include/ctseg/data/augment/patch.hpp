@@ -1,6 +1,8 @@
 // A patch on its way through augmentation, and the larger volume that it is cut from.
 #pragma once
 #include <algorithm>
+#include <memory>
+#include <mutex>
 #include <vector>
 
 #include "../../image/moves.hpp"
@@ -26,6 +28,27 @@ struct Patch {
   Index voxels() const { return voxels_of(size); }
   float* channel(Index c) { return image.data() + c * voxels(); }
   const float* channel(Index c) const { return image.data() + c * voxels(); }
+};
+
+/// Patches between two samples, with the memory that they have: what it takes to get fresh memory from the system is more than
+/// most transforms do. Any thread takes and gives back.
+class PatchPool {
+ public:
+  std::unique_ptr<Patch> take() {
+    const std::lock_guard lock(mutex_);
+    if (idle_.empty()) return std::make_unique<Patch>();
+    std::unique_ptr<Patch> patch = std::move(idle_.back());
+    idle_.pop_back();
+    return patch;
+  }
+  void give(std::unique_ptr<Patch> patch) {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(patch));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Patch>> idle_;
 };
 
 /// What a patch is cut from: channels one after the other. The patch's first voxel lies at `corner`, which may be outside.
