@@ -98,8 +98,7 @@ TEST_CASE("four loader threads: what a transform throws arrives at the turn of i
   const Grid column{{.x = 1, .y = 20, .z = 18}, Affine<Ras>(Eigen::Matrix4d::Identity())};
   const Case thin{"thin", Volume<float>(column), Volume<std::uint8_t>(column)};   // no two voxels along x to interpolate
   const PatchSampler<S> sampler(
-      {make_case(), thin},
-      {.patch = 8, .augment = Recipe{{RandAffine{.probability = 1, .degrees = all_axes(symmetric(15))}}}});
+      {make_case(), thin}, {.patch = 8, .augment = Recipe{{RandAffine{.probability = 1, .degrees = all_axes(symmetric(15))}}}});
   const auto sample = [&](Index n) {
     Tensor<float, 3> image(sampler.shape(1));
     Tensor<std::uint8_t, 3> label(sampler.shape(1));
@@ -110,7 +109,8 @@ TEST_CASE("four loader threads: what a transform throws arrives at the turn of i
   int failed = 0, came = 0;
   for (Index n = 0; n < 24; ++n) {
     try {
-      CHECK(ahead.next() == sample(n));
+      const std::vector<float> drawn = *ahead.next();
+      CHECK(drawn == sample(n));
       ++came;
     } catch (const Error& e) {
       CHECK(std::string(e.what()).find(text("case thin, sample ", n)) != std::string::npos);
