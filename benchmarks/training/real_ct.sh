@@ -1,14 +1,14 @@
 #!/bin/sh
 # Training on real CT, ctseg beside MONAI: same scans, network, initial weights, recipe and number of steps. Runs what has no
 # line in benchmarks/results/real_ct.jsonl yet, so it may be stopped and called again, and makes the table from it.
-#   benchmarks/training/real_ct.sh PROGRAM [STEPS = 150]     PROGRAM is build/release/bin/ctseg_bench_real_ct
+#   benchmarks/training/real_ct.sh PROGRAM [STEPS = 500]     PROGRAM is build/release/bin/ctseg_bench_real_ct
 # CTSEG_TEST_DATA   folder with verse/ and lung_tumour/
 # PYTHON            one with torch, monai and safetensors
 # FOLDER            for prepared scans and weights; default build/real_ct
 # RESULTS           folder for real_ct.jsonl and real_ct.md; default benchmarks/results
 set -eu
 program=$(realpath "$1")
-steps=${2:-150}
+steps=${2:-500}
 here=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 root=$here/../..
 python=${PYTHON:-python3}
