@@ -31,6 +31,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"infer", {"core", "ops", "image", "nn", "metrics"}},   // nn: a plan is a predictor; metrics: masks compared; never models
     {"post", {"core", "ops", "image", "data"}},   // data: LUNA16's tables
     {"metrics", {"core", "ops", "image", "data"}},   // data: LUNA16's tables
+    {"report", {"core", "ops", "image", "io", "metrics"}},   // not in the umbrella: what programs write beside results
     {"interop", {"core", "ops", "nn", "image", "io"}},   // not in the umbrella: needs libraries that ctseg does not
     {"recipe", {"core", "ops", "nn", "models", "image", "io", "infer", "post"}},   // not in the umbrella: needs nlohmann-json
     {"train", {"core", "ops", "nn", "loss", "optim", "data", "metrics", "infer", "image", "io"}},   // never models

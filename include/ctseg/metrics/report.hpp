@@ -107,6 +107,16 @@ class JsonWriter {
     else
       quote(digits);
   }
+  /// Numbers in one line.
+  void list(std::initializer_list<double> values) {
+    out_ += '[';
+    for (const double* v = values.begin(); v != values.end(); ++v) {
+      if (v != values.begin()) out_ += ", ";
+      number(*v);
+    }
+    out_ += ']';
+  }
+  void list(std::string_view name, std::initializer_list<double> values) { key(name), list(values); }
   void field(std::string_view name, double value) { key(name), number(value); }
   void field(std::string_view name, Index value) { key(name), out_ += text(value); }
   void field(std::string_view name, int value) { key(name), out_ += text(value); }
@@ -116,19 +126,35 @@ class JsonWriter {
   void quote(std::string_view words) {
     constexpr const char* kHex = "0123456789abcdef";
     out_ += '"';
-    for (const char c : words) {
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      const char c = words[i];
       const auto byte = static_cast<unsigned char>(c);
+      const std::size_t length = utf8_length(words.substr(i));
       if (c == '"' || c == '\\')
         out_ += '\\', out_ += c;
       else if (byte < 0x20)
         out_ += "\\u00", out_ += kHex[byte >> 4], out_ += kHex[byte & 15];
+      else if (length == 0)
+        out_ += "\\ufffd";   // a file's name may be any bytes, JSON may not
       else
-        out_ += c;
+        out_ += words.substr(i, length), i += length - 1;
     }
     out_ += '"';
   }
 
  private:
+  /// Bytes of the character that the words begin with; 0 where they are not UTF-8.
+  static std::size_t utf8_length(std::string_view words) {
+    const auto byte = [&](std::size_t i) { return i < words.size() ? static_cast<unsigned char>(words[i]) : 0u; };
+    const std::size_t length = byte(0) < 0x80 ? 1 : byte(0) < 0xC2 ? 0 : byte(0) < 0xE0 ? 2 : byte(0) < 0xF0 ? 3 : 4;
+    if (byte(0) > 0xF4) return 0;
+    for (std::size_t i = 1; i < length; ++i)
+      if ((byte(i) & 0xC0) != 0x80) return 0;
+    const unsigned two = byte(0) << 8 | byte(1);   // overlong forms, surrogates, beyond U+10FFFF
+    const bool odd = length > 2 && ((two >= 0xE080 && two < 0xE0A0) || (two >= 0xEDA0 && two < 0xEE00) ||
+                                    (two >= 0xF080 && two < 0xF090) || two >= 0xF490);
+    return odd ? 0 : length;
+  }
   void line() {
     out_ += '\n';
     out_.append(static_cast<std::size_t>(2 * depth_), ' ');

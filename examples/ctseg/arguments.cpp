@@ -1,0 +1,245 @@
+// Every option of every command, with its help and examples. Ranges are checked here, meanings by the library.
+#include "arguments.hpp"
+
+#include <CLI/CLI.hpp>
+#include <ctseg/version.hpp>
+
+namespace cli {
+
+namespace {
+
+/// The commands' own places for what they are told, alive until the command has run.
+struct Arguments {
+  Common common{};
+  InfoArguments info{};
+  EvaluateArguments evaluate{};
+  ExportArguments export_mask{};
+  PreviewArguments preview{};
+  PhantomArguments phantom{};
+  SegmentArguments segment{};
+  TrainArguments train{};
+  BenchArguments bench{};
+};
+
+CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& what, const std::string& examples,
+                      Common& common) {
+  CLI::App& command = *program.add_subcommand(name, what);
+  command.footer("Examples:\n" + examples);
+  command.add_flag("--json", common.json, "print one JSON object on stdout instead of text");
+  command.add_flag("-q,--quiet", common.quiet, "no progress and no warnings on stderr");
+  command.add_option("--threads", common.threads, "threads to use; 0: one per processor")->check(CLI::Range(0, 1024));
+  return command;
+}
+
+void add_case(CLI::App& command, CaseOptions& input) {
+  command.add_option("CASE", input.path, ".nii, .nii.gz, .mha, .mhd, .npy with --spacing, a DICOM folder or one of its files")
+      ->required();
+  command.add_option("--spacing", input.spacing_mm, "voxel size of a .npy file: X,Y,Z in mm")->delimiter(',')->expected(3);
+  command.add_option("--series", input.series, "SeriesInstanceUID, where a DICOM folder holds several");
+}
+void add_window(CLI::App& command, std::vector<double>& window) {
+  command.add_option("--window-hu", window, "what is black and what is white in pictures: LOW,HIGH in HU")
+      ->delimiter(',')
+      ->expected(2)
+      ->default_str("-160,240");
+}
+
+void add_info(CLI::App& program, Arguments& all) {
+  CLI::App& c = add_command(
+      program, "info", "Say what a scan is: grid, type, range of HU, and what is odd about it",
+      "  ctseg info ct.nii.gz\n  ctseg info dicom_folder --json\n  ctseg info array.npy --spacing 0.8,0.8,1.5", all.common);
+  add_case(c, all.info.input);
+}
+
+void add_evaluate(CLI::App& program, Arguments& all) {
+  EvaluateArguments& a = all.evaluate;
+  CLI::App& c = add_command(program, "evaluate", "Compare predicted masks with true ones: Dice, IoU, HD95, ASSD, NSD and more",
+                            "  ctseg evaluate -p prediction.nii.gz -g truth.nii.gz --json\n"
+                            "  ctseg evaluate -p predictions/ -g labels/ -o report/ --names background,liver,tumour\n"
+                            "  ctseg evaluate -p predictions/ -g labels/ -i scans/ -o report/ --empty nnunet --nsd-tolerance 2",
+                            all.common);
+  c.add_option("-p,--predictions", a.predictions, "a mask, or a folder of masks")->required();
+  c.add_option("-g,--truths", a.truths, "the true mask, or a folder with masks of the same names")->required();
+  c.add_option("-i,--images", a.images, "the scans, for the pictures in the report");
+  c.add_option("-o,--output", a.output, "folder for cases.csv, summary.json, distribution.svg, report.html, run.json");
+  c.add_option("--spacing", a.spacing_mm, "voxel size of .npy files: X,Y,Z in mm")->delimiter(',')->expected(3);
+  c.add_option("--labels", a.labels, "labels to score; unset: all but 0 that occur")->delimiter(',')->check(CLI::Range(0, 255));
+  c.add_option("--names", a.names, "names of labels 0, 1, ...")->delimiter(',');
+  c.add_option("--empty", a.empty, "Dice and IoU where the truth is empty")
+      ->check(CLI::IsMember({"nan", "one_zero", "nnunet"}))
+      ->capture_default_str();
+  c.add_option("--empty-surface", a.empty_surface, "distances where a mask is empty")
+      ->check(CLI::IsMember({"infinite", "nan", "penalty"}))
+      ->capture_default_str();
+  c.add_option("--skip", a.skip, "what means leave out")
+      ->check(CLI::IsMember({"nan", "not_finite", "nothing"}))
+      ->capture_default_str();
+  c.add_option("--nsd-tolerance", a.tolerance_mm, "within this many mm surfaces agree")
+      ->check(CLI::Range(0.0, 1000.0))
+      ->capture_default_str();
+  c.add_flag("!--no-surfaces", a.surfaces, "leave the distances out");
+  c.add_flag("--centerlines", a.centerlines, "clDice too, for vessels");
+  c.add_flag("--common-only", a.common_only, "leave out cases that only one folder has, instead of refusing");
+  add_window(c, a.window_hu);
+}
+
+void add_export(CLI::App& program, Arguments& all) {
+  ExportArguments& a = all.export_mask;
+  CLI::App& c =
+      add_command(program, "export", "Write a mask as surfaces (STL, OBJ, PLY), as DICOM, or a volume in another format",
+                  "  ctseg export mask.nii.gz -o liver.stl --labels 1\n"
+                  "  ctseg export mask.nii.gz -o surfaces/ --format ply --names background,liver,tumour\n"
+                  "  ctseg export mask.nii.gz -o seg.dcm --dicom dicom_folder --names background,liver\n"
+                  "  ctseg export mask.nii.gz -o plan.dcm --format rtstruct --dicom dicom_folder\n"
+                  "  ctseg export dicom_folder -o ct.nii.gz",
+                  all.common);
+  add_case(c, a.input);
+  c.add_option("-o,--output", a.output, "the file, or a folder for one surface a label")->required();
+  c.add_option("--format", a.format, "what to write; unset: what the output's name says")
+      ->check(CLI::IsMember({"stl", "obj", "ply", "nii.gz", "nii", "mha", "mhd", "npy", "seg", "rtstruct"}));
+  c.add_option("--labels", a.labels, "these labels only")->delimiter(',')->check(CLI::Range(1, 255));
+  c.add_option("--names", a.names, "names of labels 0, 1, ..., for files and segments")->delimiter(',');
+  c.add_option("--dicom", a.dicom, "the series a DICOM mask belongs to");
+  c.add_option("--smooth", a.smooth, "rounds of smoothing; 0: the voxels' faces")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
+  c.add_option("--keep", a.keep, "share of the triangles to keep")->check(CLI::Range(0.001, 1.0))->capture_default_str();
+  c.add_flag("--ras", a.ras, "surfaces in RAS millimetres instead of LPS");
+}
+
+void add_preview(CLI::App& program, Arguments& all) {
+  PreviewArguments& a = all.preview;
+  CLI::App& c = add_command(program, "preview", "Draw a montage (PNG): 3 x 5 axial slices, one coronal, one sagittal",
+                            "  ctseg preview ct.nii.gz -m mask.nii.gz -o preview.png\n"
+                            "  ctseg preview dicom_folder -m mask.nii.gz -g truth.nii.gz -o preview.png --window-hu -1000,400",
+                            all.common);
+  add_case(c, a.input);
+  c.add_option("-m,--mask", a.mask, "its mask: filled, with an outline");
+  c.add_option("-g,--truth", a.truth, "the true mask: a white outline");
+  c.add_option("-o,--output", a.output, "the picture")->required();
+  c.add_option("--panel", a.panel_pixels, "longer side of a slice in pixels")
+      ->check(CLI::Range(32, 2000))
+      ->capture_default_str();
+  c.add_option("--fill", a.fill, "opacity of the mask")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+  add_window(c, a.window_hu);
+}
+
+void add_phantom(CLI::App& program, Arguments& all) {
+  PhantomArguments& a = all.phantom;
+  CLI::App& c = add_command(program, "phantom", "Make synthetic scans with their masks",
+                            "  ctseg phantom abdomen -o phantom/ --shape 128,128,96\n"
+                            "  ctseg phantom thorax_abdomen -o data/ --count 20 --mask liver",
+                            all.common);
+  c.add_option("KIND", a.kind, "what is in view: thorax_abdomen, thorax, abdomen, whole_spine, heart")
+      ->required()
+      ->check(CLI::IsMember({"thorax_abdomen", "thorax", "abdomen", "whole_spine", "heart"}));
+  c.add_option("-o,--output", a.output, "folder for the scans and masks")->required();
+  c.add_option("--count", a.count, "make a data set of this many patients: ct_scans/ and masks/; 0: one with all its masks")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
+  c.add_option("--mask", a.mask,
+               "mask of a data set: organs, vertebrae, lesions, nodules, coronaries, or one organ (liver, lung, ...)")
+      ->capture_default_str();
+  c.add_option("--seed", a.seed, "which patient, or the first")->capture_default_str();
+  c.add_option("--shape", a.shape, "voxels: X,Y,Z")
+      ->delimiter(',')
+      ->expected(3)
+      ->check(CLI::Range(1, 2048))
+      ->default_str("96,96,80");
+  c.add_option("--spacing", a.spacing_mm, "voxel size X,Y,Z in mm; unset: so that the region fits")
+      ->delimiter(',')
+      ->expected(3);
+  c.add_option("--noise", a.noise_hu, "standard deviation in HU")->check(CLI::Range(0.0, 1000.0))->capture_default_str();
+  c.add_option("--blur", a.blur_mm, "standard deviation in mm")->check(CLI::Range(0.0, 100.0))->capture_default_str();
+  c.add_option("--oblique", a.oblique_degrees, "turn of the grid in degrees")->check(CLI::Range(-180.0, 180.0));
+}
+
+void add_segment(CLI::App& program, Arguments& all) {
+  SegmentArguments& a = all.segment;
+  CLI::App& c = add_command(program, "segment", "Segment a scan with a model; the mask lies on the scan's own grid",
+                            "  ctseg segment ct.nii.gz -m liver.ctseg -o mask.nii.gz\n"
+                            "  ctseg segment dicom_folder -m liver.ctseg -o results/ --json\n"
+                            "  ctseg segment ct.nii.gz -m liver.ctseg -o results/ --max-memory 3G --dry-run",
+                            all.common);
+  add_case(c, a.input);
+  c.add_option("-m,--model", a.model, "the model file, which carries its recipe")->required();
+  c.add_option("-o,--output", a.output, "a mask file, or a folder for mask.nii.gz, preview.png, labels.csv, run.json")
+      ->required();
+  c.add_option("--max-memory", a.max_memory, "work within this much memory, for example 3G; what does not fit goes to a file");
+  c.add_option("--accuracy", a.accuracy, "how convolutions may round")
+      ->check(CLI::IsMember({"strict", "standard", "fast"}))
+      ->capture_default_str();
+  c.add_option("--mirror", a.mirror, "average over mirrored scans: 0 none, 1 left-right, 3 all axes")
+      ->check(CLI::IsMember({0, 1, 3}))
+      ->capture_default_str();
+  c.add_flag("--dry-run", a.dry_run, "print the plan (windows, memory) and do nothing");
+  add_window(c, a.window_hu);
+}
+
+void add_train(CLI::App& program, Arguments& all) {
+  TrainArguments& a = all.train;
+  CLI::App& c = add_command(program, "train", "Train a model as a configuration file says",
+                            "  ctseg phantom thorax_abdomen -o data/ --count 20 --mask liver\n"
+                            "  ctseg train liver.json -o run/\n  ctseg train liver.json -o run/ --resume",
+                            all.common);
+  c.add_option("CONFIG", a.config, "JSON: recipe, data, training; docs/command_line.md has its fields")->required();
+  c.add_option("-o,--output", a.output, "folder for the model, checkpoints and logs")->required();
+  c.add_option("--seed", a.seed, "of weights, samples and augmentation")->capture_default_str();
+  c.add_flag("--resume", a.resume, "go on from the last checkpoint in the output folder");
+}
+
+void add_bench(CLI::App& program, Arguments& all) {
+  BenchArguments& a = all.bench;
+  CLI::App& c = add_command(program, "bench", "Measure this machine", "  ctseg bench streaming --json", all.common);
+  c.add_option("NAME", a.name, "streaming: a large volume with many classes in bounded memory")
+      ->required()
+      ->check(CLI::IsMember({"streaming"}));
+  c.add_option("--shape", a.shape, "voxels: X,Y,Z")->delimiter(',')->expected(3)->check(CLI::Range(1, 4096));
+  c.add_option("--classes", a.classes, "classes of the stand-in network")->check(CLI::Range(2, 255));
+  c.add_option("--max-memory", a.max_memory, "for example 3G");
+}
+
+}   // namespace
+
+Parsed parse(int argc, const char* const* argv) {
+  auto all = std::make_shared<Arguments>();
+  CLI::App program("ctseg: segments CT volumes, trains networks for it, and says how good they are", "ctseg");
+  program.require_subcommand(1);
+  program.set_version_flag("--version", std::string("ctseg ") + ctseg::kVersion);
+  program.footer(
+      "ctseg COMMAND --help has the options and examples of each.\nExit status: 0 done, 1 internal error, 2 wrong "
+      "usage, 3 bad input, 4 out of memory, 130 interrupted.");
+  add_info(program, *all), add_segment(program, *all), add_train(program, *all), add_evaluate(program, *all);
+  add_export(program, *all), add_preview(program, *all), add_phantom(program, *all), add_bench(program, *all);
+  Parsed out;
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    const auto chosen = program.get_subcommands();
+    out.text = chosen.empty() ? program.help() : chosen.front()->help("ctseg " + chosen.front()->get_name());
+    return out;
+  } catch (const CLI::CallForVersion& version) {
+    out.text = std::string(version.what()) + "\n";
+    return out;
+  } catch (const CLI::ParseError& error) {
+    const auto chosen = program.get_subcommands();
+    out.error = std::string(error.what()) + (std::string_view(error.what()).ends_with('.') ? "" : ".") + " Try: ctseg " +
+                (chosen.empty() ? "" : chosen.front()->get_name() + " ") + "--help";
+    return out;
+  }
+  out.common = all->common;
+  const std::string name = program.get_subcommands().front()->get_name();
+  out.command = [all, name](Console& console) {
+    if (name == "info") return info(all->info, console);
+    if (name == "evaluate") return evaluate(all->evaluate, console);
+    if (name == "export") return export_mask(all->export_mask, console);
+    if (name == "preview") return preview(all->preview, console);
+    if (name == "phantom") return phantom(all->phantom, console);
+    if (name == "segment") return segment(all->segment, console);
+    if (name == "train") return train(all->train, console);
+    return bench(all->bench, console);
+  };
+  return out;
+}
+
+}   // namespace cli

@@ -1,0 +1,72 @@
+// The commands: what each may be told, and the function that does it. arguments.cpp fills these from the command line.
+#pragma once
+#include "volumes.hpp"
+
+namespace cli {
+
+struct InfoArguments {
+  CaseOptions input{};
+};
+struct EvaluateArguments {
+  std::string predictions{}, truths{}, images{}, output{};
+  std::vector<double> spacing_mm{};
+  std::vector<int> labels{};
+  std::vector<std::string> names{};   // of labels 0, 1, ...
+  std::string empty = "nan", empty_surface = "infinite", skip = "nan";
+  double tolerance_mm = 1;
+  bool surfaces = true, centerlines = false, common_only = false;
+  std::vector<double> window_hu{-160, 240};
+};
+struct ExportArguments {
+  CaseOptions input{};
+  std::string output{}, format{}, dicom{};   // dicom: the series that a DICOM mask belongs to
+  std::vector<int> labels{};
+  std::vector<std::string> names{};
+  int smooth = 15;
+  double keep = 1;   // share of the triangles
+  bool ras = false;
+};
+struct PreviewArguments {
+  CaseOptions input{};
+  std::string mask{}, truth{}, output{};
+  std::vector<double> window_hu{-160, 240};
+  int panel_pixels = 240;
+  double fill = 0.4;
+};
+struct PhantomArguments {
+  std::string kind{}, output{}, mask = "organs";
+  std::uint64_t seed = 0;
+  int count = 0;   // 0: one patient with all masks; else a data set
+  std::vector<Index> shape{96, 96, 80};
+  std::vector<double> spacing_mm{};
+  double noise_hu = 15, blur_mm = 0, oblique_degrees = 0;
+};
+struct SegmentArguments {
+  CaseOptions input{};
+  std::string model{}, output{}, accuracy = "standard", max_memory{};
+  std::vector<double> window_hu{-160, 240};
+  int mirror = 0;
+  bool dry_run = false;
+};
+struct TrainArguments {
+  std::string config{}, output{};
+  std::uint64_t seed = 0;
+  bool resume = false;
+};
+struct BenchArguments {
+  std::string name{};
+  std::vector<Index> shape{};
+  Index classes = 0;
+  std::string max_memory{};
+};
+
+void info(const InfoArguments&, Console&);
+void evaluate(const EvaluateArguments&, Console&);
+void export_mask(const ExportArguments&, Console&);
+void preview(const PreviewArguments&, Console&);
+void phantom(const PhantomArguments&, Console&);
+void segment(const SegmentArguments&, Console&);
+void train(const TrainArguments&, Console&);
+void bench(const BenchArguments&, Console&);
+
+}   // namespace cli

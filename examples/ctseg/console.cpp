@@ -1,0 +1,173 @@
+#include "console.hpp"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include <ctseg/io/file.hpp>
+
+namespace cli {
+
+namespace {
+
+/// What must go when the program ends by force. Never destroyed: the watching thread outlives main.
+struct Remains {
+  std::mutex mutex;
+  std::vector<fs::path> folders;   // with passing files of ours in them
+  std::vector<fs::path> whole;     // that go altogether
+
+  void remove() {
+    const std::string passing = text(".ctseg-", static_cast<Index>(::getpid()), "-");
+    const std::lock_guard lock(mutex);
+    std::error_code ignored;
+    for (int round = 0; round < 2; ++round) {   // the work still runs: what it made meanwhile
+      for (const fs::path& folder : whole) fs::remove_all(folder, ignored);
+      for (const fs::path& folder : folders)
+        for (const auto& entry : fs::directory_iterator(folder, ignored))
+          if (entry.path().filename().string().starts_with(passing)) fs::remove(entry.path(), ignored);
+    }
+  }
+};
+Remains& remains() {
+  static auto* all = new Remains;
+  return *all;
+}
+
+void print_error(std::string_view line) { std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data()); }
+
+std::string duration(double seconds) {
+  const auto s = static_cast<Index>(seconds + 0.5);
+  if (s < 60) return text(s, " s");
+  if (s < 3600) return text(s / 60, " min ", s % 60, " s");
+  return text(s / 3600, " h ", s / 60 % 60, " min");
+}
+
+}   // namespace
+
+void Console::note(std::string_view line) const {
+  if (!common_.quiet) print_error(line);
+}
+void Console::warn(std::string_view line) {
+  const std::lock_guard lock(mutex_);
+  warnings_.emplace_back(line);
+  if (!common_.quiet) print_error(line);
+}
+std::vector<std::string> Console::warnings() const {
+  const std::lock_guard lock(mutex_);
+  return warnings_;
+}
+cs::LogSink Console::log() {
+  return {[](void* user, std::string_view line) { static_cast<Console*>(user)->warn(line); }, this};
+}
+void Console::reading(const fs::path& path) {
+  const std::lock_guard lock(mutex_);
+  inputs_.push_back(path.string());
+}
+std::vector<std::string> Console::inputs() const {
+  const std::lock_guard lock(mutex_);
+  return inputs_;
+}
+
+Progress::Progress(const Console& console, std::string unit, Index total)
+    : quiet_(console.common().quiet), terminal_(::isatty(STDERR_FILENO) != 0), unit_(std::move(unit)), total_(total) {}
+Progress::~Progress() {
+  if (open_) std::fputc('\n', stderr);
+}
+void Progress::done(Index count) {
+  const auto now = Clock::now();
+  const double pause = std::chrono::duration<double>(now - shown_).count(),
+               passed = std::chrono::duration<double>(now - begin_).count();
+  const bool last = count >= total_;
+  if (quiet_ || (!last && pause < (terminal_ ? 0.2 : 5.0))) return;
+  shown_ = now;
+  const double rate = passed > 0 ? static_cast<double>(count) / passed : 0;
+  std::string line = text(count, " of ", total_, " ", unit_, ", ");
+  line += rate >= 1 || rate == 0 ? text(rate, " ", unit_, "/s") : text(1 / rate, " s each");
+  if (terminal_) {   // an ETA in a log file is of no use to anybody
+    if (!last && rate > 0) line += text(", ", duration(static_cast<double>(total_ - count) / rate), " left");
+    std::fprintf(stderr, "\r\033[K%s", line.c_str());
+    open_ = true;
+  } else {
+    print_error(line);
+  }
+}
+
+std::stop_token watch_signals() {
+  static auto* stop = new std::stop_source;   // as remains()
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread([signals] {
+    int which = 0;
+    sigwait(&signals, &which);
+    stop->request_stop();
+    const timespec grace{3, 0};
+    sigtimedwait(&signals, nullptr, &grace);
+    remains().remove();
+    ::_exit(kInterrupted);
+  }).detach();
+  return stop->get_token();
+}
+
+void guard_folder(const fs::path& folder) {
+  const std::lock_guard lock(remains().mutex);
+  remains().folders.push_back(fs::absolute(folder));
+}
+
+Staging::Staging(fs::path folder) : folder_(std::move(folder)) {
+  if (fs::exists(folder_) && !fs::is_directory(folder_))
+    throw cs::Error(cs::Code::io, folder_.string(), "is a file; results need a folder.");
+  std::error_code error;
+  for (fs::path missing = fs::absolute(folder_).lexically_normal(); !missing.empty() && !fs::exists(missing);
+       missing = missing.parent_path())
+    made_.insert(made_.begin(), missing);
+  fs::create_directories(folder_, error);
+  hidden_ = folder_ / text(".ctseg-", static_cast<Index>(::getpid()), "-results");
+  if (!error) fs::create_directory(hidden_, error);
+  if (error) throw cs::Error(cs::Code::io, folder_.string(), text("cannot be made or written to: ", error.message(), "."));
+  const std::lock_guard lock(remains().mutex);
+  remains().whole.push_back(fs::absolute(hidden_));
+  if (!made_.empty()) remains().whole.push_back(made_.front());
+}
+Staging::~Staging() {
+  std::error_code ignored;
+  fs::remove_all(hidden_, ignored);
+  if (!committed_ && !made_.empty()) fs::remove_all(made_.front(), ignored);
+}
+fs::path Staging::operator/(const fs::path& name) {
+  names_.push_back(name);
+  if (name.has_parent_path()) fs::create_directories(hidden_ / name.parent_path());
+  return hidden_ / name;
+}
+void Staging::write(const fs::path& name, std::string_view words) {
+  cs::io::write_file(*this / name, std::as_bytes(std::span(words)));
+}
+void Staging::commit() {
+  for (const fs::path& name : names_) {
+    std::error_code error;
+    if (name.has_parent_path()) fs::create_directories(folder_ / name.parent_path(), error);
+    fs::rename(hidden_ / name, folder_ / name, error);
+    if (error) throw cs::Error(cs::Code::io, (folder_ / name).string(), text("cannot be written: ", error.message(), "."));
+  }
+  committed_ = true;
+  const std::lock_guard lock(remains().mutex);
+  if (!made_.empty()) std::erase(remains().whole, made_.front());
+}
+std::vector<std::string> Staging::outputs() const {
+  std::vector<std::string> out;
+  for (const fs::path& name : names_) out.push_back((folder_ / name).string());
+  return out;
+}
+
+void expect_folder_of(const fs::path& file) {
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder))
+    throw cs::Error(cs::Code::io, folder.string(),
+                    text("is not a folder; ", file.filename().string(), " was to be put there."));
+  guard_folder(folder);
+}
+
+}   // namespace cli

@@ -1,0 +1,107 @@
+// What all commands share: results go to stdout once everything has gone well, everything else to stderr; and how a run is
+// stopped.
+#pragma once
+#include <chrono>
+#include <filesystem>
+#include <mutex>
+#include <stop_token>
+
+#include <ctseg/core/context.hpp>
+
+namespace cli {
+
+namespace cs = ctseg;
+namespace fs = std::filesystem;
+using cs::Index, cs::text;
+
+/// Exit codes of the program.
+enum Exit { kOk = 0, kInternal = 1, kUsage = 2, kBadInput = 3, kResources = 4, kInterrupted = 130 };
+
+/// Options that every command has.
+struct Common {
+  bool json = false, quiet = false;
+  int threads = 0;   // 0: one per processor
+};
+
+class Console {
+ public:
+  Console(const Common& common, std::stop_token cancel) : common_(common), cancel_(std::move(cancel)) {}
+
+  const Common& common() const { return common_; }
+  std::stop_token cancel() const { return cancel_; }
+  void check_cancelled() const {
+    if (cancel_.stop_requested()) throw cs::Error(cs::Code::cancelled, "ctseg", "stopped; nothing was written.");
+  }
+
+  /// Text for stdout; it is kept until the command has ended well.
+  void result(std::string_view words) { result_ += words; }
+  const std::string& results() const { return result_; }
+  /// A line for people, on stderr.
+  void note(std::string_view line) const;
+  /// What readers found odd: printed, and kept for reports. Threads may call it.
+  void warn(std::string_view line);
+  std::vector<std::string> warnings() const;
+  cs::LogSink log();
+
+  /// Files that were given, so that an error about one can say how to look at it.
+  void reading(const fs::path& path);
+  std::vector<std::string> inputs() const;
+
+ private:
+  Common common_;
+  std::stop_token cancel_;
+  std::string result_;
+  mutable std::mutex mutex_;
+  std::vector<std::string> warnings_, inputs_;
+};
+
+/// "17 of 50 cases, 2.1 cases/s, 16 s left": on a terminal one line that changes, else a line now and then.
+class Progress {
+ public:
+  Progress(const Console& console, std::string unit, Index total);
+  Progress(const Progress&) = delete;
+  ~Progress();
+  void done(Index count);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  bool quiet_, terminal_, open_ = false;
+  std::string unit_;
+  Index total_;
+  Clock::time_point begin_ = Clock::now(), shown_ = begin_;
+};
+
+/// SIGINT and SIGTERM raise the token. Work that has not ended three seconds later, or at the second signal, is ended by force:
+/// passing files go, and the program with exit status 130.
+/// There is one such watch in a program, and it must begin before any other thread.
+std::stop_token watch_signals();
+
+/// Passing files of this process in `folder` are removed when it ends by force.
+void guard_folder(const fs::path& folder);
+
+/// Results appear together or not at all: they are written into a hidden folder in their own one and moved out at the end. A
+/// folder that was made for them goes again if that end does not come.
+class Staging {
+ public:
+  explicit Staging(fs::path folder);
+  Staging(const Staging&) = delete;
+  ~Staging();
+  /// Where to write `name` now.
+  fs::path operator/(const fs::path& name);
+  void write(const fs::path& name, std::string_view words);
+  /// Moves everything to its place.
+  void commit();
+  /// Where everything will be, in the order in which it was asked for.
+  std::vector<std::string> outputs() const;
+
+ private:
+  fs::path folder_, hidden_;
+  std::vector<fs::path> made_;   // folders that were not there before, the outermost first
+  std::vector<fs::path> names_;
+  bool committed_ = false;
+};
+
+/// Makes sure that one file can be written: its folder is there. It is guarded as well.
+void expect_folder_of(const fs::path& file);
+
+}   // namespace cli

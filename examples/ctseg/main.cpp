@@ -1,0 +1,73 @@
+// ctseg, the command-line program: runs one command and turns what it throws into one line and an exit status.
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+#include "arguments.hpp"
+
+namespace {
+
+using namespace cli;
+
+int fail(Exit status, const std::string& message) {
+  std::fprintf(stderr, "ctseg: error: %s\n", message.c_str());
+  return status;
+}
+
+Exit status_of(cs::Code code) {
+  switch (code) {
+    case cs::Code::bad_argument:
+      return kUsage;
+    case cs::Code::out_of_memory:
+      return kResources;
+    case cs::Code::cancelled:
+      return kInterrupted;
+    case cs::Code::bad_input:
+    case cs::Code::unsupported:
+    case cs::Code::shape_mismatch:
+    case cs::Code::io:
+      return kBadInput;
+  }
+  return kInternal;
+}
+
+/// The error's line; where it is about a file that was read, with the command that looks at it.
+std::string line_of(const cs::Error& error, const Console& console, const char* command) {
+  std::string line = error.what();
+  const bool content = error.code() == cs::Code::bad_input || error.code() == cs::Code::shape_mismatch;
+  if (content && std::string_view(command) != "info")
+    for (const std::string& input : console.inputs())
+      if (line.starts_with(input + ": ")) return line + " Try: ctseg info " + input;
+  return line;
+}
+
+/// stdout may be a full disk or a closed pipe: that is an error like any other.
+int print(const std::string& words) {
+  if (std::fwrite(words.data(), 1, words.size(), stdout) == words.size() && std::fflush(stdout) == 0) return kOk;
+  return fail(kBadInput, cs::text("stdout: cannot be written: ", static_cast<const char*>(std::strerror(errno)), "."));
+}
+
+int run(const Parsed& parsed, Console& console, const char* command) try {
+  parsed.command(console);
+  return print(console.results());
+} catch (const cs::Error& error) {
+  return fail(status_of(error.code()), line_of(error, console, command));
+} catch (const std::bad_alloc&) {
+  return fail(kResources, cs::text(command, ": there is not enough memory."));
+} catch (const std::filesystem::filesystem_error& error) {
+  return fail(kBadInput, cs::text(error.path1().string(), ": ", error.code().message(), "."));
+} catch (const std::exception& error) {
+  return fail(kInternal, cs::text(command, ": ", error.what(), ". This is a fault of ctseg."));
+}
+
+}   // namespace
+
+int main(int argc, char** argv) {
+  const std::stop_token cancel = watch_signals();
+  const Parsed parsed = parse(argc, argv);
+  if (!parsed.error.empty()) return fail(kUsage, parsed.error);
+  if (!parsed.command) return print(parsed.text);
+  Console console(parsed.common, cancel);
+  return run(parsed, console, argv[1]);
+}
