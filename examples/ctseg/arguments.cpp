@@ -216,7 +216,7 @@ Parsed parse(int argc, const char* const* argv) {
     program.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     const auto chosen = program.get_subcommands();
-    out.text = chosen.empty() ? program.help() : chosen.front()->help("ctseg " + chosen.front()->get_name());
+    out.text = chosen.empty() ? program.help() : chosen.front()->help("ctseg");
     return out;
   } catch (const CLI::CallForVersion& version) {
     out.text = std::string(version.what()) + "\n";

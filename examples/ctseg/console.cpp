@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <thread>
 
 #include <ctseg/io/file.hpp>
@@ -82,8 +83,9 @@ void Progress::done(Index count) {
   if (quiet_ || (!last && pause < (terminal_ ? 0.2 : 5.0))) return;
   shown_ = now;
   const double rate = passed > 0 ? static_cast<double>(count) / passed : 0;
-  std::string line = text(count, " of ", total_, " ", unit_, ", ");
-  line += rate >= 1 || rate == 0 ? text(rate, " ", unit_, "/s") : text(1 / rate, " s each");
+  const bool percent = unit_ == "%";
+  std::string line = percent ? text(count, " %") : text(count, " of ", total_, " ", unit_, ", ");
+  if (!percent) line += rate >= 1 || rate == 0 ? text(rate, " ", unit_, "/s") : text(1 / rate, " s each");
   if (terminal_) {   // an ETA in a log file is of no use to anybody
     if (!last && rate > 0) line += text(", ", duration(static_cast<double>(total_ - count) / rate), " left");
     std::fprintf(stderr, "\r\033[K%s", line.c_str());
@@ -100,6 +102,7 @@ std::stop_token watch_signals() {
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);   // a limit on the size of files is an error of write() like a full disk
   std::thread([signals] {
     int which = 0;
     sigwait(&signals, &which);

@@ -55,7 +55,7 @@ class Console {
   std::vector<std::string> warnings_, inputs_;
 };
 
-/// "17 of 50 cases, 2.1 cases/s, 16 s left": on a terminal one line that changes, else a line now and then.
+/// "17 of 50 cases, 2.1 cases/s, 16 s left", or "34 %, 16 s left" if % is the unit: on a terminal one line that changes, else a
 class Progress {
  public:
   Progress(const Console& console, std::string unit, Index total);

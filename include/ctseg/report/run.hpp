@@ -88,7 +88,7 @@ inline void write_grid(JsonWriter& json, const Grid& grid) {
   json.list("spacing_mm", {mm.x, mm.y, mm.z});
   json.field("orientation", axis_codes(grid));
   json.key("affine"), json.open('[');
-  for (int i = 0; i < 4; ++i) json.item(), json.list({m(i, 0), m(i, 1), m(i, 2), m(i, 3)});
+  for (int i = 0; i < 4; ++i) json.item(), json.list({m(i, 0) + 0., m(i, 1) + 0., m(i, 2) + 0., m(i, 3) + 0.});   // no -0
   json.close(']');
 }
 inline void write_measure(JsonWriter& json, const LabelMeasure& m) {

@@ -1,0 +1,198 @@
+// What the program promises whatever it is given: exit codes, one line of error, nothing left behind, stdout for results alone.
+#include <doctest/doctest.h>
+
+#include "run_ctseg.hpp"
+
+using namespace ctseg;
+
+namespace {
+
+template <class T> std::string with(std::string bytes, std::size_t at, T value) {
+  return bytes.replace(at, sizeof value, reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+struct BadFile {
+  std::string name, bytes, says;
+};
+
+/// One file of each class of damage, made from a good one, and what the error must name.
+std::vector<BadFile> bad_files(const TempFolder& folder) {
+  io::write_nifti(folder / "good.nii", blocks());
+  io::write_nifti(folder / "good.nii.gz", blocks());
+  io::write_metaimage(folder / "good.mha", blocks());
+  const std::string nii = slurp(folder / "good.nii"), gz = slurp(folder / "good.nii.gz"), mha = slurp(folder / "good.mha");
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const auto swap_words = [&](const std::string& from, const std::string& to) {
+    std::string out = mha;
+    return out.replace(out.find(from), from.size(), to);
+  };
+  std::string flipped = gz;
+  flipped[gz.size() - 6] = static_cast<char>(flipped[gz.size() - 6] ^ 0x40);   // the checksum
+  return {{"empty.nii", "", "truncated"},
+          {"short.nii", nii.substr(0, 200), "truncated"},
+          {"size.nii", with(nii, 0, std::int32_t{349}), "sizeof_hdr = 349"},
+          {"magic.nii", with(nii, 344, 'x'), "magic"},
+          {"rank.nii", with(nii, 40, std::int16_t{-9}), "dim[0] = -9"},
+          {"extent.nii", with(nii, 42, std::int16_t{-3}), "dim[1] = -3"},
+          {"larger.nii", with(nii, 46, std::int16_t{30000}), "dim"},
+          {"spacing.nii", with(nii, 84, nan), "pixdim[2]"},
+          {"offset.nii", with(nii, 108, -352.f), "vox_offset"},
+          {"type.nii", with(nii, 70, std::int16_t{128}), "datatype = 128"},
+          {"bits.nii", with(nii, 72, std::int16_t{32}), "bitpix = 32"},
+          {"slope.nii", with(nii, 112, nan), "scl_slope"},
+          {"row.nii", with(nii, 280, nan), "srow_x[0]"},
+          {"voxels.nii", nii.substr(0, nii.size() - 5), "truncated"},
+          {"trailing.nii", nii + "x", "trailing"},
+          {"cut.nii.gz", gz.substr(0, gz.size() / 2), "truncated"},
+          {"flip.nii.gz", flipped, "damaged"},
+          {"plain.nii.gz", nii, "gzip"},
+          {"ndims.mha", swap_words("NDims = 3", "NDims = 9"), "NDims = 9"},
+          {"dims.mha", swap_words("DimSize = 20 20 20", "DimSize = 20 20 -1"), "DimSize"},
+          {"etype.mha", swap_words("MET_UCHAR", "MET_WHAT"), "ElementType"},
+          {"raw.mha", swap_words("ElementDataFile = LOCAL", "ElementDataFile = ../x"), "ElementDataFile"},
+          {"cut.mha", mha.substr(0, mha.size() - 9), "truncated"},
+          {"shape.npy", std::string("\x93NUMPY\x01\x00\x10\x00", 10) + "{'descr': '|u1', ", "header"},
+          {"words.txt", "these are words", "neither content nor name"}};
+}
+
+bool one_error_line(const std::string& err) {
+  return err.starts_with("ctseg: error: ") && std::count(err.begin(), err.end(), '\n') == 1 && err.ends_with('\n');
+}
+
+}   // namespace
+
+TEST_CASE("bad files: status 3, one line that names file and field, no output") {
+  const TempFolder folder;
+  for (const BadFile& bad : bad_files(folder)) {
+    const std::filesystem::path path = folder / bad.name;
+    spill(path, bad.bytes);
+    std::vector<std::string> info{"info", path.string(), "--json"};
+    if (bad.name.ends_with(".npy")) info.insert(info.end(), {"--spacing", "1,1,1"});
+    const Ran looked = run_ctseg(info);
+    INFO(bad.name << ": " << looked.err);
+    CHECK(looked.status == 3);
+    CHECK(looked.out.empty());
+    CHECK(one_error_line(looked.err));
+    CHECK(has(looked.err, path.string()));
+    CHECK(has(looked.err, bad.says));
+    CHECK(looked.seconds < 5);
+  }
+  for (const char* name : {"spacing.nii", "cut.nii.gz", "dims.mha"}) {   // and the commands that write
+    const Ran scored = run_ctseg({"evaluate", "-p", folder / name, "-g", folder / "good.nii", "-o", folder / "out"});
+    INFO(scored.err);
+    CHECK(scored.status == 3);
+    CHECK(has(scored.err, "Try: ctseg info " + (folder / name).string()));
+    CHECK(run_ctseg({"preview", folder / name, "-o", folder / "out"}).status == 2);
+    CHECK(run_ctseg({"preview", folder / name, "-o", folder / "out.png"}).status == 3);
+    CHECK(run_ctseg({"export", folder / name, "-o", folder / "out.stl"}).status == 3);
+  }
+  for (const std::string& name : names_in(folder.path)) CHECK_MESSAGE(!has(name, "out"), name);
+}
+
+TEST_CASE("what is not a file: missing, a device, a pipe, odd names") {
+  const TempFolder folder;
+  CHECK(run_ctseg({"info", folder / "no such.nii"}).status == 3);
+  CHECK(run_ctseg({"info", "/dev/zero"}).status == 3);
+  CHECK(run_ctseg({"info", std::string(5000, 'x')}).status == 3);
+  REQUIRE(::mkfifo((folder / "pipe.nii").c_str(), 0600) == 0);
+  CHECK(run_ctseg({"info", folder / "pipe.nii"}).status == 3);
+  const std::filesystem::path odd = folder / "скан 1 \xff.nii.gz";   // Cyrillic, a space, and a byte that is no UTF-8
+  io::write_nifti(odd, scan_of(blocks()));
+  const Ran ran = run_ctseg({"info", odd.string(), "--json"});
+  CHECK(ran.status == 0);
+  CHECK(has(json_of(ran)["path"], "скан 1 \xef\xbf\xbd.nii.gz"));
+}
+
+TEST_CASE("usage: status 2 and where to read on") {
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{},
+                                             {"fly"},
+                                             {"info"},
+                                             {"info", "a", "b"},
+                                             {"info", "a", "--threads", "many"},
+                                             {"evaluate", "-p", "a"},
+                                             {"evaluate", "-p", "a", "-g", "b", "--empty", "zero"},
+                                             {"phantom", "leg", "-o", "x"},
+                                             {"export", "a"}}) {
+    const Ran ran = run_ctseg(words);
+    INFO(ran.err);
+    CHECK(ran.status == 2);
+    CHECK(ran.out.empty());
+    CHECK(one_error_line(ran.err));
+    CHECK(has(ran.err, "Try: ctseg "));
+  }
+}
+
+TEST_CASE("help: every command explains itself with examples that name it") {
+  const Ran all = run_ctseg({"--help"});
+  CHECK(all.status == 0);
+  CHECK(run_ctseg({"--version"}).out.starts_with("ctseg 0."));
+  for (const std::string name : {"info", "segment", "train", "evaluate", "export", "preview", "phantom", "bench"}) {
+    CHECK(has(all.out, "  " + name + " "));
+    const Ran ran = run_ctseg({name, "--help"});
+    CHECK(ran.status == 0);
+    CHECK(ran.err.empty());
+    CHECK(has(ran.out, "Usage: ctseg " + name + " "));
+    CHECK(has(ran.out, "Examples:\n  ctseg "));
+    CHECK(has(ran.out, "  ctseg " + name + " "));
+  }
+}
+
+TEST_CASE("a full disk: status 3, nothing left, what was there stays") {
+  const TempFolder folder;
+  io::write_nifti(folder / "mask.nii.gz", blocks());
+  io::write_nifti(folder / "ct.nii.gz", scan_of(blocks()));
+  spill(folder / "old.stl", "old");
+  const auto before = names_in(folder.path);
+  const RunOptions full{.file_bytes = 300};
+  const std::string mask = folder / "mask.nii.gz", ct = folder / "ct.nii.gz";
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"evaluate", "-p", mask, "-g", mask, "-o", folder / "out"},
+                                             {"export", mask, "-o", folder / "old.stl", "--labels", "1"},
+                                             {"export", mask, "-o", folder / "surfaces", "--format", "ply"},
+                                             {"export", ct, "-o", folder / "ct.mha"},
+                                             {"preview", ct, "-o", folder / "p.png"},
+                                             {"phantom", "abdomen", "-o", folder / "phantom", "--shape", "24,24,20"}}) {
+    const Ran ran = run_ctseg(words, full);
+    INFO(words[0] << ": " << ran.err);
+    CHECK(ran.status == 3);
+    CHECK(ran.out.empty());
+    CHECK(has(ran.err, "cannot write"));
+    CHECK(names_in(folder.path) == before);
+  }
+  CHECK(slurp(folder / "old.stl") == "old");
+  const Ran out = run_ctseg({"info", ct}, {.stdout_to = "/dev/full"});
+  CHECK(out.status == 3);
+  CHECK(has(out.err, "stdout"));
+}
+
+TEST_CASE("an interruption ends with 130 and leaves nothing") {
+  const TempFolder folder;
+  std::filesystem::create_directory(folder / "masks");
+  for (int k = 0; k < 200; ++k) {
+    if (k == 0) io::write_nifti(folder / "masks/0.nii.gz", blocks(0, 96));
+    if (k > 0) std::filesystem::create_hard_link(folder / "masks/0.nii.gz", folder / text("masks/", k, ".nii.gz"));
+  }
+  const std::vector<std::string> words{"evaluate", "-p", folder / "masks", "-g", folder / "masks", "-o", folder / "a/b/out"};
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const Ran ran = run_ctseg(words, {.interrupt_after = 0.4, .signal = signal});
+    INFO(ran.err);
+    CHECK(ran.status == 130);
+    CHECK(ran.seconds < 0.4 + 5);
+    CHECK(ran.out.empty());
+    CHECK(names_in(folder.path) == std::vector<std::string>{"masks"});
+  }
+}
+
+TEST_CASE("work that cannot hear an interruption is ended by force, and leaves nothing either") {
+  const TempFolder folder;
+  Volume<std::uint8_t> thick(blocks(0, 160).grid(), 1);   // thinning this takes many seconds
+  io::write_nifti(folder / "thick.nii.gz", thick);
+  const std::string mask = folder / "thick.nii.gz";
+  const Ran ran = run_ctseg({"evaluate", "-p", mask, "-g", mask, "-o", folder / "out", "--centerlines", "--no-surfaces"},
+                            {.interrupt_after = 1});
+  INFO(ran.err);
+  CHECK(ran.status == 130);
+  CHECK(ran.seconds < 1 + 5);
+  CHECK(names_in(folder.path) == std::vector<std::string>{"thick.nii.gz"});
+}
