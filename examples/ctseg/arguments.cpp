@@ -157,9 +157,9 @@ void add_phantom(CLI::App& program, Arguments& all) {
 void add_segment(CLI::App& program, Arguments& all) {
   SegmentArguments& a = all.segment;
   CLI::App& c = add_command(program, "segment", "Segment a scan with a model; the mask lies on the scan's own grid",
-                            "  ctseg segment ct.nii.gz -m liver.ctseg -o mask.nii.gz\n"
-                            "  ctseg segment dicom_folder -m liver.ctseg -o results/ --json\n"
-                            "  ctseg segment ct.nii.gz -m liver.ctseg -o results/ --max-memory 3G --dry-run",
+                            "  ctseg segment ct.nii.gz -m liver.safetensors -o mask.nii.gz\n"
+                            "  ctseg segment dicom_folder -m liver.safetensors -o results/ --json\n"
+                            "  ctseg segment ct.nii.gz -m liver.safetensors -o results/ --max-memory 3G --dry-run",
                             all.common);
   add_case(c, a.input);
   c.add_option("-m,--model", a.model, "the model file, which carries its recipe")->required();
@@ -169,9 +169,11 @@ void add_segment(CLI::App& program, Arguments& all) {
   c.add_option("--accuracy", a.accuracy, "how convolutions may round")
       ->check(CLI::IsMember({"strict", "standard", "fast"}))
       ->capture_default_str();
-  c.add_option("--mirror", a.mirror, "average over mirrored scans: 0 none, 1 left-right, 3 all axes")
-      ->check(CLI::IsMember({0, 1, 3}))
-      ->capture_default_str();
+  c.add_option("--mirror", a.mirror, "average over the scan mirrored along these axes of the network: x, xy, xyz ...")
+      ->check(CLI::IsMember({"x", "y", "z", "xy", "xz", "yz", "xyz"}));
+  c.add_option("--overlap", a.overlap, "share of a window that the next one covers again; unset: the recipe's")
+      ->check(CLI::Range(0.0, 0.99));
+  c.add_option("--recipe", a.recipe, "a recipe (JSON) instead of the model file's own, or for weights that have none");
   c.add_flag("--dry-run", a.dry_run, "print the plan (windows, memory) and do nothing");
   add_window(c, a.window_hu);
 }

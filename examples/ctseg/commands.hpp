@@ -43,9 +43,9 @@ struct PhantomArguments {
 };
 struct SegmentArguments {
   CaseOptions input{};
-  std::string model{}, output{}, accuracy = "standard", max_memory{};
+  std::string model{}, recipe{}, output{}, accuracy = "standard", max_memory{}, mirror{};   // mirror: letters of axes
   std::vector<double> window_hu{-160, 240};
-  int mirror = 0;
+  double overlap = -1;   // below 0: the recipe's
   bool dry_run = false;
 };
 struct TrainArguments {

@@ -1,8 +1,150 @@
 // ctseg segment: a scan, a model, a mask on the scan's grid.
+#include <ctseg/io/preview.hpp>
+#include <ctseg/io/torch_file.hpp>
+#include <ctseg/recipe/segment.hpp>
+#include <ctseg/report/run.hpp>
+#include <ctseg/report/sha256.hpp>
+
 #include "commands.hpp"
+#include "models.hpp"
 
 namespace cli {
 
-void segment(const SegmentArguments&, Console&) { throw cs::Error(cs::Code::unsupported, "segment", "is not there yet."); }
+namespace {
+
+/// "3G", "500M" or plain bytes; 0 for nothing. Units are powers of 1024.
+Index bytes_of(const std::string& words) {
+  if (words.empty()) return 0;
+  char* end = nullptr;
+  const double number = std::strtod(words.c_str(), &end);
+  const std::string unit = end;
+  const double scale = unit.empty() ? 1 : unit == "K" ? 0x1p10 : unit == "M" ? 0x1p20 : unit == "G" ? 0x1p30 : 0;
+  if (end == words.c_str() || scale == 0 || !(number * scale >= 1 && number * scale <= 0x1p50))
+    throw cs::Error(cs::Code::bad_argument, "--max-memory",
+                    text(words, " is no amount of memory; must be as 3G, 500M or 2000000."));
+  return static_cast<Index>(number * scale);
+}
+
+cs::Accuracy accuracy_named(const std::string& name) {
+  for (const cs::Accuracy a : {cs::Accuracy::strict, cs::Accuracy::fast})
+    if (text(a) == name) return a;
+  return cs::Accuracy::standard;
+}
+
+/// Names of labels 0, 1, ... of the mask.
+std::vector<std::string> label_names(const cs::Recipe& recipe) {
+  std::vector<std::string> names;
+  for (const cs::LabelInfo& label : recipe.labels) {
+    const auto i = static_cast<std::size_t>(label.id);
+    if (names.size() <= i) names.resize(i + 1);
+    names[i] = label.name;
+  }
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (names[i].empty()) names[i] = text("label ", i);
+  return names;
+}
+
+std::string labels_csv(const std::vector<cs::LabelMeasure>& labels) {
+  std::string out = "label,name,voxels,volume_ml,hu_mean,hu_sd,centroid_x_lps_mm,centroid_y_lps_mm,centroid_z_lps_mm\n";
+  for (const cs::LabelMeasure& m : labels) {
+    out += text(int{m.label}, ",\"", m.name, "\",", m.voxels);
+    for (const double v : {m.volume_ml, m.hu_mean, m.hu_sd, m.centroid_mm.x, m.centroid_mm.y, m.centroid_mm.z}) {
+      out += ',';
+      if (!cs::is_nan(v)) cs::report::append_number(out, v);
+    }
+    out += '\n';
+  }
+  return out;
+}
+
+std::string table_of(const cs::RunRecord& run) {
+  std::string out;
+  char line[160];
+  for (const cs::LabelMeasure& m : run.labels) {
+    std::snprintf(line, sizeof line, "%3d %-24s %10.2f ml  %7.1f HU (sd %.1f)\n", m.label, m.name.c_str(), m.volume_ml,
+                  m.hu_mean, m.hu_sd);
+    out += line;
+  }
+  if (run.labels.empty()) out += "nothing was found: the mask is empty\n";
+  std::snprintf(line, sizeof line, "%.1f s, %.0f MB at most\n", run.seconds, run.peak_memory_mb);
+  out += line;
+  for (const std::string& path : run.outputs) out += path + "\n";
+  return out;
+}
+
+/// A mask alone, or a folder with everything that is said of it.
+void write_results(const SegmentArguments& a, const Scan& scan, const cs::Volume<std::uint8_t>& mask, cs::RunRecord& run,
+                   cs::RunClock& clock, Console& console) {
+  bool is_file = false;
+  for (const char* ending : {".nii", ".nii.gz", ".mha", ".mhd", ".npy"})
+    is_file = is_file || cs::io::ends_with(a.output, ending);
+  if (is_file) {
+    expect_folder_of(a.output);
+    run.outputs = {a.output};
+    console.check_cancelled();
+    write_mask(a.output, mask);
+    clock.stage("write");
+    return clock.finish();
+  }
+  Staging out(a.output);
+  write_mask(out / "mask.nii.gz", mask);
+  cs::io::write_png(out / "preview.png", cs::io::preview(scan.volume, mask, {.window_hu = {a.window_hu[0], a.window_hu[1]}}));
+  out.write("labels.csv", labels_csv(run.labels));
+  const fs::path last = out / "run.json";
+  clock.stage("write");
+  clock.finish();
+  run.outputs = out.outputs();
+  const std::string json = cs::to_json(run);
+  cs::io::write_file(last, std::as_bytes(std::span(json)));
+  console.check_cancelled();
+  out.commit();
+}
+
+}   // namespace
+
+void segment(const SegmentArguments& a, Console& console) {
+  cs::RunRecord run{.command = "segment", .inputs = {a.input.path}, .model = a.model, .accuracy = a.accuracy};
+  cs::RunClock clock(run);
+  cs::Context<cs::Cpu> ctx{{.threads = console.common().threads,
+                            .accuracy = accuracy_named(a.accuracy),
+                            .cancel = console.cancel(),
+                            .log = console.log()}};
+  run.threads = ctx.executor().threads(), run.isa = text(ctx.traits().isa);
+
+  cs::SegmentOptions options{.max_memory = bytes_of(a.max_memory), .dry_run = a.dry_run};
+  for (const char axis : a.mirror) (axis == 'x' ? options.mirror.x : axis == 'y' ? options.mirror.y : options.mirror.z) = true;
+  if (a.overlap >= 0) options.overlap = a.overlap;
+
+  console.reading(a.model);
+  const cs::LoadedModel model =
+      cs::load_model(a.model, {.recipe = a.recipe, .weights = {.reader = cs::io::torch_reader()}, .executor = &ctx.executor()});
+  run.model_name = model.recipe.about.name, run.model_sha256 = cs::sha256_of(a.model);
+  if (!model.recipe.postprocess.is_null() && !model.recipe.postprocess.empty())
+    console.warn(a.model + ": warning: the recipe's postprocess is not applied");
+  clock.stage("load model");
+  const Scan scan = read_scan(a.input, console);
+  run.grid = scan.volume.grid();
+  clock.stage("read");
+
+  Progress progress(console, "%", 100);
+  options.progress = {[](void* user, double done) { static_cast<Progress*>(user)->done(static_cast<Index>(100 * done)); },
+                      &progress};
+  if (a.dry_run) options.progress = {};
+  const cs::Segmentation result = cs::segment(ctx, model, scan.volume, options);
+  clock.stage("segment");
+  if (!result.labels) return console.result(result.plan);
+  run.stages.pop_back();   // said more exactly
+  run.stages.push_back({"preprocess", result.seconds.preprocess});
+  run.stages.push_back({"network", result.seconds.network});
+  run.stages.push_back({"stitch", result.seconds.stitch});
+  run.stages.push_back({"resample", result.seconds.resample});
+
+  run.labels =
+      cs::measure_labels(*result.labels, {.ct = &scan.volume, .names = label_names(model.recipe), .executor = &ctx.executor()});
+  clock.stage("measure");
+  run.warnings = console.warnings();
+  write_results(a, scan, *result.labels, run, clock, console);
+  console.result(console.common().json ? cs::to_json(run) : table_of(run));
+}
 
 }   // namespace cli

@@ -1,8 +1,246 @@
-// ctseg train: a model from a configuration file.
+// ctseg train: a configuration file becomes a model file. Data are read and prepared as the recipe says, so that training sees
+// what segmenting will see.
+#include <ctseg/data/dataset.hpp>
+#include <ctseg/data/split.hpp>
+#include <ctseg/report/run.hpp>
+#include <ctseg/train/log.hpp>
+#include <ctseg/train/validate.hpp>
+
 #include "commands.hpp"
+#include "models.hpp"
 
 namespace cli {
 
-void train(const TrainArguments&, Console&) { throw cs::Error(cs::Code::unsupported, "train", "is not there yet."); }
+namespace {
+
+/// What the configuration says beside the recipe.
+struct DataConfig {
+  std::string folder{}, layout = "ct_scans_masks";
+  double validation = 0.2;   // share of the patients
+};
+struct TrainingConfig {
+  Index steps = 1000, batch = 2;
+  std::vector<Index> patch{};   // z, y, x, or y, x; unset: the recipe's window
+  double learning_rate = 1e-3, weight_decay = 1e-4, clip_norm = 0;
+  std::string schedule = "cosine";
+  Index warm_up = 10;
+  double positive = 1, negative = 1;
+  Index validate_every = 0, checkpoint_every = 500, workers = 0;   // validate_every: 0 is at the end only
+};
+struct TrainConfig {
+  cs::Json recipe{};   // the recipe itself, or its path from the configuration's folder
+  DataConfig data{};
+  TrainingConfig training{};
+};
+template <class F> void fields(DataConfig& d, F& f) {
+  f.required("folder", d.folder);
+  f("layout", d.layout);
+  f("validation", d.validation, cs::json::Range{0, 0.9});
+}
+template <class F> void fields(TrainingConfig& t, F& f) {
+  f("steps", t.steps, cs::json::Range{1, 1e8});
+  f("batch", t.batch, cs::json::Range{1, 1024});
+  f("patch", t.patch, cs::json::Range{1, 4096});
+  f("learning_rate", t.learning_rate, cs::json::Range{0, 100});
+  f("weight_decay", t.weight_decay, cs::json::Range{0, 100});
+  f("clip_norm", t.clip_norm, cs::json::Range{0, 1e9});
+  f("schedule", t.schedule);
+  f("warm_up", t.warm_up, cs::json::Range{0, 1e8});
+  f("positive", t.positive, cs::json::Range{0, 1e6});
+  f("negative", t.negative, cs::json::Range{0, 1e6});
+  f("validate_every", t.validate_every, cs::json::Range{0, 1e8});
+  f("checkpoint_every", t.checkpoint_every, cs::json::Range{1, 1e8});
+  f("workers", t.workers, cs::json::Range{0, 256});
+}
+template <class F> void fields(TrainConfig& c, F& f) {
+  f.required("recipe", c.recipe);
+  f.required("data", c.data);
+  f("training", c.training);
+}
+
+template <class T> T one_of(const std::string& file, const std::string& key, const std::string& found,
+                            std::initializer_list<std::pair<const char*, T>> all) {
+  std::string names;
+  for (const auto& [name, value] : all) {
+    if (found == name) return value;
+    names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  throw cs::Error(cs::Code::bad_input, file, text(key, " is \"", found, "\"; must be one of ", names, "."));
+}
+
+cs::Layout layout_of(const std::string& file, const std::string& name) {
+  using namespace cs::layouts;
+  return one_of<cs::Layout>(file, "data.layout", name,
+                            {{"ct_scans_masks", ct_scans_masks},
+                             {"pairs", pairs},
+                             {"decathlon", decathlon},
+                             {"nnunet", nnunet},
+                             {"lits", lits},
+                             {"imagecas", imagecas},
+                             {"verse", verse},
+                             {"case_folders", case_folders}});
+}
+cs::ScheduleKind schedule_of(const std::string& file, const std::string& name) {
+  return one_of<cs::ScheduleKind>(
+      file, "training.schedule", name,
+      {{"constant", cs::ScheduleKind::constant}, {"cosine", cs::ScheduleKind::cosine}, {"poly", cs::ScheduleKind::poly}});
+}
+
+cs::Recipe recipe_of(const TrainConfig& config, const fs::path& file) {
+  if (config.recipe.is_string()) return cs::read_recipe(file.parent_path() / config.recipe.get<std::string>());
+  return cs::recipe_from_json(config.recipe, file.string());
+}
+
+/// The network's class of each id of a mask; ids that the recipe does not name are background.
+std::array<std::uint8_t, 256> class_of_id(const cs::Recipe& recipe, const std::string& file) {
+  std::array<std::uint8_t, 256> classes{};
+  const cs::LabelRule& rule = recipe.decision;
+  if (rule.kind == cs::Decision::argmax) {
+    for (std::size_t c = 0; c < recipe.labels.size(); ++c)
+      classes[static_cast<std::size_t>(recipe.labels[c].id)] = static_cast<std::uint8_t>(c);
+  } else if (rule.regions_order.size() == 1) {
+    classes[static_cast<std::size_t>(rule.regions_order[0])] = 1;
+  } else {
+    throw cs::Error(cs::Code::unsupported, file,
+                    text("the recipe decides ", rule.regions_order.size(),
+                         " regions by sigmoid; train takes argmax, or sigmoid of one channel."));
+  }
+  return classes;
+}
+
+/// A case as the network sees it, with its labels as classes.
+cs::Case prepared(const cs::CaseFiles& files, const cs::Recipe& recipe, const std::array<std::uint8_t, 256>& classes,
+                  Console& console, cs::Executor& threads) {
+  const Scan scan = read_scan({files.image.string()}, console);
+  const cs::Volume<std::uint8_t> mask = read_mask({files.label.string()}, console, &scan.volume.grid());
+  cs::check_same_grid(scan.volume, mask, files.label.string());
+  cs::Preprocessed seen = cs::apply_steps(scan.volume, recipe.preprocess, &threads);
+  cs::Volume<std::uint8_t> label = seen.to_prepared(mask, {.executor = &threads});
+  for (std::uint8_t& v : label.voxels()) v = classes[v];
+  return {files.name, std::move(seen.image), std::move(label)};
+}
+std::vector<cs::Case> prepare_all(const std::vector<cs::CaseFiles>& files, const cs::Recipe& recipe, const fs::path& config,
+                                  Console& console, cs::Executor& threads) {
+  const auto classes = class_of_id(recipe, config.string());
+  std::vector<cs::Case> out;
+  Progress progress(console, "cases read", std::ssize(files));
+  for (const cs::CaseFiles& f : files) {
+    console.check_cancelled();
+    out.push_back(prepared(f, recipe, classes, console, threads));
+    progress.done(std::ssize(out));
+  }
+  return out;
+}
+
+/// Lines of progress: on a terminal one that changes, else one now and then.
+class Lines final : public cs::FitObserver {
+ public:
+  explicit Lines(Console& console) : console_(console) {}
+  void on_step(const cs::FitProgress& p) override {
+    if (p.step == p.steps || p.step % 20 == 0) console_.note(text(p));
+  }
+  void on_score(const cs::FitScore& s) override {
+    console_.note(text("step ", s.step, "  validation Dice ", s.score, s.best ? ", the best so far" : ""));
+  }
+
+ private:
+  Console& console_;
+};
+
+struct Setting {
+  const TrainArguments& arguments;
+  const TrainConfig& config;
+  const cs::Recipe& recipe;
+  const std::vector<cs::Case>& held_out;
+};
+
+/// Trains one network, of either rank, and leaves it with its best weights.
+template <class Net> cs::FitResult train_network(cs::Context<cs::Cpu>& ctx, Net& net, std::vector<cs::Case> cases,
+                                                 const Setting& s, Console& console) {
+  using S = typename Net::Spec;
+  const TrainingConfig& t = s.config.training;
+  const auto& window = std::get<cs::SlidingWindowOptions<S::kDim>>(s.recipe.sliding_window);
+  cs::PatchSamplerOptions<S::kDim> sampling{.patch = window.window, .positive = t.positive, .negative = t.negative};
+  sampling.outside = window.outside;
+  if (!t.patch.empty()) {
+    auto patch = sampling.patch.value;
+    if (t.patch.size() != patch.size())
+      throw cs::Error(cs::Code::bad_input, s.arguments.config,
+                      text("training.patch has ", t.patch.size(), " extents for a network of ", patch.size(), " axes."));
+    std::copy(t.patch.begin(), t.patch.end(), patch.begin());
+    sampling.patch = patch;
+  }
+  sampling.executor = &ctx.executor();
+  const cs::PatchSampler<S> patches(std::move(cases), sampling);
+  cs::AdamW<S> adam(net.parameters(),
+                    {.learning_rate = static_cast<float>(t.learning_rate), .weight_decay = static_cast<float>(t.weight_decay)});
+
+  const fs::path out = s.arguments.output;
+  Lines lines(console);
+  cs::TextLog csv(out / "log.csv", cs::TextLogFormat::csv);
+  cs::LearningCurve curve;
+  std::vector<cs::FitObserver*> observers{&lines, &csv, &curve};
+  std::optional<cs::DiceValidation<Net>> dice;
+  if (!s.held_out.empty()) observers.push_back(&dice.emplace(ctx, net, s.held_out, window));
+  cs::FitObservers all(observers);
+  cs::FitOptions<S> options{.steps = t.steps, .batch = t.batch};
+  options.schedule = {.kind = schedule_of(s.arguments.config, t.schedule), .warm_up = t.warm_up};
+  options.clip_norm = t.clip_norm;
+  options.workers = static_cast<int>(t.workers);
+  options.validate_every = dice ? (t.validate_every > 0 ? t.validate_every : t.steps) : 0;
+  options.checkpoints = {.folder = out / "checkpoints", .every = t.checkpoint_every, .resume = s.arguments.resume};
+  options.observer = &all;
+  const cs::FitResult result = cs::fit(ctx, net, adam, patches, options);
+  curve.write(out / "curve.svg");
+  if (const fs::path best = out / "checkpoints" / "best.safetensors"; dice && fs::exists(best)) cs::io::load_weights(best, net);
+  return result;
+}
+
+}   // namespace
+
+void train(const TrainArguments& a, Console& console) {
+  cs::RunRecord run{.command = "train", .inputs = {a.config}, .accuracy = "standard", .seed = a.seed};
+  cs::RunClock clock(run);
+  console.reading(a.config);
+  const auto bytes = cs::io::read_file(a.config, {.max_bytes = Index{4} << 20});
+  TrainConfig config;
+  cs::json::Reader::take(cs::json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, a.config), {a.config},
+                         config);
+  const cs::Recipe recipe = recipe_of(config, a.config);
+  const fs::path folder = fs::path(a.config).parent_path() / config.data.folder;
+  std::vector<cs::CaseFiles> files = cs::find_cases(folder, layout_of(a.config, config.data.layout));
+  cs::CaseSplit split{.train = files};
+  if (config.data.validation > 0) split = cs::split(files, {.train = 1 - config.data.validation, .test = 0, .seed = a.seed});
+
+  cs::Context<cs::Cpu> ctx{
+      {.threads = console.common().threads, .seed = a.seed, .cancel = console.cancel(), .log = console.log()}};
+  run.threads = ctx.executor().threads(), run.isa = text(ctx.traits().isa);
+  fs::create_directories(a.output);
+  cs::AnyModel model = cs::make_model(recipe.network);
+  model.initialize(ctx);
+  std::vector<cs::Case> cases = prepare_all(split.train, recipe, a.config, console, ctx.executor());
+  const std::vector<cs::Case> held_out = prepare_all(split.val, recipe, a.config, console, ctx.executor());
+  clock.stage("read");
+  console.note(text(text(model.config()), ", ", model.parameter_count(), " parameters, ", cases.size(), " cases to train on, ",
+                    held_out.size(), " to validate"));
+  const Setting setting{a, config, recipe, held_out};
+  const cs::FitResult fitted =
+      model.visit([&](auto& net) { return train_network(ctx, net, std::move(cases), setting, console); });
+  clock.stage("train");
+
+  const fs::path out = a.output;
+  cs::save_model(out / "model.safetensors", model, recipe);
+  clock.stage("write");
+  clock.finish();
+  run.model = (out / "model.safetensors").string(), run.model_name = recipe.about.name;
+  run.figures = {{"steps", static_cast<double>(fitted.last_step)}, {"loss", fitted.loss}, {"best_dice", fitted.best_score}};
+  run.warnings = console.warnings();
+  for (const char* name : {"model.safetensors", "log.csv", "curve.svg", "run.json"})
+    run.outputs.push_back((out / name).string());
+  const std::string json = cs::to_json(run);
+  cs::io::write_file(out / "run.json", std::as_bytes(std::span(json)));
+  if (console.common().json) return console.result(json);
+  for (const std::string& path : run.outputs) console.result(path + "\n");
+}
 
 }   // namespace cli

@@ -30,6 +30,7 @@ struct RunRecord {
   std::uint64_t seed = 0;
   std::vector<RunStage> stages{};
   double seconds = 0, peak_memory_mb = 0;
+  std::vector<std::pair<std::string, double>> figures{};   // of this command: a loss, a score
   std::vector<LabelMeasure> labels{};
   std::vector<std::string> outputs{}, warnings{};
 };
@@ -134,6 +135,11 @@ inline std::string to_json(const RunRecord& r) {
   for (const RunStage& s : r.stages) json.field(s.name, s.seconds);
   json.close('}');
   json.field("seconds", r.seconds), json.field("peak_memory_mb", r.peak_memory_mb);
+  if (!r.figures.empty()) {
+    json.key("figures"), json.open('{');
+    for (const auto& [name, value] : r.figures) json.field(name, value);
+    json.close('}');
+  }
   json.key("labels"), json.open('[');
   for (const LabelMeasure& m : r.labels) report::write_measure(json, m);
   json.close(']');
