@@ -1,5 +1,6 @@
 // ctseg segment: a scan, a model, a mask on the scan's grid.
 #include <ctseg/io/preview.hpp>
+#include <ctseg/io/reading.hpp>
 #include <ctseg/io/torch_file.hpp>
 #include <ctseg/recipe/segment.hpp>
 #include <ctseg/report/run.hpp>
@@ -32,7 +33,7 @@ cs::Accuracy accuracy_named(const std::string& name) {
 }
 
 /// Names of labels 0, 1, ... of the mask.
-std::vector<std::string> label_names(const cs::Recipe& recipe) {
+std::vector<std::string> label_names(const cs::ModelRecipe& recipe) {
   std::vector<std::string> names;
   for (const cs::LabelInfo& label : recipe.labels) {
     const auto i = static_cast<std::size_t>(label.id);
@@ -119,8 +120,6 @@ void segment(const SegmentArguments& a, Console& console) {
   const cs::LoadedModel model =
       cs::load_model(a.model, {.recipe = a.recipe, .weights = {.reader = cs::io::torch_reader()}, .executor = &ctx.executor()});
   run.model_name = model.recipe.about.name, run.model_sha256 = cs::sha256_of(a.model);
-  if (!model.recipe.postprocess.is_null() && !model.recipe.postprocess.empty())
-    console.warn(a.model + ": warning: the recipe's postprocess is not applied");
   clock.stage("load model");
   const Scan scan = read_scan(a.input, console);
   run.grid = scan.volume.grid();
@@ -138,6 +137,7 @@ void segment(const SegmentArguments& a, Console& console) {
   run.stages.push_back({"network", result.seconds.network});
   run.stages.push_back({"stitch", result.seconds.stitch});
   run.stages.push_back({"resample", result.seconds.resample});
+  if (!model.recipe.postprocess.empty()) run.stages.push_back({"postprocess", result.seconds.postprocess});
 
   run.labels =
       cs::measure_labels(*result.labels, {.ct = &scan.volume, .names = label_names(model.recipe), .executor = &ctx.executor()});

@@ -86,13 +86,13 @@ cs::ScheduleKind schedule_of(const std::string& file, const std::string& name) {
       {{"constant", cs::ScheduleKind::constant}, {"cosine", cs::ScheduleKind::cosine}, {"poly", cs::ScheduleKind::poly}});
 }
 
-cs::Recipe recipe_of(const TrainConfig& config, const fs::path& file) {
+cs::ModelRecipe recipe_of(const TrainConfig& config, const fs::path& file) {
   if (config.recipe.is_string()) return cs::read_recipe(file.parent_path() / config.recipe.get<std::string>());
   return cs::recipe_from_json(config.recipe, file.string());
 }
 
 /// The network's class of each id of a mask; ids that the recipe does not name are background.
-std::array<std::uint8_t, 256> class_of_id(const cs::Recipe& recipe, const std::string& file) {
+std::array<std::uint8_t, 256> class_of_id(const cs::ModelRecipe& recipe, const std::string& file) {
   std::array<std::uint8_t, 256> classes{};
   const cs::LabelRule& rule = recipe.decision;
   if (rule.kind == cs::Decision::argmax) {
@@ -109,7 +109,7 @@ std::array<std::uint8_t, 256> class_of_id(const cs::Recipe& recipe, const std::s
 }
 
 /// A case as the network sees it, with its labels as classes.
-cs::Case prepared(const cs::CaseFiles& files, const cs::Recipe& recipe, const std::array<std::uint8_t, 256>& classes,
+cs::Case prepared(const cs::CaseFiles& files, const cs::ModelRecipe& recipe, const std::array<std::uint8_t, 256>& classes,
                   Console& console, cs::Executor& threads) {
   const Scan scan = read_scan({files.image.string()}, console);
   const cs::Volume<std::uint8_t> mask = read_mask({files.label.string()}, console, &scan.volume.grid());
@@ -119,7 +119,7 @@ cs::Case prepared(const cs::CaseFiles& files, const cs::Recipe& recipe, const st
   for (std::uint8_t& v : label.voxels()) v = classes[v];
   return {files.name, std::move(seen.image), std::move(label)};
 }
-std::vector<cs::Case> prepare_all(const std::vector<cs::CaseFiles>& files, const cs::Recipe& recipe, const fs::path& config,
+std::vector<cs::Case> prepare_all(const std::vector<cs::CaseFiles>& files, const cs::ModelRecipe& recipe, const fs::path& config,
                                   Console& console, cs::Executor& threads) {
   const auto classes = class_of_id(recipe, config.string());
   std::vector<cs::Case> out;
@@ -150,7 +150,7 @@ class Lines final : public cs::FitObserver {
 struct Setting {
   const TrainArguments& arguments;
   const TrainConfig& config;
-  const cs::Recipe& recipe;
+  const cs::ModelRecipe& recipe;
   const std::vector<cs::Case>& held_out;
 };
 
@@ -206,10 +206,11 @@ void train(const TrainArguments& a, Console& console) {
   TrainConfig config;
   cs::json::Reader::take(cs::json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, a.config), {a.config},
                          config);
-  const cs::Recipe recipe = recipe_of(config, a.config);
+  const cs::ModelRecipe recipe = recipe_of(config, a.config);
   const fs::path folder = fs::path(a.config).parent_path() / config.data.folder;
   std::vector<cs::CaseFiles> files = cs::find_cases(folder, layout_of(a.config, config.data.layout));
-  cs::CaseSplit split{.train = files};
+  cs::CaseSplit split;
+  split.train = files;
   if (config.data.validation > 0) split = cs::split(files, {.train = 1 - config.data.validation, .test = 0, .seed = a.seed});
 
   cs::Context<cs::Cpu> ctx{
