@@ -1,0 +1,160 @@
+// From phantoms to a model file to a mask, and what becomes of it when things go wrong.
+#include <doctest/doctest.h>
+
+#include "run_ctseg.hpp"
+
+using namespace ctseg;
+using nlohmann::json;
+
+namespace {
+
+/// A network of 400 parameters on a coarse grid: what is tested is the way, not the mask.
+const char* const kConfig = R"({
+  "recipe": {"ctseg_recipe": 1, "about": {"name": "tiny"},
+    "network": {"network": "UNet", "dim": 3, "in_channels": 1, "out_channels": 2, "features": [2, 4]},
+    "preprocess": [{"step": "Reorient", "codes": "RAS"}, {"step": "Spacing", "spacing_mm": {"x": 12, "y": 12, "z": 12}},
+                   {"step": "WindowHu", "low": -160, "high": 240}],
+    "sliding_window": {"window": [16, 16, 16], "overlap": 0.25},
+    "labels": [{"id": 0, "name": "background"}, {"id": 5, "name": "body"}]},
+  "data": {"folder": "data", "validation": 0.34},
+  "training": {"steps": 30, "batch": 2, "learning_rate": 0.01, "checkpoint_every": 10}
+})";
+
+struct Trained {
+  TempFolder folder;
+  Ran ran;
+
+  Trained() {
+    run_ctseg({"phantom", "abdomen", "-o", folder / "data", "--count", "3", "--mask", "body", "--shape", "24,24,20"});
+    for (const auto& entry : std::filesystem::directory_iterator(folder / "data/masks")) {   // body is label 5
+      auto mask = io::read_volume<std::uint8_t>(entry.path());
+      for (auto& v : mask.voxels()) v = v ? 5 : 0;
+      io::write_volume(entry.path(), mask);
+    }
+    spill(folder / "config.json", kConfig);
+    ran = run_ctseg({"train", folder / "config.json", "-o", folder / "run", "--json", "--threads", "2"});
+  }
+  std::string model() const { return folder / "run/model.safetensors"; }
+  std::string scan() const { return folder / "data/ct_scans/phantom_0.nii.gz"; }
+};
+const Trained& trained() {
+  static const Trained once;
+  return once;
+}
+
+}   // namespace
+
+TEST_CASE("train makes a model file, logs and a record") {
+  const Trained& t = trained();
+  INFO(t.ran.err);
+  REQUIRE(t.ran.status == 0);
+  const json run = json_of(t.ran);
+  CHECK(run["figures"]["steps"] == 30);
+  CHECK(run["model"]["name"] == "tiny");
+  CHECK(names_in(t.folder / "run") ==
+        std::vector<std::string>{"checkpoints", "curve.svg", "log.csv", "model.safetensors", "run.json"});
+  const std::string log = slurp(t.folder / "run/log.csv");
+  CHECK(std::count(log.begin(), log.end(), '\n') == 31);
+}
+
+TEST_CASE("segment writes a mask on the scan's grid, and says what is in it") {
+  const Trained& t = trained();
+  const TempFolder out;
+  const Ran ran = run_ctseg({"segment", t.scan(), "-m", t.model(), "-o", out / "results", "--json"});
+  INFO(ran.err);
+  REQUIRE(ran.status == 0);
+  CHECK(names_in(out / "results") == std::vector<std::string>{"labels.csv", "mask.nii.gz", "preview.png", "run.json"});
+  const json run = json_of(ran);
+  CHECK(run == json::parse(slurp(out / "results/run.json")));
+  CHECK(run["model"]["sha256"].get<std::string>().size() == 64);
+  for (const char* stage : {"load model", "read", "preprocess", "network", "stitch", "resample", "write"})
+    CHECK(run["stages_s"].contains(stage));
+  const auto mask = io::read_volume<std::uint8_t>(out / "results/mask.nii.gz");
+  CHECK(mask.grid().nifti == io::inspect_volume(t.scan()).grid.nifti);   // bit for bit
+  Index marked = 0;
+  for (const std::uint8_t v : mask.voxels()) marked += v == 5;
+  REQUIRE(marked > 0);
+  CHECK(run["labels"][0]["voxels"] == marked);
+  CHECK(run["labels"][0]["name"] == "body");
+
+  for (const char* threads : {"1", "2"})
+    CHECK(
+        run_ctseg({"segment", t.scan(), "-m", t.model(), "-o", out / text(threads, ".nii.gz"), "--threads", threads}).status ==
+        0);
+  CHECK(slurp(out / "1.nii.gz") == slurp(out / "2.nii.gz"));
+  CHECK(slurp(out / "1.nii.gz") == slurp(out / "results/mask.nii.gz"));
+  const Ran plan = run_ctseg({"segment", t.scan(), "-m", t.model(), "-o", out / "no", "--dry-run", "--mirror", "xy"});
+  CHECK(plan.status == 0);
+  CHECK(has(plan.out, "windows"));
+  CHECK(has(plan.out, "4 times mirrored"));
+  CHECK(!std::filesystem::exists(out / "no"));
+}
+
+TEST_CASE("segment refuses what it must, and leaves nothing") {
+  const Trained& t = trained();
+  const TempFolder out;
+  const std::string cut = out / "cut.safetensors", text_file = out / "words.txt", bad_scan = out / "bad.nii.gz";
+  const std::string bytes = slurp(t.model()), scan = slurp(t.scan());
+  spill(cut, bytes.substr(0, bytes.size() - 40));
+  spill(text_file, "words");
+  spill(bad_scan, scan.substr(0, scan.size() / 2));
+  const auto before = names_in(out.path);
+  const std::string to = out / "results";
+  struct Refusal {
+    std::vector<std::string> words;
+    int status;
+    std::string says;
+  };
+  for (const Refusal& r :
+       std::vector<Refusal>{{{"segment", t.scan(), "-m", cut, "-o", to}, 3, "cut.safetensors"},
+                            {{"segment", t.scan(), "-m", text_file, "-o", to}, 3, "words.txt"},
+                            {{"segment", bad_scan, "-m", t.model(), "-o", to}, 3, "bad.nii.gz"},
+                            {{"segment", t.scan(), "-m", t.model(), "-o", to, "--max-memory", "1K"}, 4, "needs"},
+                            {{"segment", t.scan(), "-m", t.model(), "-o", to, "--max-memory", "lots"}, 2, "lots"},
+                            {{"segment", t.scan(), "-m", t.model(), "-o", out / "no/x.nii"}, 3, "not a folder"}}) {
+    const Ran ran = run_ctseg(r.words);
+    INFO(ran.err);
+    CHECK(ran.status == r.status);
+    CHECK(has(ran.err, r.says));
+    CHECK(ran.out.empty());
+    CHECK(names_in(out.path) == before);
+  }
+  const Ran full = run_ctseg({"segment", t.scan(), "-m", t.model(), "-o", to}, {.file_bytes = 200});
+  CHECK(full.status == 3);
+  CHECK(has(full.err, "cannot write"));
+  CHECK(names_in(out.path) == before);
+}
+
+TEST_CASE("segment stops when it is told to") {
+  const Trained& t = trained();
+  const TempFolder out;
+  io::write_nifti(out / "large.nii.gz", scan_of(blocks(0, 120)));
+  // Hundreds of windows, so that it is still at work then.
+  std::string recipe = json::parse(kConfig)["recipe"].dump();
+  recipe.replace(recipe.find("12,"), 3, "0.7,").replace(recipe.find("12,"), 3, "0.7,");
+  spill(out / "fine.json", recipe);
+  const auto before = names_in(out.path);
+  const Ran ran = run_ctseg({"segment", out / "large.nii.gz", "-m", t.model(), "--recipe", out / "fine.json", "-o",
+                             out / "results", "--overlap", "0.9"},
+                            {.interrupt_after = 1.5});
+  INFO(ran.err);
+  CHECK(ran.status == 130);
+  CHECK(ran.seconds < 1.5 + 5);
+  CHECK(ran.out.empty());
+  CHECK(names_in(out.path) == before);
+}
+
+TEST_CASE("train: what is wrong with a configuration is named") {
+  const TempFolder folder;
+  const auto train = [&](const std::string& config) {
+    spill(folder / "c.json", config);
+    const Ran ran = run_ctseg({"train", folder / "c.json", "-o", folder / "run"});
+    CHECK(ran.status == 3);
+    return ran.err;
+  };
+  CHECK(has(train("{"), "is not JSON"));
+  CHECK(has(train(R"({"recipe": {}, "data": {"folder": "x"}, "speed": 3})"), "unknown key"));
+  CHECK(has(train(R"({"recipe": "none.json", "data": {"folder": "x"}})"), "none.json"));
+  CHECK(has(train(R"({"recipe": {}, "data": {"folder": "x"}, "training": {"steps": 0}})"), "training.steps is 0"));
+  CHECK(!std::filesystem::exists(folder / "run"));
+}
