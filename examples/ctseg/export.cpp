@@ -90,9 +90,10 @@ std::vector<Made> export_dicom(const ExportArguments& a, const std::string& form
     throw cs::Error(cs::Code::bad_argument, a.output,
                     "a DICOM mask belongs to a series. Hint: --dicom FOLDER names the series that was segmented.");
   expect_folder_of(a.output);
-  const cs::Volume<std::uint8_t> mask = read_mask(a.input, console);
+  cs::io::DicomVolume<float> scan = dicom::read({a.dicom, {}, a.input.series}, console);
+  const cs::Volume<std::uint8_t> mask = read_mask_on(scan.volume.grid(), a.input, console);
   cs::io::DicomWriteOptions options;
-  options.source = dicom::read({a.dicom, {}, a.input.series}, console).series;
+  options.source = std::move(scan.series);
   std::vector<Made> made;
   for (const int label : labels_in(mask, a)) {
     const auto colour = cs::io::previewing::label_colour(label);

@@ -13,12 +13,7 @@ void preview(const PreviewArguments& a, Console& console) {
   expect_folder_of(a.output);
   const Scan scan = read_scan(a.input, console);
   const auto mask_of = [&](const std::string& path) {
-    auto mask = read_mask({path, a.input.spacing_mm}, console, &scan.volume.grid());
-    if (!same_grid(mask.grid(), scan.volume.grid()))
-      throw cs::Error(cs::Code::shape_mismatch, path,
-                      text("has ", mask.shape(), " voxels of ", mask.spacing_mm(), " mm and is on another grid than ",
-                           a.input.path, " with ", scan.volume.shape(), " of ", scan.volume.spacing_mm(), " mm."));
-    return mask;
+    return read_mask_on(scan.volume.grid(), {path, a.input.spacing_mm}, console);
   };
   const cs::Volume<std::uint8_t> mask = a.mask.empty() ? cs::Volume<std::uint8_t>(scan.volume.grid()) : mask_of(a.mask);
   std::optional<cs::Volume<std::uint8_t>> truth;

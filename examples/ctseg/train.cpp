@@ -112,15 +112,14 @@ std::array<std::uint8_t, 256> class_of_id(const cs::ModelRecipe& recipe, const s
 cs::Case prepared(const cs::CaseFiles& files, const cs::ModelRecipe& recipe, const std::array<std::uint8_t, 256>& classes,
                   Console& console, cs::Executor& threads) {
   const Scan scan = read_scan({files.image.string()}, console);
-  const cs::Volume<std::uint8_t> mask = read_mask({files.label.string()}, console, &scan.volume.grid());
-  cs::check_same_grid(scan.volume, mask, files.label.string());
+  const cs::Volume<std::uint8_t> mask = read_mask_on(scan.volume.grid(), {files.label.string()}, console);
   cs::Preprocessed seen = cs::apply_steps(scan.volume, recipe.preprocess, &threads);
   cs::Volume<std::uint8_t> label = seen.to_prepared(mask, {.executor = &threads});
   for (std::uint8_t& v : label.voxels()) v = classes[v];
   return {files.name, std::move(seen.image), std::move(label)};
 }
-std::vector<cs::Case> prepare_all(const std::vector<cs::CaseFiles>& files, const cs::ModelRecipe& recipe, const fs::path& config,
-                                  Console& console, cs::Executor& threads) {
+std::vector<cs::Case> prepare_all(const std::vector<cs::CaseFiles>& files, const cs::ModelRecipe& recipe,
+                                  const fs::path& config, Console& console, cs::Executor& threads) {
   const auto classes = class_of_id(recipe, config.string());
   std::vector<cs::Case> out;
   Progress progress(console, "cases read", std::ssize(files));

@@ -1,5 +1,6 @@
 #include "volumes.hpp"
 
+#include <ctseg/image/orientation.hpp>
 #include <ctseg/io/volume.hpp>
 #include <ctseg/report/case_info.hpp>
 
@@ -82,6 +83,26 @@ cs::Volume<std::uint8_t> read_mask(const CaseOptions& which, Console& console, c
   cs::io::ReadOptions options = read_options(which);
   options.log = console.log();
   return cs::io::read_volume<std::uint8_t>(which.path, options);
+}
+
+cs::Volume<std::uint8_t> read_mask_on(const cs::Grid& grid, const CaseOptions& which, Console& console) {
+  cs::Volume<std::uint8_t> mask = read_mask(which, console, &grid);
+  if (same_grid(mask.grid(), grid)) return mask;
+  const auto place = [](const cs::Grid& g) {
+    const cs::Point<cs::Ras> first = g.affine(0, 0, 0);
+    return text(g.shape, " voxels of ", g.spacing_mm(), " mm, ", cs::axis_codes(g), ", the first at (", first.x, ", ", first.y,
+                ", ", first.z, ") mm RAS");
+  };
+  try {
+    cs::Volume<std::uint8_t> turned = cs::reorient_like(mask, grid);
+    console.note(
+        text(which.path, ": is stored ", cs::axis_codes(mask.grid()), ", the scan ", cs::axis_codes(grid), "; turned."));
+    return turned;
+  } catch (const cs::Error& error) {
+    if (error.code() != cs::Code::shape_mismatch) throw;
+    throw cs::Error(cs::Code::shape_mismatch, which.path,
+                    text("is on another grid than the scan: ", place(mask.grid()), "; the scan has ", place(grid), "."));
+  }
 }
 
 void write_mask(const fs::path& path, const cs::Volume<std::uint8_t>& mask) { write_any(path, mask); }

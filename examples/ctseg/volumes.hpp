@@ -26,6 +26,9 @@ Scan read_scan(const CaseOptions& which, Console& console);
 /// Label maps. A DICOM segmentation is read onto the grid of `reference`, which must be given for it.
 cs::Volume<std::uint8_t> read_mask(const CaseOptions& which, Console& console, const cs::Grid* reference = nullptr);
 
+/// The same on exactly `grid`: a mask of the same voxels stored in another order is turned, any other grid is an error.
+cs::Volume<std::uint8_t> read_mask_on(const cs::Grid& grid, const CaseOptions& which, Console& console);
+
 void write_mask(const fs::path& path, const cs::Volume<std::uint8_t>& mask);
 /// With the smallest of uint8, int16, int32 and float32 that holds every voxel exactly; its NumPy name comes back.
 std::string write_exactly(const fs::path& path, const cs::Volume<float>& volume);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <ctseg/image/orientation.hpp>
 #include <ctseg/io/volume.hpp>
 #include <nlohmann/json.hpp>
 

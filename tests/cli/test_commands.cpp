@@ -170,6 +170,13 @@ TEST_CASE("preview draws") {
   CHECK(j["width"].get<int>() > 500);
   CHECK(slurp(folder / "p.png").starts_with("\x89PNG"));
   CHECK(run_ctseg({"preview", folder / "ct.nii.gz", "-o", folder / "p.jpg"}).status == 2);
+  io::write_nifti(folder / "turned.nii.gz", reorient(blocks(), "SPL"));   // the same voxels in another order
+  CHECK(run_ctseg({"preview", folder / "ct.nii.gz", "-m", folder / "turned.nii.gz", "-o", folder / "t.png"}).status == 0);
+  CHECK(slurp(folder / "t.png") == slurp(folder / "p.png"));
+  io::write_nifti(folder / "small.nii.gz", blocks(0, 16));
+  const Ran other = run_ctseg({"preview", folder / "ct.nii.gz", "-m", folder / "small.nii.gz", "-o", folder / "s.png"});
+  CHECK(other.status == 3);
+  CHECK(has(other.err, "small.nii.gz: is on another grid than the scan: 16 x 16 x 16"));
   const Ran window = run_ctseg({"preview", folder / "ct.nii.gz", "-o", folder / "q.png", "--window-hu", "100,-100"});
   CHECK(window.status == 2);
   CHECK(has(window.err, "low must be below high"));
