@@ -116,7 +116,6 @@ void segment(const SegmentArguments& a, Console& console) {
   for (const char axis : a.mirror) (axis == 'x' ? options.mirror.x : axis == 'y' ? options.mirror.y : options.mirror.z) = true;
   if (a.overlap >= 0) options.overlap = a.overlap;
 
-  console.reading(a.model);
   const cs::LoadedModel model =
       cs::load_model(a.model, {.recipe = a.recipe, .weights = {.reader = cs::io::torch_reader()}, .executor = &ctx.executor()});
   run.model_name = model.recipe.about.name, run.model_sha256 = cs::sha256_of(a.model);

@@ -200,7 +200,6 @@ template <class Net> cs::FitResult train_network(cs::Context<cs::Cpu>& ctx, Net&
 void train(const TrainArguments& a, Console& console) {
   cs::RunRecord run{.command = "train", .inputs = {a.config}, .accuracy = "standard", .seed = a.seed};
   cs::RunClock clock(run);
-  console.reading(a.config);
   const auto bytes = cs::io::read_file(a.config, {.max_bytes = Index{4} << 20});
   TrainConfig config;
   cs::json::Reader::take(cs::json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, a.config), {a.config},

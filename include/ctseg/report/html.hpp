@@ -1,5 +1,5 @@
-// report.html: definitions, tables, the distribution and pictures of the worst cases in one file that asks for no other, so that
-// it can be mailed, archived and opened years later.
+// report.html: definitions, tables, the distribution and pictures of the worst cases in one file that asks for no other, so
+// that it can be mailed, archived and opened years later.
 #pragma once
 #include "../io/png.hpp"
 #include "../version.hpp"
@@ -37,7 +37,8 @@ inline std::string base64(std::span<const std::byte> bytes) {
 
 inline constexpr const char* kStyle =
     "body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
-    "table{border-collapse:collapse;margin:1em 0}th,td{border-bottom:1px solid #ddd;padding:.25em .7em;text-align:right}"
+    "table{border-collapse:collapse;margin:1em 0}"
+    "th,td{border-bottom:1px solid #ddd;padding:.25em .7em;text-align:right}"
     "th:first-child,td:first-child{text-align:left}img{max-width:100%}figure{margin:1em 0}td.bad{background:#fde0dd}";
 
 /// Columns that people compare; all of them are in cases.csv.
