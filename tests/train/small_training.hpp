@@ -26,11 +26,13 @@ template <ctseg::AnySpec S> struct SmallTraining {
   ctseg::WeightAverage<S> average;
   ctseg::PatchSampler<S> sampler;
 
-  explicit SmallTraining(std::stop_token cancel = {}, double learning_rate = 5e-3)
+  explicit SmallTraining(std::stop_token cancel = {}, double learning_rate = 5e-3, ctseg::ProcessGroup* group = nullptr)
       : ctx({.threads = 1,
              .seed = 5,
              .cancel = std::move(cancel),
-             .log = {[](void* user, std::string_view line) { (*static_cast<std::string*>(user) += line) += '\n'; }, &log}}),
+             .log = {[](void* user, std::string_view line) { (*static_cast<std::string*>(user) += line) += '\n'; }, &log},
+             .group = group,
+             .shared_statistics = group != nullptr}),
         adam((net.initialize(ctx), net.parameters()), {.learning_rate = learning_rate}),
         average(net.parameters(), {.decay = 0.9}),
         sampler({noise_case(1), noise_case(2), noise_case(3)}, {.patch = 16}) {}

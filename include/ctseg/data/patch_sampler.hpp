@@ -45,7 +45,11 @@ template <AnySpec S> class PatchSampler {
     std::string weights, names;
     for (const double w : options_.class_weights) weights += text(weights.empty() ? "" : " ", w);
     for (const Case& c : cases_) names += text(names.empty() ? "" : " ", c.name);
-    if (names.size() > 80) names = names.substr(0, 60) + text(" ... ", names.size(), " letters");
+    if (names.size() > 80) {   // known by all of their letters (FNV-1a), told by the first
+      std::uint64_t sum = 0xcbf29ce484222325;
+      for (const char c : names) sum = (sum ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+      names = names.substr(0, 60) + text(" ... #", sum);
+    }
     return {{"positive", text(options_.positive)},
             {"negative", text(options_.negative)},
             {"class_weights", weights.empty() ? "none" : weights},

@@ -154,15 +154,16 @@ template <class F> void each_field(TrainingState& s, F f) {
   f("accumulate", s.accumulate);
 }
 
-/// The same, or numbers with the same first digits: another processor may compute the last ones differently.
-inline bool same_setting(const std::string& a, const std::string& b) {
+/// The same; of the loss, which another processor may compute a little differently, the first digits.
+inline bool same_setting(const std::string& name, const std::string& a, const std::string& b) {
   const auto number = [](const std::string& s, double& value) {
     const auto end = s.data() + s.size();
     const auto result = std::from_chars(s.data(), end, value);
     return result.ec == std::errc{} && result.ptr == end;
   };
   double x = 0, y = 0;
-  return a == b || (number(a, x) && number(b, y) && std::abs(x - y) <= 1e-4 * std::max(std::abs(x), std::abs(y)));
+  if (a == b || !name.starts_with("loss (")) return a == b;
+  return number(a, x) && number(b, y) && std::abs(x - y) <= 1e-4 * std::max(std::abs(x), std::abs(y));
 }
 
 /// "clip_norm = 12, here 1; average = 0.999, here none"; empty if all are the same, or one side knows none.
@@ -170,7 +171,7 @@ inline std::string differences(const std::map<std::string, std::string>& then, s
   std::string out;
   if (then.empty() || now.empty()) return out;
   const auto differ = [&](const std::string& name, const std::string& before, const std::string& here) {
-    if (!same_setting(before, here))
+    if (!same_setting(name, before, here))
       out += text(out.empty() ? "" : "; ", io::printable(name), " = ", io::printable(before), ", here ", io::printable(here));
   };
   for (const auto& [name, value] : then) {

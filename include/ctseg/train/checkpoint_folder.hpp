@@ -53,7 +53,13 @@ class CheckpointFolder {
     std::error_code error;
     std::filesystem::create_directories(options_.folder, error);
     if (error) throw Error(Code::io, options_.folder.string(), text("cannot be made: ", error.message(), "."));
-    for (const auto& entry : std::filesystem::directory_iterator(options_.folder, error)) {   // what a killed one was writing
+  }
+
+  /// Removes what a killed training was writing. Only under the folder's lock: a writer in another container, or on another
+  /// machine, has a process number that means nothing here.
+  void sweep() const {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(options_.folder, error)) {
       const std::string name = entry.path().filename().string();
       if (!name.starts_with(".ctseg-") || !name.ends_with(".tmp")) continue;
       const auto writer = static_cast<::pid_t>(std::atoll(name.c_str() + 7));
@@ -105,7 +111,12 @@ class CheckpointFolder {
       try {
         if (!options_.allow_changes) return load_checkpoint(all[k], parts, expected);
         TrainingState state = load_checkpoint(all[k], parts);
-        const std::string changed = detail::differences(state.settings, expected.settings);
+        std::string changed = detail::differences(state.settings, expected.settings);
+        const auto differ = [&](const char* name, auto then, auto now) {
+          if (then != now) changed += text(changed.empty() ? "" : "; ", name, " = ", then, ", here ", now);
+        };
+        differ("seed", state.seed, expected.seed), differ("batch", state.batch, expected.batch);
+        differ("accumulate", state.accumulate, expected.accumulate);
         if (!changed.empty()) say(text("fit: goes on with other settings: it was ", changed));
         state.seed = expected.seed, state.batch = expected.batch, state.accumulate = expected.accumulate;
         return state;

@@ -19,12 +19,15 @@ inline std::string text_of(const Schedule& s) {
 }
 
 /// A loss is any callable, so it is known by what it says: its value for made-up logits, which moves with each of its options.
-/// NaN if it does not take such small ones.
+/// NaN if it does not take such small ones. Without group and cancel token: rank 0 may ask alone, and gets the same answer.
 template <class Net>
 double probe(Context<typename Net::Spec::Device>& ctx, const Loss<typename Net::Spec>& loss, const TrainingStep<Net>& step) {
   using S = typename Net::Spec;
   constexpr Index kExtent = 16;
-  Tape<S> tape(Mode::train, ctx);
+  ContextOptions alone = ctx.options();
+  alone.group = nullptr, alone.cancel = {};
+  Context<typename S::Device> own(alone);
+  Tape<S> tape(Mode::train, own);
   RandomStream random({0x70726f6265});
   std::vector<Var<S>> heads;
   const Shape<S::kDim> finest = step.outputs.front().shape();
@@ -55,13 +58,24 @@ double probe(Context<typename Net::Spec::Device>& ctx, const Loss<typename Net::
   }
 }
 
+/// What must be the same in all processes of a group: other numbers of steps or validations would leave some of them waiting
+/// for ever, other rates would part their weights.
+template <class Optimizer, AnySpec S> std::string shared_settings(const Optimizer& optimizer, const FitOptions<S>& o) {
+  std::string all = text(o.steps, " steps in epochs of ", o.steps_per_epoch, ", validate_every ", o.validate_every,
+                         ", patience ", o.early_stop.patience, ", min_delta ", exact(o.early_stop.min_delta), ", smoothing ",
+                         exact(o.smoothing), ", schedule ", text_of(o.schedule), ", clip_norm ", exact(o.clip_norm),
+                         ", average ", o.average ? exact(o.average->options().decay) : "none", ", ", optimizer.name());
+  for (const auto& [name, value] : optimizer.settings()) all += text(" ", name, " ", exact(value));
+  return all;
+}
+
 template <class Net, class Optimizer, class Sampler>
 std::map<std::string, std::string> settings_of(Context<typename Net::Spec::Device>& ctx, Optimizer& optimizer,
                                                const Sampler& sampler, const FitOptions<typename Net::Spec>& o,
                                                const TrainingStep<Net>& step) {
   using S = typename Net::Spec;
   std::map<std::string, std::string> all;
-  if (ctx.group()) all["processes"] = text(ctx.group()->size());
+  if (ctx.group() && ctx.group()->size() > 1) all["processes"] = text(ctx.group()->size());
   all["storage"] = text(dtype_of<typename S::T>());
   all["schedule"] = text_of(o.schedule);
   if (o.schedule.kind == ScheduleKind::cosine || o.schedule.kind == ScheduleKind::poly) all["steps"] = text(o.steps);

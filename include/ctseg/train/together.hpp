@@ -18,21 +18,26 @@ template <AnySpec S> class Together {
   int size() const { return group_ ? group_->size() : 1; }
   bool leads() const { return rank() == 0; }
 
-  /// Everybody goes on from rank 0's weights, moments and state.
-  /// Errors    bad_argument in every process unless all have the same seed, batch and number of gradients.
-  template <class Net, class Optimizer>
-  void begin(const TrainingParts<Net, Optimizer>& parts, TrainingState& state, bool& resumed) {
+  /// Comes before begin(), with the same options as text.
+  /// Errors    bad_argument in every process unless all say the same.
+  void agree(const std::string& own) {
     if (!group_) return;
-    const std::array<Index, 4> own = {static_cast<Index>(state.seed), state.batch, state.accumulate,
-                                      std::ssize(gradients_->flat())};
-    auto first = own;
-    broadcast(first);
+    std::string first = own;
+    Index size = std::ssize(first);
+    broadcast(size);
+    first.resize(static_cast<std::size_t>(size));
+    group_->broadcast(std::as_writable_bytes(std::span(first)));
     double others = own == first ? 0 : 1;
     group_->sum(std::span(&others, 1));
     if (others > 0)
       throw Error(Code::bad_argument, "fit",
-                  text(others, " of ", size(), " processes differ from rank 0, which has seed ", first[0], ", ", first[2],
-                       " batch(es) of ", first[1], " a step and ", first[3], " gradients. Hint: the same options in all."));
+                  text(others, " of ", this->size(), " processes differ from rank 0, which has ", first,
+                       leads() ? std::string() : text("; rank ", rank(), " has ", own), ". Hint: the same options in all."));
+  }
+  /// Everybody goes on from rank 0's weights, moments and state.
+  template <class Net, class Optimizer>
+  void begin(const TrainingParts<Net, Optimizer>& parts, TrainingState& state, bool& resumed) {
+    if (!group_) return;
     TrainingTensors<Net, Optimizer>(parts).overwrite([&](auto values) { group_->broadcast(std::as_writable_bytes(values)); });
     each_field(state, [&](const char*, auto& field) { broadcast(field); });
     std::array<Index, 3> counts = {resumed, parts.optimizer.steps(), parts.average ? parts.average->updates() : Index{0}};

@@ -37,13 +37,15 @@ template <class Net, class Optimizer, class Sampler> class Training {
         scaler_(o.loss_scaler.value_or(LossScalerOptions{.enabled = std::is_same_v<typename S::T, half>})) {
     check_network();
     state_.step = o.first_step, state_.seed = ctx.seed(), state_.batch = step_.batch, state_.accumulate = step_.accumulate;
-    if (!o.checkpoints.folder.empty()) {
-      state_.settings = settings_of(ctx, parts_.optimizer, sampler, o_, step_);   // everywhere: a loss may sum over the group
-      if (together_.leads()) {
-        folder_.emplace(o.checkpoints);
-        lock_.emplace(o.checkpoints.folder);
-        resume();
-      }
+    together_.agree(text("seed ", ctx.seed(), ", ", step_.accumulate, " batch(es) of ", step_.batch, " a step, ",
+                         gradients_.flat().size(), " gradients, loss scale ", scaler_.scale(), ", ",
+                         shared_settings(parts_.optimizer, o_)));
+    if (!o.checkpoints.folder.empty() && together_.leads()) {
+      state_.settings = settings_of(ctx, parts_.optimizer, sampler, o_, step_);
+      folder_.emplace(o.checkpoints);
+      lock_.emplace(o.checkpoints.folder);
+      folder_->sweep();
+      resume();
     }
     together_.begin(parts_, state_, resumed_);
     if (resumed_) scaler_.restore(state_.loss_scale, state_.scale_steps);
@@ -183,6 +185,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
   void tell_step(Index first, double value, double norm, double learning_rate) {
     result_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
     const double rate = static_cast<double>(state_.step - first) / std::max(result_.seconds, 1e-9);
+    const auto epoch = end_of_epoch(learning_rate);   // first: an observer that throws must not leave it to the next epoch
     if (o_.observer)
       o_.observer->on_step({.step = state_.step,
                             .steps = o_.steps,
@@ -193,9 +196,12 @@ template <class Net, class Optimizer, class Sampler> class Training {
                             .steps_per_second = rate,
                             .eta_seconds = static_cast<double>(o_.steps - state_.step) / rate,
                             .memory_bytes = result_.memory.total()});
-    if (state_.step % o_.steps_per_epoch != 0) return;
+    if (epoch && o_.observer) o_.observer->on_epoch(*epoch);
+  }
+  std::optional<FitEpoch> end_of_epoch(double learning_rate) {
+    if (state_.step % o_.steps_per_epoch != 0) return {};
     const double steps = static_cast<double>(std::exchange(state_.epoch_steps, 0));
-    const FitEpoch epoch{
+    return FitEpoch{
         .epoch = state_.step / o_.steps_per_epoch,
         .epochs = (o_.steps + o_.steps_per_epoch - 1) / o_.steps_per_epoch,
         .step = state_.step,
@@ -203,7 +209,6 @@ template <class Net, class Optimizer, class Sampler> class Training {
         .skipped = std::exchange(state_.epoch_skipped, 0),
         .learning_rate = learning_rate,
         .seconds = std::chrono::duration<double>(Clock::now() - std::exchange(epoch_start_, Clock::now())).count()};
-    if (o_.observer) o_.observer->on_epoch(epoch);
   }
 
   /// overflowed: a smaller loss scale may mend it, so it does not count among the ten.
