@@ -117,6 +117,14 @@ TEST_CASE("bad model files are one sentence each") {
   CHECK(has(with_recipe(r), "The file has no tensor for "));
   r.network = NetworkOptions<3>(BasicUNetOptions{.features = {65536, 65536, 65536, 65536, 65536, 65536}});
   CHECK(has(with_recipe(r), "the recipe's network (BasicUNet, 3-D, 1 -> 2 channels) has more than 2.14748e+10 weights, but"));
+  const auto too_large = [](const NetworkOptions<3>& o) {
+    CHECK_THROWS_WITH_AS(model_file::check_size(o, "x", 1 << 20), doctest::Contains("weights, but the file only"), Error);
+  };
+  too_large(PlainConvUNetOptions<3>{.features_per_stage = {8, 8}, .kernel_sizes = {64, 64}, .strides = {1, 2}});
+  too_large(PlainConvUNetOptions<3>{.features_per_stage = {8, 8}, .strides = {1, 64}});
+  too_large(ResidualUNetOptions<3>{.channels = {4, 4}, .strides = {2}, .kernel_size = 63});
+  too_large(UNetOptions{.in_channels = 65536, .features = {65536}});
+  too_large(UNetOptions{.out_channels = 65536, .features = {65536}});
   r = small_recipe();
   r.sliding_window = SlidingWindowOptions<3>{.window = 8};
   CHECK(has(with_recipe(r), "BasicUNet: input [1,1,8,8,8] is too small"));

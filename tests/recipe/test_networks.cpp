@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include <ctseg/recipe/any_model.hpp>
+#include <ctseg/recipe/model_file.hpp>
 #include <ctseg/train/fit.hpp>
 #include <set>
 
@@ -26,6 +26,7 @@ template <int Dim, class Options> void check_against(const AnyModel& model, cons
   using S = Spec<float, Dim, Cpu>;
   const typename NetworkOf<Options>::template Net<S> net(o);
   CHECK(model.parameter_count() == parameter_count(net));
+  CHECK(model_file::least_weights(o) <= static_cast<double>(parameter_count(net)));
   std::vector<std::string> own, wanted;
   visit(model, [&](const std::string& name, const auto&) { own.push_back(name); });
   visit(net, [&](const std::string& name, const auto&) { wanted.push_back(name); });

@@ -128,6 +128,8 @@ TEST_CASE("what is not as documented is one sentence with place, value and what 
                                                  {"/decision/threshold", 0},
                                                  {"/postprocess/0/rule", "KeepBiggest"},
                                                  {"/postprocess/1/min_voxels", -1},
+                                                 {"/postprocess/1", Json{{"rule", "RemoveSmall"}}},
+                                                 {"/postprocess/3/radius_mm", 0},
                                                  {"/ctseg_recipe", 2}};
   for (const auto& [pointer, value] : broken) {
     const std::string words = refusal(changed(pointer, value));

@@ -71,6 +71,17 @@ TEST_CASE("without a resampling the labels are exactly those of the scan's own v
     }
 }
 
+TEST_CASE("what was cropped away is the first channel's where no label is 0, on every way back") {
+  Context<Cpu> ctx{{.threads = 2}};
+  const Volume<float> ct = scan();
+  for (const WayBack way : {WayBack::logits, WayBack::probabilities, WayBack::labels}) {
+    LoadedModel model = two_classes({CropForeground{.threshold = -500}, WindowHu{-160, 240}}, way);
+    model.recipe.labels[0].id = 5;
+    const auto wanted = labelled(ct, [](float v) { return static_cast<std::uint8_t>(v > 40 ? 7 : 5); });
+    CHECK(differing(*segment(ctx, model, ct).labels, wanted) == 0);
+  }
+}
+
 TEST_CASE("the ways back decide where they say they do") {
   Context<Cpu> ctx{{.threads = 2}};
   const Volume<float> ct = scan();

@@ -116,7 +116,7 @@ TEST_CASE("processes whose options would part them are told so, before any step"
   other = o, other.observer = &scores, other.validate_every = 1;
   Both({other, o}).check_refused("validate_every 1");
   other = o, other.clip_norm = 3;   // would not hang: weights would part
-  Both({o, other}).check_refused("clip_norm 3");
+  Both({other, o}).check_refused("clip_norm 3");
   Both({o, o}, 1e-3).check_refused("learning_rate 0.005");
 }
 

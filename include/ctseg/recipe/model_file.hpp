@@ -106,6 +106,10 @@ double verify(const TestPair& test, const AnyModel& model, const std::string& fi
   if (std::ssize(test.extent) != model.dim())
     fail(text("its test has an input of ", test.extent.size(), " axes, its network ", model.dim(), "."));
   model.check_window({test.extent});
+  constexpr Index kMostMemory = Index{8} << 30;
+  if (const Index need = model.memory({test.extent}).total(); need > kMostMemory)
+    fail(text("its test needs ", need, " bytes; the most that is spent on one is ", kMostMemory,
+              ". Hint: the file was not made by save_model; LoadModelOptions::verify = false loads it nevertheless."));
   const auto got = model.visit([&](const auto& net) { return logits_at(net, test, model.in_channels(), o.executor); });
   if (got.size() != test.logits.size() || got.empty())
     fail(text("its test has ", test.logits.size(), " logits, its network makes ", got.size(), "."));
@@ -133,27 +137,78 @@ ModelRecipe recipe_for(const std::filesystem::path& path, const io::TensorIndex&
            " nor recipe.json lies beside it. Hint: name one by LoadModelOptions::recipe; docs/recipes.md has examples."));
 }
 
-/// Errors    bad_input where the file is too small for what the recipe describes: no memory is spent on such a network.
+/// A lower bound of a network's weights: the first and the last convolution, those between one width and the next on the way
+/// down, and those within a stage.
+struct LeastWeights {
+  double in = 0, last = 0;         // channels that come in, weights of the last convolution
+  std::vector<double> widths{};    // of the stages
+  std::vector<double> kernels{};   // taps of their convolutions; the last one's where there are fewer
+  std::vector<double> ups{};       // taps of the transposed convolution between stage i and the next; none: not counted
+  std::vector<double> more{};      // convolutions of a stage beyond its first
+
+  double sum() const {
+    double values = last, before = in;
+    for (std::size_t i = 0; i < widths.size(); before = widths[i++]) {
+      const double taps = kernels.empty() ? 1 : kernels[std::min(i, kernels.size() - 1)];
+      values += (before + (i < more.size() ? std::max(more[i], 0.0) : 0) * widths[i]) * widths[i] * taps;
+      if (i < ups.size() && i + 1 < widths.size()) values += widths[i] * widths[i + 1] * ups[i];
+    }
+    return values;
+  }
+};
+template <int Dim> double taps_of(const Axes<Dim>& kernel) {
+  double taps = 1;
+  for (const Index k : kernel.value) taps *= static_cast<double>(k);
+  return taps;
+}
+template <int Dim> std::vector<double> taps_of(const std::vector<Axes<Dim>>& kernels, std::size_t first = 0) {
+  std::vector<double> all;
+  for (std::size_t i = first; i < kernels.size(); ++i) all.push_back(taps_of(kernels[i]));
+  return all;
+}
+template <class Options> double least_weights(const Options& o) {
+  LeastWeights least{.in = static_cast<double>(o.in_channels)};
+  const auto out = [&](Index before) { least.last = static_cast<double>(before * o.out_channels); };
+  const auto widths = [&](const auto& all) { least.widths.assign(all.begin(), all.end()); };
+  const auto more = [&](const std::vector<Index>& all, double less) {
+    for (const Index n : all) least.more.push_back(static_cast<double>(n) - less);
+  };
+  if constexpr (requires { o.features; }) {
+    widths(o.features);
+    if (!o.features.empty()) out(std::is_same_v<Options, BasicUNetOptions> ? o.features.back() : o.features.front());
+  } else if constexpr (requires { o.channels; }) {   // their highest transposed convolution has another output
+    widths(o.channels);
+    least.kernels = {taps_of(o.kernel_size)};
+    least.ups.assign(o.channels.size() > 2 ? o.channels.size() - 2 : 0, taps_of(o.up_kernel_size));
+    if constexpr (requires { o.num_res_units; })
+      least.more.assign(o.strides.size() + 1, static_cast<double>(o.num_res_units) - 1);
+  } else if constexpr (requires { o.filters; }) {
+    widths(o.filters);
+    least.kernels = taps_of(o.kernel_size), least.ups = taps_of(o.strides, 1);
+  } else if constexpr (requires { o.n_blocks_per_stage; }) {   // a stem in front
+    widths(o.features_per_stage);
+    least.in = 0;
+    least.kernels = taps_of(o.kernel_sizes), least.ups = taps_of(o.strides, 1);
+    more(o.n_blocks_per_stage, 0);
+  } else if constexpr (requires { o.features_per_stage; }) {
+    widths(o.features_per_stage);
+    least.kernels = taps_of(o.kernel_sizes), least.ups = taps_of(o.strides, 1);
+    more(o.n_conv_per_stage, 1);
+  } else if constexpr (requires { o.width; }) {
+    least.widths = {5 * static_cast<double>(o.width), 5 * static_cast<double>(o.width)};
+    out(o.width);
+  } else {
+    const double deepest = std::ldexp(static_cast<double>(o.init_filters), static_cast<int>(o.blocks_down.size()) - 1);
+    least.widths = {static_cast<double>(o.init_filters), deepest, deepest};
+    if (o.use_conv_final) out(o.init_filters);
+  }
+  if (least.last == 0 && !least.widths.empty()) least.last = least.widths[0] * static_cast<double>(o.out_channels);
+  return least.sum();
+}
+
+/// Errors    bad_input where the file is too small for what the recipe describes: a few bytes must not ask for much memory.
 template <class = void> void check_size(const NetworkConfig& config, const std::string& file, Index file_bytes) {
-  const double least = visit_options(config, [](const auto& o) {   // values of one weight between each width and the next
-    const auto sum = [](const auto& widths) {
-      double values = 0;
-      for (std::size_t i = 1; i < widths.size(); ++i) values += static_cast<double>(widths[i - 1] * widths[i]);
-      return values;
-    };
-    if constexpr (requires { o.features; })
-      return sum(o.features);
-    else if constexpr (requires { o.channels; })
-      return sum(o.channels);
-    else if constexpr (requires { o.filters; })
-      return sum(o.filters);
-    else if constexpr (requires { o.features_per_stage; })
-      return sum(o.features_per_stage);
-    else if constexpr (requires { o.width; })
-      return 25.0 * static_cast<double>(o.width * o.width);
-    else
-      return std::ldexp(static_cast<double>(o.init_filters * o.init_filters), 2 * static_cast<int>(o.blocks_down.size()) - 2);
-  });
+  const double least = visit_options(config, [](const auto& o) { return least_weights(o); });
   if (2 * least > static_cast<double>(file_bytes))   // f16
     throw Error(Code::bad_input, file,
                 text("the recipe's network (", text(config), ") has more than ", least, " weights, but the file only ",

@@ -13,7 +13,7 @@ inline std::span<const json::Name<Connectivity>> names_of(Connectivity) {
 
 namespace json {
 
-inline constexpr Range kLabels{1, 255}, kRadius{0, 1000};
+inline constexpr Range kLabels{1, 255}, kRadius{1e-3, 1000};
 
 template <class Rule> struct RuleName;
 template <> struct RuleName<KeepLargest> { static constexpr const char* kName = "KeepLargest"; };
@@ -37,6 +37,8 @@ template <class F> void fields(RemoveSmall& r, F& f) {
   f("min_voxels", r.min_voxels, json::Range{0, 1e9});
   f("min_mm3", r.min_mm3, json::Range{0, 1e9});
   f("connectivity", r.connectivity);
+  if constexpr (std::is_same_v<F, json::Reader>)   // an error now, not behind the network
+    if (r.min_voxels == 0 && r.min_mm3 == 0) f.place().fail(f.object(), "with min_voxels or min_mm3 above 0");
 }
 template <class F> void fields(FillHoles& r, F& f) {
   f("labels", r.labels, json::kLabels);

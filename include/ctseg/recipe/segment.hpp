@@ -252,7 +252,9 @@ template <class = void> class Segmenter {
     const WayBack way = recipe_.decision.way_back;
     if (way == WayBack::labels) {
       const GridPath here(logits.grid);
-      return path.to_original(decide_on(logits, here, threshold_of(WayBack::logits)), {.executor = &ctx_.executor()});
+      const double outside = argmax() && !has_zero() ? static_cast<double>(recipe_.labels[0].id) : 0;   // as decide_on has it
+      return path.to_original(decide_on(logits, here, threshold_of(WayBack::logits)),
+                              {.outside = outside, .executor = &ctx_.executor()});
     }
     if (way == WayBack::probabilities) to_probabilities(logits);
     return decide_on(logits, path, threshold_of(way));
