@@ -15,6 +15,7 @@ namespace ctseg {
 struct MpiWorld::State {
   MPI_Comm comm = MPI_COMM_NULL;
   bool owns_mpi = false;
+  int exceptions = std::uncaught_exceptions();
   int rank = 0, size = 1;
   std::vector<MPI_Request> begun;
 };
@@ -70,6 +71,9 @@ MpiWorld::MpiWorld() : state_(std::make_unique<State>()) {
 }
 
 MpiWorld::~MpiWorld() {
+  // An error is on its way out of this process alone, perhaps: whatever waits for the others here would wait for ever, and the
+  // sums under way have lost their memory. A process that ends without MPI_Finalize is ended with all of them by mpirun.
+  if (std::uncaught_exceptions() > state_->exceptions) return;
   int finalized = 0;
   if (MPI_Finalized(&finalized) != MPI_SUCCESS || finalized) return;
   for (MPI_Request& request : state_->begun) MPI_Wait(&request, MPI_STATUS_IGNORE);

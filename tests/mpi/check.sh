@@ -24,4 +24,9 @@ tail -4 "$folder/whole" | cmp - "$folder/rest" || { echo "mpi: a resumed trainin
 # Options that differ end all processes.
 if mpirun -np 1 "$program" fit 4 : -np 1 "$program" fit 6 > "$folder/log" 2>&1; then echo "mpi: unlike batches passed"; exit 1; fi
 grep -q "differ from rank 0" "$folder/log" || { cat "$folder/log"; exit 1; }
+# An error of one process ends all of them.
+status=0
+timeout 60 mpirun -np 2 "$program" leave 2 > "$folder/log" 2>&1 || status=$?
+if [ $status -eq 0 ] || [ $status -eq 124 ]; then echo "mpi: status $status after one process left"; exit 1; fi
+grep -q "rank 1 goes" "$folder/log" || { cat "$folder/log"; exit 1; }
 echo "mpi: resumed, and unlike options refused"

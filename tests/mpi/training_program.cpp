@@ -1,5 +1,5 @@
 // Twelve steps of a small training, alone or as one of the processes of mpirun, which together take the same batches; rank 0
-// prints every step's loss. Usage: training_program own | fit BATCH_OF_ALL [FOLDER]
+// prints every step's loss. Usage: training_program own | fit | leave BATCH_OF_ALL [FOLDER]
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -82,6 +82,11 @@ int main(int argc, char** argv) try {
   if (argc < 3) return 2;
   MpiWorld world;
   const Index batch = std::atoi(argv[2]) / world.size();
+  if (std::string_view(argv[1]) == "leave") {   // one has an error, the others wait for it
+    if (world.rank() == 1) throw Error(Code::io, "leave", "rank 1 goes.");
+    double value = 1;
+    world.sum(std::span(&value, 1));
+  }
   Context<Cpu> ctx({.threads = 1, .seed = 3, .group = &world, .shared_statistics = true});
   UNet<S> net({.features = {4, 8}});            // batch norm
   if (world.rank() == 0) net.initialize(ctx);   // fit gives everybody these

@@ -116,7 +116,7 @@ TEST_CASE("bad model files are one sentence each") {
   r.network = NetworkOptions<3>(UNetOptions{.out_channels = 2, .features = {2, 2}});
   CHECK(has(with_recipe(r), "The file has no tensor for "));
   r.network = NetworkOptions<3>(BasicUNetOptions{.features = {65536, 65536, 65536, 65536, 65536, 65536}});
-  CHECK(has(with_recipe(r), "the recipe's network (BasicUNet, 3-D, 1 -> 2 channels) has more than 2.14748e+10 weights, but"));
+  CHECK(has(with_recipe(r), "the recipe's network (BasicUNet, 3-D, 1 -> 2 channels) has more than 2.1475e+10 weights, but"));
   const auto too_large = [](const NetworkOptions<3>& o) {
     CHECK_THROWS_WITH_AS(model_file::check_size(o, "x", 1 << 20), doctest::Contains("weights, but the file only"), Error);
   };
@@ -146,6 +146,7 @@ TEST_CASE("bad model files are one sentence each") {
   };
   CHECK(has(with_test("extent", {32, 32}), "its test has an input of 2 axes, its network 3."));
   CHECK(has(with_test("extent", {32, 32, 8}), "too small"));
+  CHECK(has(with_test("extent", {512, 512, 512}), "the most that is spent on one is 2147483648."));
   CHECK(has(with_test("voxels", {99999}), "the test has a voxel 99999 of 32768."));
   CHECK(has(with_test("logits", {1.5}), "its test has 1 logits, its network makes 128."));
 }

@@ -165,6 +165,7 @@ TEST_CASE("what is not JSON, or not one meaning of it, is refused") {
   CHECK(why("{\"a\": 1,").starts_with("r.json: is not JSON: parse error at line 1, column 9: "));
   CHECK(why("").starts_with("r.json: is not JSON"));
   CHECK(why("{\"a\": 1, \"b\": {\"a\": 2}, \"a\": 3}") == "r.json: an object has the key \"a\" twice.");
+  CHECK(why("{\"\\u001b[2J\": 1, \"\\u001b[2J\": 2}") == "r.json: an object has the key \"\\u001b[2J\" twice.");
   CHECK(why("[1]") == "r.json: the document is [1]; must be an object.");
   CHECK(why(std::string(100, '[')) == "r.json: JSON is nested deeper than 32 levels.");
   CHECK(why("{\"ctseg_recipe\": 1e999}").starts_with("r.json: is not JSON"));

@@ -45,6 +45,12 @@ template <class T> inline constexpr bool is_optional<std::optional<T>> = true;
 template <class T> inline constexpr bool is_axes = false;
 template <int Dim> inline constexpr bool is_axes<Axes<Dim>> = true;
 
+/// A value as an error shows it.
+inline std::string shown(const Json& j) {
+  std::string words = j.dump(-1, ' ', true, Json::error_handler_t::replace);
+  return words.size() > 60 ? words.substr(0, 60) + " ..." : words;
+}
+
 /// The text of a JSON file as values.
 /// Errors    bad_input for what is not JSON, a key that an object has twice, and nesting deeper than 32.
 inline Json parse(std::string_view words, std::string_view file) {
@@ -55,7 +61,7 @@ inline Json parse(std::string_view words, std::string_view file) {
     if (event == Event::object_start) keys.emplace_back();
     if (event == Event::object_end) keys.pop_back();
     if (event == Event::key && !keys.back().insert(parsed.get<std::string>()).second)
-      throw Error(Code::bad_input, file, text("an object has the key \"", parsed.get<std::string>(), "\" twice."));
+      throw Error(Code::bad_input, file, text("an object has the key ", shown(parsed), " twice."));
     return true;
   };
   try {
@@ -66,12 +72,6 @@ inline Json parse(std::string_view words, std::string_view file) {
     throw Error(Code::bad_input, file,
                 text("is not JSON: ", std::string(begin == what.npos ? what : what.substr(begin + 2)), "."));
   }
-}
-
-/// A value as an error shows it.
-inline std::string shown(const Json& j) {
-  std::string words = j.dump(-1, ' ', true, Json::error_handler_t::replace);
-  return words.size() > 60 ? words.substr(0, 60) + " ..." : words;
 }
 
 /// Where in which document a value stands.

@@ -7,7 +7,8 @@
 namespace ctseg {
 
 /// All processes of an MPI program, or one alone where nothing started others. MPI is initialised if the program has not done
-/// that, and finalised with the object then. Calls are made from the thread that made it.
+/// that, and finalised with the object then, but not where an
+/// exception ends it: mpirun then ends all processes. Calls are made from the thread that made it.
 /// Errors    unsupported if MPI was initialised without thread support; io with MPI's own words where it fails.
 class MpiWorld final : public ProcessGroup {
  public:
