@@ -113,7 +113,7 @@ bool starts_with_any(const std::string& line, const std::vector<std::string>& st
 /// The commands README may show in sh blocks, each tied to something that exists.
 bool command_exists(const std::string& line) {
   const auto quoted = [](const std::string& name) { return '"' + name + '"'; };
-  if (starts_with_any(line, {"./run demo", "./run test", "./run bench", "./run help"})) return true;
+  if (starts_with_any(line, {"./run demo", "./run ctseg", "./run test", "./run bench", "./run help"})) return true;
   if (starts_with_any(line, {"git clone", "cd", "g++"})) return true;   // g++: readme.sh compiles with that very line
   for (const std::string start :
        {"cmake --preset ", "cmake --build --preset ", "cmake --workflow --preset ", "ctest --preset "})

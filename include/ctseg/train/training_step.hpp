@@ -26,7 +26,8 @@ template <class Net> class TrainingStep {
   template <class Sampler>
   TrainingStep(Context<Device>& ctx, const Net& net, const Sampler& sampler, const FitOptions<S>& o, Index moments)
       : batch(o.batch), accumulate(o.accumulate), recomputed(o.recompute) {
-    const Index validation = o.observer && o.validate_every > 0 ? o.observer->validation_bytes() : 0;
+    Index validation = o.observer && o.validate_every > 0 ? o.observer->validation_bytes() : 0;
+    if (ctx.group()) ctx.group()->broadcast(std::as_writable_bytes(std::span(&validation, 1)));   // rank 0's: it judges
     for (;;) {
       record(ctx, net, sampler, o.loss);
       measure(o, moments);
