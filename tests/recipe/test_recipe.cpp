@@ -29,7 +29,7 @@ ModelRecipe full_recipe() {
           .sliding_window =
               SlidingWindowOptions<3>{.window = {32, 48, 64}, .overlap = 0.25, .blend = Blend::constant, .outside = -1},
           .labels = {{0, "background"}, {3, "tumour", "#ff0000"}, {2, "liver"}},
-          .decision = {.kind = LabelDecision::sigmoid, .threshold = 0.4, .regions_order = {2, 3}, .way_back = WayBack::labels},
+          .decision = {.kind = Decide::threshold, .threshold = 0.4, .regions_order = {2, 3}, .way_back = WayBack::labels},
           .postprocess = {KeepLargest{.labels = {2, 3}, .together = true, .connectivity = Connectivity::edges},
                           RemoveSmall{.min_voxels = 5, .min_mm3 = 12.5}, FillHoles{.per_slice = true}, CloseGaps{{2}, 2.5},
                           OpenThin{{3}, 1.5}, Relabel{{3}, 2}}};

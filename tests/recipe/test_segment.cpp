@@ -36,7 +36,7 @@ LoadedModel regions(std::vector<PreprocessStep> steps, double threshold = 0.5) {
            .preprocess = std::move(steps),
            .sliding_window = SlidingWindowOptions<3>{.window = 16},
            .labels = {{0, "background"}, {1, "whole"}, {2, "core"}},
-           .decision = {.kind = LabelDecision::sigmoid, .threshold = threshold, .regions_order = {1, 2}}},
+           .decision = {.kind = Decide::threshold, .threshold = threshold, .regions_order = {1, 2}}},
           line_network<3>({{10, -3}, {10, -6}})};
 }
 Index differing(const Volume<std::uint8_t>& labels, const Volume<std::uint8_t>& wanted) {
@@ -130,7 +130,7 @@ TEST_CASE("a 2-D network segments the axial slices") {
                            .preprocess = {WindowHu{-160, 240}},
                            .sliding_window = SlidingWindowOptions<2>{.window = 16},
                            .labels = {{0, "background"}, {1, "bright"}},
-                           .decision = {.kind = LabelDecision::sigmoid, .regions_order = {1}}},
+                           .decision = {.kind = Decide::threshold, .regions_order = {1}}},
                           line_network<2>({{4, -2}})};
   const Segmentation s = segment(ctx, model, ct, {.mirror = {.x = true, .y = true, .z = true}});
   CHECK(differing(*s.labels, labelled(ct, [](float v) { return static_cast<std::uint8_t>(v > 40); })) == 0);

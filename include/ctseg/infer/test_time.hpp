@@ -202,6 +202,18 @@ template <AnySpec S, class Predict> class Ensemble {
   test_time::ScoreMean<S> mean_;
 };
 
+struct WindowScale {
+  double scale = 1;
+  Index divisor = 1;
+};
+/// Windows at another scale, their extents rounded to multiples of the divisor; at scale 1 as they are.
+template <int Dim> Shape<Dim> scaled_window(Shape<Dim> windows, const WindowScale& by) {
+  const auto unit = static_cast<double>(by.divisor);
+  for (Index& e : windows.space)
+    e = by.scale == 1 ? e : by.divisor * std::max<Index>(1, std::llrint(static_cast<double>(e) * by.scale / unit));
+  return windows;
+}
+
 /// The window at several sizes, each predicted by a callable of its own, logits brought back to the window's size and averaged.
 /// Windows are resized linearly, edges on edges (PyTorch's interpolate without align_corners).
 template <AnySpec S, class Factory> class MultiScale {
@@ -245,10 +257,7 @@ template <AnySpec S, class Factory> class MultiScale {
     looks_.clear();
     made_for_ = windows;
     for (const double scale : options_.scales) {
-      Shape<kDim> shape = windows;
-      const auto unit = static_cast<double>(options_.divisor);
-      for (Index& e : shape.space)
-        e = scale == 1 ? e : options_.divisor * std::max<Index>(1, std::llrint(static_cast<double>(e) * scale / unit));
+      const Shape<kDim> shape = scaled_window(windows, {scale, options_.divisor});
       looks_.push_back({shape, factory_(shape)});
       if (shape != windows) looks_.back().there.emplace(*ctx_, test_time::ToSize<S>{shape.space}, windows);
     }

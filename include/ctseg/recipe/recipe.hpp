@@ -1,6 +1,7 @@
 // A recipe: everything that stands between a scan and its mask, but for the weights. One JSON document, read strictly, so that
 // a misspelt option is an error and not another result.
 #pragma once
+#include "../infer/decision.hpp"
 #include "../io/file.hpp"
 #include "network_json.hpp"
 #include "rules_json.hpp"
@@ -20,18 +21,15 @@ struct LabelInfo {
   std::optional<std::string> color{};   // "#rrggbb"
 };
 
-/// argmax   the channel of the largest logit; channel i is entry i of ModelRecipe::labels
-/// sigmoid  each channel for itself: where its probability is above a threshold (one channel, or nnU-Net's regions)
-enum class LabelDecision { argmax, sigmoid };
 /// What is resampled to the scan's grid: logits, and decided there (nnU-Net); probabilities (MONAI's Invertd before
 /// AsDiscreted); or labels, nearest, decided on the prepared grid: fastest, with the coarsest borders.
 enum class WayBack { logits, probabilities, labels };
 
 /// How logits become labels.
 struct LabelRule {
-  LabelDecision kind = LabelDecision::argmax;
-  double threshold = 0.5;               // of sigmoid
-  std::vector<Index> regions_order{};   // of sigmoid: the id that channel i writes, later channels over earlier ones
+  Decide kind = Decide::argmax;         // of argmax, channel i is entry i of ModelRecipe::labels
+  double threshold = 0.5;               // of Decide::threshold, a probability
+  std::vector<Index> regions_order{};   // of it too: the id that channel i writes, later channels over earlier ones
   WayBack way_back = WayBack::logits;
 };
 
@@ -40,14 +38,14 @@ struct ModelRecipe {
   NetworkConfig network = NetworkOptions<3>(BasicUNetOptions{});
   std::vector<PreprocessStep> preprocess{};
   std::variant<SlidingWindowOptions<2>, SlidingWindowOptions<3>> sliding_window = SlidingWindowOptions<3>{};
+  std::optional<double> skip_air{};   // windows whose prepared values are all at most this are background, and not run
   std::vector<LabelInfo> labels{};
   LabelRule decision{};
   std::vector<PostRule> postprocess{};   // of the labels on the scan's grid
 };
 
-inline std::span<const json::Name<LabelDecision>> names_of(LabelDecision) {
-  static constexpr json::Name<LabelDecision> kNames[] = {{"argmax", LabelDecision::argmax},
-                                                         {"sigmoid", LabelDecision::sigmoid}};
+inline std::span<const json::Name<Decide>> names_of(Decide) {
+  static constexpr json::Name<Decide> kNames[] = {{"argmax", Decide::argmax}, {"sigmoid", Decide::threshold}};
   return kNames;
 }
 inline std::span<const json::Name<WayBack>> names_of(WayBack) {
@@ -102,7 +100,7 @@ template <class = void> void check(const ModelRecipe& r, std::string_view where 
   }
   const Index channels = out_channels_of(r.network);
   const LabelRule& rule = r.decision;
-  if (rule.kind == LabelDecision::argmax) {
+  if (rule.kind == Decide::argmax) {
     if (channels < 2) fail("argmax of 1 channel is the same everywhere; decision.kind must be \"sigmoid\".");
     if (std::ssize(r.labels) != channels)
       fail(text(r.labels.size(), " labels for ", channels, " channels of the network; argmax needs one each, in their order."));
@@ -127,6 +125,7 @@ template <class = void> ModelRecipe recipe_from_json(const Json& j, const std::s
   members.required("network", network);
   members("preprocess", steps);
   members.required("sliding_window", window);
+  members("skip_air", r.skip_air);
   members.required("labels", r.labels);
   members("decision", r.decision);
   members("postprocess", rules);
@@ -145,6 +144,7 @@ template <class = void> Json to_json(const ModelRecipe& r) {
           {"network", to_json(r.network)},
           {"preprocess", to_json(r.preprocess)},
           {"sliding_window", std::visit([](const auto& o) { return json::write(o); }, r.sliding_window)},
+          {"skip_air", json::write(r.skip_air)},
           {"labels", json::write(r.labels)},
           {"decision", json::write(r.decision)},
           {"postprocess", to_json(r.postprocess)}};

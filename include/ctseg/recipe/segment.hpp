@@ -1,9 +1,12 @@
-// A scan to its labels by a model's recipe: prepared, through windows, back on the scan's own grid.
+// A scan to its labels by a model's recipe: prepared, through windows, back on the scan's own grid, all of it in bounded memory:
+// logits go slice by slice from the windows to the labels, and are forgotten.
 #pragma once
 #include <sys/resource.h>
 
 #include <chrono>
 
+#include "../infer/to_original.hpp"
+#include "looks.hpp"
 #include "model_file.hpp"
 
 namespace ctseg {
@@ -17,26 +20,35 @@ struct ProgressSink {
 struct SegmentOptions {
   std::optional<double> overlap{};      // unset: the recipe's
   std::optional<Accuracy> accuracy{};   // unset: the context's
-  Xyz<bool> mirror{};                   // axes of the prepared image to mirror as well; all combinations are averaged in logits
-  Index max_memory = 0;                 // bytes that the plan may need; 0: no limit
+  Xyz<bool> mirror{};                   // axes of the prepared image to mirror as well; all combinations are averaged
+  Index max_memory = 0;                 // bytes in all; 0: no limit. Unfinished logits beyond it wait in a temporary file
   bool dry_run = false;                 // prepare and plan only
   ProgressSink progress{};
+  std::string spill_folder{};                    // of that file; empty: the one that TMPDIR names, else /tmp
+  std::optional<double> skip_air{};              // unset: the recipe's
+  std::optional<Index> probability_of{};         // a label whose probability is wanted too
+  std::vector<double> scales{};                  // of the windows, averaged; empty: 1
+  Averaged average = Averaged::logits;           // probabilities: those go back to the scan's grid as well
 };
 
 /// Wall time.
 struct SegmentSeconds {
-  double preprocess = 0, network = 0, stitch = 0, resample = 0;   // resample: decisions too
+  double preprocess = 0, network = 0, stitch = 0, resample = 0;   // resample: decisions too; stitch: the temporary file too
   double postprocess = 0;
   double total = 0;
+  double spill = 0;   // of stitch
 };
 
 struct Segmentation {
   std::string plan{};                             // lines of text
   std::optional<Volume<std::uint8_t>> labels{};   // ids of ModelRecipe::labels on the scan's grid; none after a dry run
   SegmentSeconds seconds{};
-  Index windows = 0;          // that the network saw, mirrored ones too
+  Index windows = 0;          // that a network saw, mirrored ones too
   Index planned_memory = 0;   // bytes, of everything alive at once
   Index peak_memory = 0;      // bytes, the most that the process ever had resident
+  std::optional<Volume<float>> probability{};   // of SegmentOptions::probability_of, on the scan's grid
+  Index skipped = 0;                            // windows of air
+  Index spilled = 0;                            // bytes that were written to the temporary file
 };
 
 namespace segmenting {
@@ -49,93 +61,74 @@ class Clock {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-/// Logits of the prepared image, channels fastest.
-struct Logits {
-  Grid grid;
-  Tensor<float, 3> values{};
-  Index channels() const { return values.shape().c; }
+/// Models that can be averaged: what surrounds their networks is the same.
+/// Errors    bad_argument with the part that differs; unsupported for several input channels.
+template <class = void> void check_models(const std::vector<const LoadedModel*>& models) {
+  if (models.empty()) throw Error(Code::bad_argument, "segment", "no model; there must be one or more.");
+  const Json first = to_json(models[0]->recipe);
+  for (std::size_t i = 0; i < models.size(); ++i) {
+    const LoadedModel& m = *models[i];
+    check(m.recipe);
+    if (m.model.in_channels() != 1)
+      throw Error(Code::unsupported, "segment", text("the network takes ", m.model.in_channels(), " channels; a scan has 1."));
+    const Json recipe = to_json(m.recipe);
+    for (const char* part : {"preprocess", "sliding_window", "skip_air", "labels", "decision"})
+      if (recipe[part] != first[part])
+        throw Error(Code::bad_argument, "segment",
+                    text("models 0 and ", i, " of the ensemble have different ", part, ": ", json::shown(first[part]), " and ",
+                         json::shown(recipe[part]), "; only networks of the same recipe can be averaged."));
+  }
+}
+
+/// Bytes, as the plan shows them.
+struct Memory {
+  Index network = 0, volumes = 0;   // volumes: scan, prepared image, and what becomes the result
+  Index preparing = 0;              // before there is a network
+  StreamPlan stream{};
+
+  Index in_use() const { return network + volumes; }
+  Index most() const { return std::max(preparing, stream.total_bytes()); }
 };
 
-/// The mean of a network's logits over mirrored inputs.
-template <class Net> class Mirrored {
+/// Everything of one call, for networks of one rank.
+template <AnySpec S> class Segmenter {
+  static constexpr int kDim = S::kDim;
+
  public:
-  using S = typename Net::Spec;
-  Mirrored(Context<Cpu>& ctx, const Net& net, const Shape<S::kDim>& window, const std::array<bool, 3>& axes)
-      : ctx_(ctx), predict_(ctx, net, window), flipped_(window) {
-    for (std::size_t d = 0; d < S::kDim; ++d)
-      if (axes[d + 3 - S::kDim]) axes_.push_back(d);
-  }
-  Index count() const { return Index{1} << axes_.size(); }
-  double seconds() const { return seconds_; }
-
-  In<S> operator()(In<S> window) {
-    if (axes_.empty()) return run(window);
-    for (Index k = 0; k < count(); ++k) {
-      copy_flipped(k, window, flipped_.data());
-      const In<S> out = run(In<S>(flipped_.view()));
-      if (k == 0) mean_ = Tensor<float, S::kDim>(out.shape), back_ = Tensor<float, S::kDim>(out.shape);
-      copy_flipped(k, out, back_.data());
-      const float share = 1.f / static_cast<float>(count());
-      for (Index i = 0; i < mean_.shape().elements(); ++i) mean_.data()[i] += share * back_.data()[i];
+  Segmenter(Context<Cpu>& ctx, const std::vector<const LoadedModel*>& models, const SegmentOptions& options)
+      : ctx_(ctx),
+        first_(models[0]->model),
+        recipe_(models[0]->recipe),
+        options_(options),
+        average_(options.average == Averaged::logits ? Scores::logits : probabilities()),
+        nets_(nets_of(models)),
+        looks_(ctx, nets_, {options.mirror, options.scales, average_}) {
+    stream_.windows = std::get<SlidingWindowOptions<kDim>>(recipe_.sliding_window);
+    if (options.overlap) stream_.windows.overlap = *options.overlap;
+    stream_.max_memory = options.max_memory, stream_.spill_folder = options.spill_folder;
+    if (const auto air = options.skip_air ? options.skip_air : recipe_.skip_air) {
+      stream_.skip_below = static_cast<float>(*air);
+      stream_.background = background();
     }
-    return In<S>(mean_.view());
-  }
-
- private:
-  In<S> run(In<S> window) {
-    const Clock clock;
-    const In<S> out = predict_(window);
-    seconds_ += clock.seconds();
-    return out;
-  }
-  void copy_flipped(Index which, In<S> from, float* to) const {
-    std::array<Index, S::kDim> at{};
-    for (Index row = 0; row < from.shape.voxels(); ++row) {
-      std::array<Index, S::kDim> source = at;
-      for (std::size_t a = 0; a < axes_.size(); ++a)
-        if (which >> a & 1) source[axes_[a]] = from.shape.space[axes_[a]] - 1 - at[axes_[a]];
-      Index flat = 0;
-      for (std::size_t d = 0; d < S::kDim; ++d) flat = flat * from.shape.space[d] + source[d];
-      std::copy_n(from.row(flat), from.shape.c, to + row * from.shape.c);
-      for (std::size_t d = S::kDim; d-- > 0;) {
-        if (++at[d] < from.shape.space[d]) break;
-        at[d] = 0;
-      }
-    }
-  }
-
-  Context<Cpu>& ctx_;
-  Predictor<Net> predict_;
-  std::vector<std::size_t> axes_{};
-  Tensor<float, S::kDim> flipped_, mean_{}, back_{};
-  double seconds_ = 0;
-};
-
-/// Everything of one call.
-template <class = void> class Segmenter {
- public:
-  Segmenter(Context<Cpu>& ctx, const LoadedModel& model, const SegmentOptions& options)
-      : ctx_(ctx), model_(model.model), recipe_(model.recipe), options_(options) {
-    check(recipe_);
-    if (model_.in_channels() != 1)
-      throw Error(Code::unsupported, "segment", text("the network takes ", model_.in_channels(), " channels; a scan has 1."));
-    if (options.overlap) std::visit([&](auto& o) { o.overlap = *options.overlap; }, recipe_.sliding_window);
   }
 
   Segmentation run(const Volume<float>& scan) {
     const Clock all;
     tell(0);
-    const Preprocessed prepared = apply_steps(scan, recipe_.preprocess, &ctx_.executor());
-    out_.seconds.preprocess = all.seconds();
-    model_.visit([&](const auto& net) { plan(net, scan.grid(), prepared.image.grid()); });
-    tell(kPrepared);
+    memory_.preparing = 3 * bytes(scan);   // the scan, its copy, and that turned round or cropped
+    if (options_.max_memory > 0 && memory_.preparing > options_.max_memory)
+      throw Error(Code::out_of_memory, "segment",
+                  text("max_memory = ", options_.max_memory, ", but preparing a scan of ", scan.shape(), " voxels takes ",
+                       memory_.preparing, " bytes. Hint: more memory, or a scan cropped before."));
+    {
+      const Preprocessed prepared = apply_steps(scan, recipe_.preprocess, &ctx_.executor());
+      out_.seconds.preprocess = all.seconds();
+      LabelWriter<> writer(prepared.path, first_.out_channels(), to_original());
+      plan(scan, prepared.image, writer);
+      tell(kPrepared);
+      if (!options_.dry_run) infer(prepared.image, writer);
+    }
     if (!options_.dry_run) {
-      Logits logits = model_.visit([&](const auto& net) { return infer(net, prepared.image); });
-      ctx_.check_cancelled("segment");
-      tell(kInferred);
-      const Clock clock;
-      out_.labels = decide(std::move(logits), prepared.path);
-      out_.seconds.resample = clock.seconds();
       const Clock after;
       out_.labels = apply_rules(std::move(*out_.labels), recipe_.postprocess, &ctx_.executor());
       out_.seconds.postprocess = after.seconds();
@@ -149,173 +142,174 @@ template <class = void> class Segmenter {
 
  private:
   static constexpr double kPrepared = 0.05, kInferred = 0.95;   // of the progress
+  static constexpr float kBackgroundLogit = 10;   // of air that is not run; it only meets logits of air
 
+  static Index bytes(const Volume<float>& v) { return v.grid().voxels() * Index{sizeof(float)}; }
+  static std::vector<const AnyNetwork<S>*> nets_of(const std::vector<const LoadedModel*>& models) {
+    std::vector<const AnyNetwork<S>*> nets;
+    for (const LoadedModel* m : models)
+      m->model.visit([&]<class Net>(const Net& net) {
+        if constexpr (std::is_same_v<Net, AnyNetwork<S>>) nets.push_back(&net);
+      });
+    return nets;
+  }
   void tell(double fraction) const {
     if (options_.progress.tell) options_.progress.tell(options_.progress.user, fraction);
   }
-  template <AnySpec S> const SlidingWindowOptions<S::kDim>& window_options(const AnyNetwork<S>&) const {
-    return std::get<SlidingWindowOptions<S::kDim>>(recipe_.sliding_window);
+
+  bool argmax() const { return recipe_.decision.kind == Decide::argmax; }
+  Scores probabilities() const { return argmax() ? Scores::softmax : Scores::sigmoid; }
+  /// Ids that the channels write.
+  std::vector<Index> ids() const {
+    std::vector<Index> ids = recipe_.decision.regions_order;
+    if (argmax())
+      for (const LabelInfo& label : recipe_.labels) ids.push_back(label.id);
+    return ids;
+  }
+  /// Of a voxel of air: label 0 (or the first one) wins, or no region does.
+  std::vector<float> background() const {
+    const bool given_probabilities = average_ != Scores::logits;
+    std::vector<float> scores(static_cast<std::size_t>(first_.out_channels()), given_probabilities ? 0.f : -kBackgroundLogit);
+    const std::vector<Index> all = ids();
+    const auto zero = std::find(all.begin(), all.end(), 0);
+    if (argmax())
+      scores[zero == all.end() ? 0 : static_cast<std::size_t>(zero - all.begin())] = given_probabilities ? 1.f : kBackgroundLogit;
+    return scores;
+  }
+  ToOriginalOptions to_original() const {
+    const WayBack way = recipe_.decision.way_back;
+    ToOriginalOptions o{.order = way == WayBack::labels ? InverseOrder::labels_first : InverseOrder::probabilities_first,
+                        .given = average_,
+                        .scores = way == WayBack::probabilities ? probabilities() : average_,
+                        .decision = {recipe_.decision.kind, recipe_.decision.threshold, ids()},
+                        .executor = &ctx_.executor()};
+    if (!options_.probability_of) return o;
+    const auto found = std::find(o.decision.labels.rbegin(), o.decision.labels.rend(), *options_.probability_of);
+    if (found == o.decision.labels.rend())
+      throw Error(Code::bad_argument, "segment",
+                  text("probability_of = ", *options_.probability_of, ", which is the id of no channel of the network."));
+    o.probability_of = std::ssize(o.decision.labels) - 1 - (found - o.decision.labels.rbegin());
+    return o;
   }
 
-  template <AnySpec S> void plan(const AnyNetwork<S>& net, const Grid& scan, const Grid& prepared) {
-    const auto& o = window_options(net);
-    const std::array<Index, 3> size{prepared.shape.z, prepared.shape.y, prepared.shape.x};
-    Index windows = S::kDim == 2 ? size[0] : 1;
-    for (std::size_t d = 0; d < S::kDim; ++d)
-      windows *= std::ssize(window_starts(size[d + 3 - S::kDim], o.window.value[d], o.overlap));
-    const Index mirrored = Index{1} << (options_.mirror.x + options_.mirror.y + (S::kDim == 3 && options_.mirror.z));
-    out_.windows = options_.dry_run ? 0 : windows * mirrored;
-    const WindowShape window = model_file::window_of(recipe_);
-    const MemoryEstimate network = model_.memory(window, ctx_.traits());
-    Tape<S> tape(Mode::infer, ctx_.traits());
-    net.forward(tape.input({1, 1, o.window.value}));
-    const Index voxels = prepared.voxels(), original = scan.voxels();
-    const Index logits = (model_.out_channels() + 1) * voxels * 4, volumes = (2 * voxels + 3 * original) * 4;
-    out_.planned_memory = network.total() + logits + volumes;
-    char line[240];
+  /// In two dimensions the axial slices are a batch of images.
+  static Shape<kDim> image_shape(const Volume<float>& image) {
+    const auto space = image.tensor_shape().space;
+    Shape<kDim> shape{kDim == 2 ? space[0] : 1, 1, {}};
+    std::copy_n(space.end() - kDim, kDim, shape.space.begin());
+    return shape;
+  }
+
+  void plan(const Volume<float>& scan, const Volume<float>& image, const LabelWriter<>& writer) {
+    Index work = 0;   // multiply-adds of a batch of windows
+    const Shape<kDim> batch{stream_.windows.batch, 1, stream_.windows.window.value};
+    memory_.network = looks_.mean_bytes(batch.with_channels(first_.out_channels()));
+    looks_.each(batch, [&](const AnyNetwork<S>& net, const Shape<kDim>& window) {
+      Tape<S> tape(Mode::infer, ctx_.traits());
+      const Var<S> y = net.forward(tape.input(window));
+      memory_.network += Plan<S>(tape, PlanOptions<S>{.outputs = {y}}).memory().total();
+      work += summarize(tape).multiply_adds;
+    });
+    memory_.volumes = bytes(scan) + bytes(image) + writer.bytes();
+    stream_.in_use = memory_.in_use();
+    memory_.stream = plan_stream<S>(ctx_, {image_shape(image), first_.out_channels()}, stream_);
+    out_.planned_memory = memory_.most();
+    describe(scan, image, work);
+  }
+  void describe(const Volume<float>& scan, const Volume<float>& image, Index work) {
+    const StreamPlan& p = memory_.stream;
+    const auto& o = stream_.windows;
+    char line[320];
     const auto add = [&](auto... parts) {
       std::snprintf(line, sizeof line, parts...);
       out_.plan += line;
     };
     const auto mb = [](Index bytes) { return static_cast<double>(bytes) / 1e6; };
-    out_.plan = text("network   ", text(model_.config()), ", ", model_.parameter_count(), " parameters\n");
-    out_.plan += text("scan      ", scan.shape, " voxels of ", scan.spacing_mm(), " mm -> ", prepared.shape, " of ",
-                      prepared.spacing_mm(), " mm\n");
-    out_.plan += text("windows   ", windows, " of ", o.window, ", overlap ", o.overlap,
-                      mirrored > 1 ? text(", each ", mirrored, " times mirrored") : std::string(), "\n");
+    for (const AnyNetwork<S>* net : nets_)
+      out_.plan += text("network   ", text(first_.config()), ", ", parameter_count(*net), " parameters\n");
+    out_.plan += text("scan      ", scan.shape(), " voxels of ", scan.spacing_mm(), " mm -> ", image.shape(), " of ",
+                      image.spacing_mm(), " mm\n");
+    out_.plan += text("windows   ", p.windows, " of ", o.window, ", overlap ", o.overlap,
+                      looks_.count() > 1 ? text(", each ", looks_.count(), " times", looks_.words()) : std::string(),
+                      stream_.skip_below ? text(", none where all values are at most ", *stream_.skip_below) : std::string(),
+                      "\n");
     add("work      %.3f T multiply-adds\n",
-        static_cast<double>(windows * mirrored) * static_cast<double>(summarize(tape).multiply_adds) * 1e-12);
-    add("memory    %.0f MB = network %.0f + logits %.0f + volumes %.0f\n", mb(out_.planned_memory), mb(network.total()),
-        mb(logits), mb(volumes));
-    if (options_.max_memory > 0 && out_.planned_memory > options_.max_memory)
-      throw Error(Code::out_of_memory, "segment",
-                  text("needs ", out_.planned_memory, " bytes (network ", network.total(), ", logits ", logits, ", volumes ",
-                       volumes, "); max_memory is ", options_.max_memory,
-                       ". Hint: a larger spacing, a crop to the foreground or a smaller window needs less."));
+        static_cast<double>((p.windows + o.batch - 1) / o.batch * looks_.mirrors()) * static_cast<double>(work) * 1e-12);
+    add("memory    %.0f MB = network %.0f + volumes %.0f + unfinished logits %.0f + buffers %.0f", mb(p.total_bytes()),
+        mb(memory_.network), mb(memory_.volumes), mb(p.resident_bytes), mb(p.buffer_bytes));
+    if (p.max_memory > 0) add(", of %.0f allowed", mb(p.max_memory));
+    if (memory_.preparing > p.total_bytes()) add("; %.0f while the scan is prepared", mb(memory_.preparing));
+    out_.plan += '\n';
+    if (p.spill_bytes > 0)
+      add("file      %.0f MB of unfinished logits, %.0f MB written and read in all\n", mb(p.spill_bytes), mb(p.spilled_bytes));
   }
 
-  /// All windows, stitched. What follows the windows in bounded memory goes here and into decide().
-  template <AnySpec S> Logits infer(const AnyNetwork<S>& net, const Volume<float>& image) {
-    const auto& o = window_options(net);
-    const std::array<bool, 3> axes{options_.mirror.z, options_.mirror.y, options_.mirror.x};
-    Mirrored<AnyNetwork<S>> predict(ctx_, net, Shape<S::kDim>{1, 1, o.window.value}, axes);
-    const Clock clock;
-    Index done = 0;
-    const auto step = [&](In<S> window) {
-      const In<S> logits = predict(window);
-      done += predict.count();
-      tell(kPrepared + (kInferred - kPrepared) * static_cast<double>(done) / static_cast<double>(out_.windows));
-      return logits;
+  /// The image as a stream sees it, that counts the windows which were cut.
+  struct Source {
+    ArraySource<S, float, detail::SameValue> image;
+    Index cut = 0;
+    const Shape<kDim>& shape() const { return image.shape(); }
+    void read(const std::array<Index, 3>& first, Out<S> to) {
+      ++cut;
+      image.read(first, to);
+    }
+  };
+  void infer(const Volume<float>& image, LabelWriter<>& writer) {
+    Source source{array_source<S>(image.data(), image_shape(image), detail::SameValue{})};
+    const auto windows = static_cast<double>(memory_.stream.windows);
+    const auto predict = [&](In<S> window) {
+      const In<S> scores = looks_(window);
+      tell(kPrepared + (kInferred - kPrepared) * static_cast<double>(source.cut) / windows);
+      return scores;
     };
-    Logits all{image.grid()};
-    if constexpr (S::kDim == 3) {
-      all.values = sliding_window<S>(ctx_, step, In<S>{image.data(), image.tensor_shape(), 1}, o);
-    } else {   // slice by slice
-      const Shape<3> whole = image.tensor_shape();
-      const Shape<2> slice{1, 1, {whole.space[1], whole.space[2]}};
-      all.values = Tensor<float, 3>(whole.with_channels(model_.out_channels()));
-      for (Index z = 0; z < whole.space[0]; ++z) {
-        const auto part = sliding_window<S>(ctx_, step, In<S>{image.data() + z * slice.voxels(), slice, 1}, o);
-        std::copy_n(part.data(), part.shape().elements(), all.values.data() + z * part.shape().elements());
-      }
-    }
-    out_.seconds.network = predict.seconds();
-    out_.seconds.stitch = clock.seconds() - predict.seconds();
-    return all;
-  }
-
-  /// f(voxel) for all of them.
-  template <class F> void each_voxel(Index voxels, F f) const {
-    parallel_blocks(ctx_.executor(), voxels, Index{1} << 16, [&](Index first, Index last) {
-      for (Index i = first; i < last; ++i) f(i);
-    });
-  }
-  bool argmax() const { return recipe_.decision.kind == LabelDecision::argmax; }
-
-  void to_probabilities(Logits& logits) const {
-    const Index channels = logits.channels();
-    each_voxel(logits.grid.voxels(), [&](Index i) {
-      float* const row = logits.values.data() + i * channels;
-      if (!argmax()) {
-        for (Index c = 0; c < channels; ++c) row[c] = Sigmoid<float>{}.value(row[c], 0);
-        return;
-      }
-      const float most = *std::max_element(row, row + channels);
-      float sum = 0;
-      for (Index c = 0; c < channels; ++c) sum += row[c] = std::exp(row[c] - most);
-      for (Index c = 0; c < channels; ++c) row[c] /= sum;
-    });
-  }
-
-  /// Ids on the scan's grid. One channel at a time comes back, so that this needs three volumes of the scan's size.
-  Volume<std::uint8_t> decide(Logits logits, const GridPath& path) const {
-    const WayBack way = recipe_.decision.way_back;
-    if (way == WayBack::labels) {
-      const GridPath here(logits.grid);
-      const double outside = argmax() && !has_zero() ? static_cast<double>(recipe_.labels[0].id) : 0;   // as decide_on has it
-      return path.to_original(decide_on(logits, here, threshold_of(WayBack::logits)),
-                              {.outside = outside, .executor = &ctx_.executor()});
-    }
-    if (way == WayBack::probabilities) to_probabilities(logits);
-    return decide_on(logits, path, threshold_of(way));
-  }
-  float threshold_of(WayBack way) const {
-    const double t = recipe_.decision.threshold;
-    return static_cast<float>(way == WayBack::probabilities ? t : std::log(t / (1 - t)));
-  }
-
-  Volume<std::uint8_t> decide_on(const Logits& logits, const GridPath& path, float threshold) const {
-    Volume<std::uint8_t> labels(path.original());
-    std::optional<Volume<float>> best;
-    for (Index c = 0; c < logits.channels(); ++c) {
-      ctx_.check_cancelled("segment");
-      Volume<float> channel(logits.grid);
-      each_voxel(logits.grid.voxels(), [&](Index i) { channel.data()[i] = logits.values.data()[i * logits.channels() + c]; });
-      const Index id = argmax() ? recipe_.labels[static_cast<std::size_t>(c)].id
-                                : recipe_.decision.regions_order[static_cast<std::size_t>(c)];
-      // What was cropped away is background: label 0, or the first channel.
-      const bool background = argmax() && (id == 0 || (c == 0 && !has_zero()));
-      Volume<float> here = path.to_original(channel, {.outside = background ? 0.0 : -1e30, .executor = &ctx_.executor()});
-      const auto set = [&](Index i) { labels.data()[i] = static_cast<std::uint8_t>(id); };
-      if (!argmax()) {
-        each_voxel(labels.grid().voxels(), [&](Index i) {
-          if (here.data()[i] > threshold) set(i);
-        });
-      } else if (!best) {
-        each_voxel(labels.grid().voxels(), set);
-        best = std::move(here);
-      } else {
-        each_voxel(labels.grid().voxels(), [&](Index i) {
-          if (here.data()[i] > best->data()[i]) best->data()[i] = here.data()[i], set(i);
-        });
-      }
-    }
-    return labels;
-  }
-  bool has_zero() const {
-    return std::any_of(recipe_.labels.begin(), recipe_.labels.end(), [](const LabelInfo& l) { return l.id == 0; });
+    const StreamReport r = stream_windows<S>(ctx_, predict, source, stream_, writer);
+    ctx_.check_cancelled("segment");
+    tell(kInferred);
+    const Clock clock;
+    OnOriginalGrid<std::uint8_t> result = writer.finish();
+    out_.labels = std::move(result.labels), out_.probability = std::move(result.probability);
+    out_.seconds.network = r.network_seconds, out_.seconds.spill = r.spill_seconds;
+    out_.seconds.stitch = r.seconds - r.network_seconds - r.sink_seconds;
+    out_.seconds.resample = r.sink_seconds + clock.seconds();
+    out_.windows = r.run * looks_.count(), out_.skipped = r.skipped, out_.spilled = r.plan.spilled_bytes;
   }
 
   Context<Cpu>& ctx_;
-  const AnyModel& model_;
-  ModelRecipe recipe_;
+  const AnyModel& first_;
+  const ModelRecipe& recipe_;
   const SegmentOptions& options_;
+  Scores average_;
+  std::vector<const AnyNetwork<S>*> nets_;
+  Looks<S> looks_;
+  StreamOptions<kDim> stream_{};
+  Memory memory_{};
   Segmentation out_{};
 };
 
 }   // namespace segmenting
 
-/// The labels of a scan, on exactly its grid. ModelRecipe::postprocess comes last.
-/// Cost      Segmentation::plan says it; all logits of the prepared image are in memory.
-/// Errors    out_of_memory before any window if the plan needs more than max_memory; cancelled between windows and stages;
+/// The labels of a scan, on exactly its grid, from the mean of one model or more of the same recipe. The first one's
+/// ModelRecipe::postprocess comes last.
+/// Cost      Segmentation::plan says it: logits of the windows that are not finished yet, never those of the whole image, but
+///           for ways back that resample twice or between oblique grids.
+/// Errors    out_of_memory before any window if max_memory cannot be kept even with a file; io if that cannot be written;
+///           cancelled between windows and stages; bad_argument for models that do not fit together, or a label that is none;
 ///           unsupported for networks of several input channels; those of the steps.
 template <class = void>
+Segmentation segment(Context<Cpu>& ctx, const std::vector<const LoadedModel*>& models, const Volume<float>& scan,
+                     const SegmentOptions& o = {}) {
+  segmenting::check_models(models);
+  ContextOptions own = ctx.options();
+  own.accuracy = o.accuracy.value_or(ctx.traits().accuracy);
+  std::optional<Context<Cpu>> other;
+  if (own.accuracy != ctx.traits().accuracy) other.emplace(own);
+  return models[0]->model.visit([&]<AnySpec S>(const AnyNetwork<S>&) {
+    return segmenting::Segmenter<S>(other ? *other : ctx, models, o).run(scan);
+  });
+}
+template <class = void>
 Segmentation segment(Context<Cpu>& ctx, const LoadedModel& model, const Volume<float>& scan, const SegmentOptions& o = {}) {
-  if (!o.accuracy || *o.accuracy == ctx.traits().accuracy) return segmenting::Segmenter<>(ctx, model, o).run(scan);
-  ContextOptions same = ctx.options();
-  same.accuracy = *o.accuracy;
-  Context<Cpu> own(same);
-  return segmenting::Segmenter<>(own, model, o).run(scan);
+  return segment(ctx, std::vector<const LoadedModel*>{&model}, scan, o);
 }
 
 }   // namespace ctseg

@@ -32,6 +32,18 @@ inline std::span<const json::Name<Blend>> names_of(Blend) {
   return kNames;
 }
 
+inline std::span<const json::Name<WindowRule>> names_of(WindowRule) {
+  static constexpr json::Name<WindowRule> kNames[] = {{"monai", WindowRule::monai}, {"nnunet", WindowRule::nnunet}};
+  return kNames;
+}
+inline std::span<const json::Name<WindowPadding>> names_of(WindowPadding) {
+  static constexpr json::Name<WindowPadding> kNames[] = {{"constant", WindowPadding::constant},
+                                                         {"reflect", WindowPadding::reflect},
+                                                         {"replicate", WindowPadding::replicate},
+                                                         {"circular", WindowPadding::circular}};
+  return kNames;
+}
+
 template <class F> void fields(Reorient& s, F& f) {
   f("codes", s.codes);
   parse_axis_codes(s.codes);   // an error now, not with the first scan
@@ -86,8 +98,11 @@ template <class F> void fields(CropNonzero&, F&) {}
 template <int Dim, class F> void fields(SlidingWindowOptions<Dim>& o, F& f) {
   f.required("window", o.window, json::Range{1, 4096});
   f("overlap", o.overlap, json::Range{0, 0.99});
+  f("rule", o.rule);
   f("blend", o.blend);
+  f("padding", o.padding);
   f("outside", o.outside);
+  f("batch", o.batch, json::Range{1, 64});
 }
 
 namespace json {
