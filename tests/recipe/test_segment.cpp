@@ -1,36 +1,9 @@
-#include <doctest/doctest.h>
+#include "recipe/segment_cases.hpp"
 
-#include <ctseg/recipe/segment.hpp>
-
-#include "recipe/threshold_network.hpp"
-
-using namespace ctseg;
+using namespace segment_cases;
 
 namespace {
 
-/// A scan of smooth values in an odd orientation, not isotropic, with air around it.
-Volume<float> scan() {
-  Eigen::Matrix4d m = Eigen::Matrix4d::Identity();
-  m.block<3, 3>(0, 0) << 0, -0.8, 0, 0, 0, 1.5, 0.7, 0, 0;
-  Volume<float> v(Grid{{.x = 31, .y = 26, .z = 22}, Affine<Ras>(m)}, -1000.f);
-  for (Index z = 3; z < 20; ++z)
-    for (Index y = 4; y < 24; ++y)
-      for (Index x = 2; x < 29; ++x)
-        v(z, y, x) = static_cast<float>(40 + 300 * std::sin(0.35 * double(x)) * std::cos(0.3 * double(y) + 0.25 * double(z)));
-  return v;
-}
-const std::vector<PreprocessStep> kSteps = {Reorient{"RAS"}, CropForeground{.threshold = -500}, Spacing{{1, 1, 1.25}},
-                                            WindowHu{-160, 240}};
-
-/// Two classes that meet at 0.5, the middle of the window.
-LoadedModel two_classes(std::vector<PreprocessStep> steps, WayBack way = WayBack::logits) {
-  return {{.network = line_config<3>(2),
-           .preprocess = std::move(steps),
-           .sliding_window = SlidingWindowOptions<3>{.window = 16},
-           .labels = {{0, "background"}, {7, "bright"}},
-           .decision = {.way_back = way}},
-          line_network<3>({{-4, 2}, {4, -2}})};
-}
 LoadedModel regions(std::vector<PreprocessStep> steps, double threshold = 0.5) {
   return {{.network = line_config<3>(2),
            .preprocess = std::move(steps),
@@ -38,12 +11,6 @@ LoadedModel regions(std::vector<PreprocessStep> steps, double threshold = 0.5) {
            .labels = {{0, "background"}, {1, "whole"}, {2, "core"}},
            .decision = {.kind = Decide::threshold, .threshold = threshold, .regions_order = {1, 2}}},
           line_network<3>({{10, -3}, {10, -6}})};
-}
-Index differing(const Volume<std::uint8_t>& labels, const Volume<std::uint8_t>& wanted) {
-  REQUIRE(same_grid(labels.grid(), wanted.grid()));
-  Index count = 0;
-  for (std::size_t i = 0; i < labels.voxels().size(); ++i) count += labels.voxels()[i] != wanted.voxels()[i];
-  return count;
 }
 template <class F> Volume<std::uint8_t> labelled(const Volume<float>& v, F f) {
   Volume<std::uint8_t> out(v.grid());
@@ -185,14 +152,19 @@ TEST_CASE("a dry run plans, memory is limited before any window") {
   CHECK(dry.plan.find("windows   ") != std::string::npos);
   CHECK(dry.plan.find(" of 16x16x16, overlap 0.5, each 2 times mirrored\n") != std::string::npos);
   CHECK(dry.planned_memory > 0);
-  CHECK_NOTHROW(segment(ctx, model, ct, {.max_memory = dry.planned_memory}));
-  try {
-    segment(ctx, model, ct, {.max_memory = dry.planned_memory - 1});
-    FAIL("the plan needs more");
-  } catch (const Error& e) {
-    CHECK(e.code() == Code::out_of_memory);
-    CHECK(std::string(e.what()).find(text("segment: needs ", dry.planned_memory, " bytes (network ")) == 0);
-  }
+  CHECK(segment(ctx, model, ct, {.max_memory = dry.planned_memory}).spilled == 0);
+  const ProgressSink early{[](void*, double fraction) { REQUIRE(fraction == 0); }};
+  const auto refused = [&](Index limit) {
+    try {
+      segment(ctx, model, ct, {.max_memory = limit, .progress = early});
+    } catch (const Error& e) {
+      CHECK(e.code() == Code::out_of_memory);
+      return std::string(e.what());
+    }
+    return std::string("was not refused");
+  };
+  CHECK(refused(150000).find("segment: max_memory = 150000, but preparing a scan of 31 x 26 x 22 voxels takes ") == 0);
+  CHECK(refused(dry.planned_memory / 2).find("stream_windows: max_memory = 1 MB, but ") == 0);
 }
 
 TEST_CASE("progress rises to 1, and a stop ends the segmentation between windows") {

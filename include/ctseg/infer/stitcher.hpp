@@ -44,7 +44,8 @@ class Stitcher {
 
   /// Slices that are handed over at once.
   static Index slab_slices(const WindowGrid& grid, Index channels) {
-    return std::max<Index>(1, kSlab / (grid.image[1] * grid.image[2] * channels));
+    const Index most = std::min(grid.image[0], grid.window[0]);   // those of a cell
+    return std::clamp<Index>(kSlab / (grid.image[1] * grid.image[2] * channels), 1, most);
   }
 
   /// Adds window w, the next one, and hands over what it finished.

@@ -24,11 +24,11 @@ struct SegmentOptions {
   Index max_memory = 0;                 // bytes in all; 0: no limit. Unfinished logits beyond it wait in a temporary file
   bool dry_run = false;                 // prepare and plan only
   ProgressSink progress{};
-  std::string spill_folder{};                    // of that file; empty: the one that TMPDIR names, else /tmp
-  std::optional<double> skip_air{};              // unset: the recipe's
-  std::optional<Index> probability_of{};         // a label whose probability is wanted too
-  std::vector<double> scales{};                  // of the windows, averaged; empty: 1
-  Averaged average = Averaged::logits;           // probabilities: those go back to the scan's grid as well
+  std::string spill_folder{};              // of that file; empty: the one that TMPDIR names, else /tmp
+  std::optional<double> skip_air{};        // unset: the recipe's
+  std::optional<Index> probability_of{};   // a label whose probability is wanted too
+  std::vector<double> scales{};            // of the windows, averaged; empty: 1
+  Averaged average = Averaged::logits;     // probabilities: those go back to the scan's grid as well
 };
 
 /// Wall time.
@@ -43,9 +43,9 @@ struct Segmentation {
   std::string plan{};                             // lines of text
   std::optional<Volume<std::uint8_t>> labels{};   // ids of ModelRecipe::labels on the scan's grid; none after a dry run
   SegmentSeconds seconds{};
-  Index windows = 0;          // that a network saw, mirrored ones too
-  Index planned_memory = 0;   // bytes, of everything alive at once
-  Index peak_memory = 0;      // bytes, the most that the process ever had resident
+  Index windows = 0;                            // that a network saw, mirrored ones too
+  Index planned_memory = 0;                     // bytes, of everything alive at once
+  Index peak_memory = 0;                        // bytes, the most that the process ever had resident
   std::optional<Volume<float>> probability{};   // of SegmentOptions::probability_of, on the scan's grid
   Index skipped = 0;                            // windows of air
   Index spilled = 0;                            // bytes that were written to the temporary file
@@ -142,7 +142,7 @@ template <AnySpec S> class Segmenter {
 
  private:
   static constexpr double kPrepared = 0.05, kInferred = 0.95;   // of the progress
-  static constexpr float kBackgroundLogit = 10;   // of air that is not run; it only meets logits of air
+  static constexpr float kBackgroundLogit = 10;                 // of air that is not run; it only meets logits of air
 
   static Index bytes(const Volume<float>& v) { return v.grid().voxels() * Index{sizeof(float)}; }
   static std::vector<const AnyNetwork<S>*> nets_of(const std::vector<const LoadedModel*>& models) {
@@ -173,7 +173,8 @@ template <AnySpec S> class Segmenter {
     const std::vector<Index> all = ids();
     const auto zero = std::find(all.begin(), all.end(), 0);
     if (argmax())
-      scores[zero == all.end() ? 0 : static_cast<std::size_t>(zero - all.begin())] = given_probabilities ? 1.f : kBackgroundLogit;
+      scores[zero == all.end() ? 0 : static_cast<std::size_t>(zero - all.begin())] =
+          given_probabilities ? 1.f : kBackgroundLogit;
     return scores;
   }
   ToOriginalOptions to_original() const {
@@ -229,10 +230,10 @@ template <AnySpec S> class Segmenter {
       out_.plan += text("network   ", text(first_.config()), ", ", parameter_count(*net), " parameters\n");
     out_.plan += text("scan      ", scan.shape(), " voxels of ", scan.spacing_mm(), " mm -> ", image.shape(), " of ",
                       image.spacing_mm(), " mm\n");
-    out_.plan += text("windows   ", p.windows, " of ", o.window, ", overlap ", o.overlap,
-                      looks_.count() > 1 ? text(", each ", looks_.count(), " times", looks_.words()) : std::string(),
-                      stream_.skip_below ? text(", none where all values are at most ", *stream_.skip_below) : std::string(),
-                      "\n");
+    out_.plan +=
+        text("windows   ", p.windows, " of ", o.window, ", overlap ", o.overlap,
+             looks_.count() > 1 ? text(", each ", looks_.count(), " times", looks_.words()) : std::string(),
+             stream_.skip_below ? text(", none where all values are at most ", *stream_.skip_below) : std::string(), "\n");
     add("work      %.3f T multiply-adds\n",
         static_cast<double>((p.windows + o.batch - 1) / o.batch * looks_.mirrors()) * static_cast<double>(work) * 1e-12);
     add("memory    %.0f MB = network %.0f + volumes %.0f + unfinished logits %.0f + buffers %.0f", mb(p.total_bytes()),
@@ -295,17 +296,15 @@ template <AnySpec S> class Segmenter {
 /// Errors    out_of_memory before any window if max_memory cannot be kept even with a file; io if that cannot be written;
 ///           cancelled between windows and stages; bad_argument for models that do not fit together, or a label that is none;
 ///           unsupported for networks of several input channels; those of the steps.
-template <class = void>
-Segmentation segment(Context<Cpu>& ctx, const std::vector<const LoadedModel*>& models, const Volume<float>& scan,
-                     const SegmentOptions& o = {}) {
+template <class = void> Segmentation segment(Context<Cpu>& ctx, const std::vector<const LoadedModel*>& models,
+                                             const Volume<float>& scan, const SegmentOptions& o = {}) {
   segmenting::check_models(models);
   ContextOptions own = ctx.options();
   own.accuracy = o.accuracy.value_or(ctx.traits().accuracy);
   std::optional<Context<Cpu>> other;
   if (own.accuracy != ctx.traits().accuracy) other.emplace(own);
-  return models[0]->model.visit([&]<AnySpec S>(const AnyNetwork<S>&) {
-    return segmenting::Segmenter<S>(other ? *other : ctx, models, o).run(scan);
-  });
+  return models[0]->model.visit(
+      [&]<AnySpec S>(const AnyNetwork<S>&) { return segmenting::Segmenter<S>(other ? *other : ctx, models, o).run(scan); });
 }
 template <class = void>
 Segmentation segment(Context<Cpu>& ctx, const LoadedModel& model, const Volume<float>& scan, const SegmentOptions& o = {}) {
