@@ -268,6 +268,11 @@ template <AnySpec S> class Segmenter {
     tell(kInferred);
     const Clock clock;
     OnOriginalGrid<std::uint8_t> result = writer.finish();
+    const std::vector<Index> all = ids();
+    if (argmax() &&
+        std::find(all.begin(), all.end(), 0) == all.end())   // 0 is what was cropped away: background has another id
+      for (std::uint8_t& label : result.labels.voxels())
+        if (label == 0) label = static_cast<std::uint8_t>(all[0]);
     out_.labels = std::move(result.labels), out_.probability = std::move(result.probability);
     out_.seconds.network = r.network_seconds, out_.seconds.spill = r.spill_seconds;
     out_.seconds.stitch = r.seconds - r.network_seconds - r.sink_seconds;
