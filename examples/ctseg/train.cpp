@@ -95,7 +95,7 @@ cs::ModelRecipe recipe_of(const TrainConfig& config, const fs::path& file) {
 std::array<std::uint8_t, 256> class_of_id(const cs::ModelRecipe& recipe, const std::string& file) {
   std::array<std::uint8_t, 256> classes{};
   const cs::LabelRule& rule = recipe.decision;
-  if (rule.kind == cs::LabelDecision::argmax) {
+  if (rule.kind == cs::Decide::argmax) {
     for (std::size_t c = 0; c < recipe.labels.size(); ++c)
       classes[static_cast<std::size_t>(recipe.labels[c].id)] = static_cast<std::uint8_t>(c);
   } else if (rule.regions_order.size() == 1) {
