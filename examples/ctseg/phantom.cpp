@@ -48,7 +48,7 @@ cs::Volume<std::uint8_t> mask_named(const cs::Phantom& p, const std::string& nam
 /// In LUNA16's columns: world millimetres, LPS.
 std::string nodule_table(const cs::Phantom& p, const std::string& name) {
   std::string out = "seriesuid,coordX,coordY,coordZ,diameter_mm\n";
-  for (const cs::Nodule& nodule : p.nodule_list) {
+  for (const cs::PhantomNodule& nodule : p.nodule_list) {
     const cs::Point<cs::Lps> at = to_lps(nodule.center);
     out += name;
     for (const double v : {at.x, at.y, at.z, nodule.diameter_mm}) {

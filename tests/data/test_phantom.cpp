@@ -153,7 +153,7 @@ TEST_CASE("phantom: nodules are where the list says") {
     const Phantom p =
         make_phantom({.seed = 11, .region = Region::thorax, .shape = {72, 72, 48}, .oblique_degrees = degrees, .nodules = 9});
     CHECK(p.nodule_list.size() > 5);
-    for (const Nodule& nodule : p.nodule_list) {
+    for (const PhantomNodule& nodule : p.nodule_list) {
       const Xyz<double> i = p.ct.affine().index_of(nodule.center);
       CHECK(p.nodules(std::lround(i.z), std::lround(i.y), std::lround(i.x)) == 1);
       CHECK(nodule.diameter_mm > 3);

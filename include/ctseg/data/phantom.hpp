@@ -25,7 +25,7 @@ struct PhantomOptions {
   int lesions = -1;                     // in the liver; -1: 0 to 4, by seed
 };
 
-struct Nodule {
+struct PhantomNodule {
   Point<Ras> center;
   double diameter_mm;   // of a sphere as large
 };
@@ -36,7 +36,7 @@ struct Phantom {
   Volume<std::uint8_t> organs;      // Organ
   Volume<std::uint8_t> vertebrae;   // 0, or 1 .. 25: C1 .. C7, T1 .. T12, L1 .. L5, sacrum
   Volume<std::uint8_t> lesions, nodules, coronaries;
-  std::vector<Nodule> nodule_list;   // those whose centre lies on the grid
+  std::vector<PhantomNodule> nodule_list;   // those whose centre lies on the grid
 };
 
 /// 1 where an organ is, 0 elsewhere.
@@ -242,7 +242,7 @@ template <class = void> Phantom make_phantom(const PhantomOptions& options = {},
   phantom::blur_axis(canvas.ct, n.x * n.y, n.z, options.blur_mm / step.z);
   phantom::add_noise(canvas.ct, options, where);
 
-  std::vector<Nodule> list;
+  std::vector<PhantomNodule> list;
   for (const auto& [center, diameter_mm] : placed) {
     const Eigen::Vector4d world = to_world * center.homogeneous();
     list.push_back({{world[0], world[1], world[2]}, patient.scale * diameter_mm});
