@@ -192,13 +192,27 @@ void add_train(CLI::App& program, Arguments& all) {
 
 void add_bench(CLI::App& program, Arguments& all) {
   BenchArguments& a = all.bench;
-  CLI::App& c = add_command(program, "bench", "Measure this machine", "  ctseg bench streaming --json", all.common);
+  CLI::App& c = add_command(program, "bench", "Measure this machine",
+                            "  ctseg bench streaming --json\n"
+                            "  ctseg bench streaming --classes 118 --max-memory 3G\n"
+                            "  ctseg bench streaming --shape 192,192,192 --network basicunet",
+                            all.common);
   c.add_option("NAME", a.name, "streaming: a large volume with many classes in bounded memory")
       ->required()
       ->check(CLI::IsMember({"streaming"}));
-  c.add_option("--shape", a.shape, "voxels: X,Y,Z")->delimiter(',')->expected(3)->check(CLI::Range(1, 4096));
-  c.add_option("--classes", a.classes, "classes of the stand-in network")->check(CLI::Range(2, 255));
-  c.add_option("--max-memory", a.max_memory, "for example 3G");
+  c.add_option("--shape", a.shape, "voxels: X,Y,Z")
+      ->delimiter(',')
+      ->expected(3)
+      ->check(CLI::Range(1, 4096))
+      ->default_str("512,512,512");
+  c.add_option("--classes", a.classes, "classes of the network")->check(CLI::Range(2, 255))->capture_default_str();
+  c.add_option("--max-memory", a.max_memory, "work within this much memory, for example 3G");
+  c.add_option("--network", a.network, "a stand-in that costs nothing, or a real one")
+      ->check(CLI::IsMember({"stand-in", "basicunet"}))
+      ->capture_default_str();
+  c.add_option("--how", a.how, "finished logits handed over in blocks or slabs, or all kept at once for comparison")
+      ->check(CLI::IsMember({"blocks", "slabs", "whole"}))
+      ->capture_default_str();
 }
 
 }   // namespace

@@ -55,9 +55,9 @@ struct TrainArguments {
 };
 struct BenchArguments {
   std::string name{};
-  std::vector<Index> shape{};
-  Index classes = 0;
-  std::string max_memory{};
+  std::vector<Index> shape{512, 512, 512};   // x, y, z
+  Index classes = 26;
+  std::string max_memory{}, network = "stand-in", how = "blocks";
 };
 
 void info(const InfoArguments&, Console&);

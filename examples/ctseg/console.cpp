@@ -1,9 +1,12 @@
 #include "console.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <fstream>
 #include <thread>
 
 #include <ctseg/io/file.hpp>
@@ -69,6 +72,18 @@ std::vector<std::string> Console::inputs() const {
   const std::lock_guard lock(mutex_);
   return inputs_;
 }
+void Console::keep(const fs::path& path) {
+  if (!path.empty()) kept_.push_back(path);
+}
+void Console::expect_output(const fs::path& file) const {
+  std::error_code ignored;
+  for (const fs::path& input : kept_)
+    if (fs::equivalent(file, input, ignored))
+      throw cs::Error(cs::Code::bad_argument, file.string(),
+                      "is an input too, and inputs are never written over. Hint: name another output.");
+  if (fs::exists(file, ignored) && !fs::is_regular_file(file, ignored))
+    throw cs::Error(cs::Code::bad_argument, file.string(), "is there already and is not a regular file; it is not replaced.");
+}
 
 Progress::Progress(const Console& console, std::string unit, Index total)
     : quiet_(console.common().quiet), terminal_(::isatty(STDERR_FILENO) != 0), unit_(std::move(unit)), total_(total) {}
@@ -95,6 +110,27 @@ void Progress::done(Index count) {
   }
 }
 
+void occupy_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(stream, F_GETFD) < 0)   // /dev/null gets this number; results must still fail to be written
+      if (::open("/dev/null", stream == STDERR_FILENO ? O_WRONLY : O_RDONLY) < 0) return;
+}
+
+std::string memory_words() {
+  const auto kilobytes = [](const char* file, const std::string& key) {
+    std::ifstream lines(file);
+    for (std::string line; std::getline(lines, line);)
+      if (line.starts_with(key)) return static_cast<Index>(std::strtoll(line.c_str() + key.size(), nullptr, 10));
+    return Index{0};
+  };
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    return text("needed more than the ", kilobytes("/proc/self/status", "VmPeak:") / 1024, " MiB of addresses it had; ",
+                static_cast<Index>(limit.rlim_cur >> 20), " MiB are allowed (ulimit -v).");
+  return text("needed more than the ", kilobytes("/proc/self/status", "VmHWM:") / 1024, " MiB it had; ",
+              kilobytes("/proc/meminfo", "MemAvailable:") / 1024, " MiB are free.");
+}
+
 std::stop_token watch_signals() {
   static auto* stop = new std::stop_source;   // as remains()
   sigset_t signals;
@@ -103,6 +139,7 @@ std::stop_token watch_signals() {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGXFSZ, SIG_IGN);   // a limit on the size of files is an error of write() like a full disk
+  std::signal(SIGPIPE, SIG_IGN);   // and a reader of stdout that left; one of stderr must not end a training
   std::thread([signals] {
     int which = 0;
     sigwait(&signals, &which);
@@ -120,7 +157,7 @@ void guard_folder(const fs::path& folder) {
   remains().folders.push_back(fs::absolute(folder));
 }
 
-Staging::Staging(fs::path folder) : folder_(std::move(folder)) {
+Staging::Staging(fs::path folder, const Console& console) : console_(console), folder_(std::move(folder)) {
   if (fs::exists(folder_) && !fs::is_directory(folder_))
     throw cs::Error(cs::Code::io, folder_.string(), "is a file; results need a folder.");
   std::error_code error;
@@ -141,6 +178,7 @@ Staging::~Staging() {
   if (!committed_ && !made_.empty()) fs::remove_all(made_.front(), ignored);
 }
 fs::path Staging::operator/(const fs::path& name) {
+  console_.expect_output(folder_ / name);
   names_.push_back(name);
   if (name.has_parent_path()) fs::create_directories(hidden_ / name.parent_path());
   return hidden_ / name;
@@ -165,12 +203,24 @@ std::vector<std::string> Staging::outputs() const {
   return out;
 }
 
-void expect_folder_of(const fs::path& file) {
+void expect_place_of(const fs::path& file, const Console& console) {
   const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
   if (!fs::is_directory(folder))
     throw cs::Error(cs::Code::io, folder.string(),
                     text("is not a folder; ", file.filename().string(), " was to be put there."));
+  console.expect_output(file);
   guard_folder(folder);
+}
+
+Index bytes_of(const std::string& option, const std::string& words) {
+  if (words.empty()) return 0;
+  char* end = nullptr;
+  const double number = std::strtod(words.c_str(), &end);
+  const std::string unit = end;
+  const double scale = unit.empty() ? 1 : unit == "K" ? 0x1p10 : unit == "M" ? 0x1p20 : unit == "G" ? 0x1p30 : 0;
+  if (end == words.c_str() || scale == 0 || !(number * scale >= 1 && number * scale <= 0x1p50))
+    throw cs::Error(cs::Code::bad_argument, option, text(words, " is no amount of memory; must be as 3G, 500M or 2000000."));
+  return static_cast<Index>(number * scale);
 }
 
 }   // namespace cli

@@ -46,6 +46,10 @@ class Console {
   /// Files that were given, so that an error about one can say how to look at it.
   void reading(const fs::path& path);
   std::vector<std::string> inputs() const;
+  /// Files that were given are never written over: what is kept here, expect_output refuses, by whatever name it goes.
+  void keep(const fs::path& path);
+  /// Also refuses to replace pipes, devices and folders.
+  void expect_output(const fs::path& file) const;
 
  private:
   Common common_;
@@ -53,6 +57,7 @@ class Console {
   std::string result_;
   mutable std::mutex mutex_;
   std::vector<std::string> warnings_, inputs_;
+  std::vector<fs::path> kept_;
 };
 
 /// "17 of 50 cases, 2.1 cases/s, 16 s left", or "34 %, 16 s left" if % is the unit: on a terminal one line that changes, else a
@@ -71,6 +76,12 @@ class Progress {
   Clock::time_point begin_ = Clock::now(), shown_ = begin_;
 };
 
+/// Where stdin, stdout or stderr is closed, a file of results would get its number, and lines for people would end up in it.
+void occupy_streams();
+
+/// How much memory the program has had, and could have: for errors.
+std::string memory_words();
+
 /// SIGINT and SIGTERM raise the token. Work that has not ended three seconds later, or at the second signal, is ended by force:
 /// passing files go, and the program with exit status 130.
 /// There is one such watch in a program, and it must begin before any other thread.
@@ -83,7 +94,7 @@ void guard_folder(const fs::path& folder);
 /// folder that was made for them goes again if that end does not come.
 class Staging {
  public:
-  explicit Staging(fs::path folder);
+  Staging(fs::path folder, const Console& console);
   Staging(const Staging&) = delete;
   ~Staging();
   /// Where to write `name` now.
@@ -95,13 +106,17 @@ class Staging {
   std::vector<std::string> outputs() const;
 
  private:
+  const Console& console_;
   fs::path folder_, hidden_;
   std::vector<fs::path> made_;   // folders that were not there before, the outermost first
   std::vector<fs::path> names_;
   bool committed_ = false;
 };
 
-/// Makes sure that one file can be written: its folder is there. It is guarded as well.
-void expect_folder_of(const fs::path& file);
+/// Makes sure that one file can be written: its folder is there, and it is no input. The folder is guarded as well.
+void expect_place_of(const fs::path& file, const Console& console);
+
+/// "3G", "500M" or plain bytes; 0 for nothing. Units are powers of 1024.
+Index bytes_of(const std::string& option, const std::string& words);
 
 }   // namespace cli

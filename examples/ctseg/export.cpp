@@ -68,10 +68,10 @@ std::vector<Made> export_surfaces(const ExportArguments& a, const std::string& f
       throw cs::Error(cs::Code::bad_argument, a.output,
                       text("is one file, and the mask has ", labels.size(),
                            " labels. Hint: --labels N chooses one, a folder as output takes all."));
-    expect_folder_of(a.output);
+    expect_place_of(a.output, console);
     return {write_surface(a.output, mask, labels[0], a)};
   }
-  Staging out(a.output);
+  Staging out(a.output, console);
   std::vector<Made> made;
   Progress progress(console, "labels", std::ssize(labels));
   for (const int label : labels) {
@@ -89,7 +89,10 @@ std::vector<Made> export_dicom(const ExportArguments& a, const std::string& form
   if (a.dicom.empty())
     throw cs::Error(cs::Code::bad_argument, a.output,
                     "a DICOM mask belongs to a series. Hint: --dicom FOLDER names the series that was segmented.");
-  expect_folder_of(a.output);
+  expect_place_of(a.output, console);
+  const fs::path series = fs::is_directory(a.dicom) ? fs::path(a.dicom) : fs::path(a.dicom).parent_path();
+  if (fs::exists(a.output) && !fs::proximate(a.output, series.empty() ? "." : series).string().starts_with(".."))
+    throw cs::Error(cs::Code::bad_argument, a.output, "is a file in the folder of the series; nothing there is written over.");
   cs::io::DicomVolume<float> scan = dicom::read({a.dicom, {}, a.input.series}, console);
   const cs::Volume<std::uint8_t> mask = read_mask_on(scan.volume.grid(), a.input, console);
   cs::io::DicomWriteOptions options;
@@ -110,7 +113,7 @@ std::vector<Made> export_volume(const ExportArguments& a, const std::string& for
     throw cs::Error(cs::Code::bad_argument, a.output, text("the name must end in .", format, "."));
   if (!a.labels.empty())
     throw cs::Error(cs::Code::bad_argument, "--labels", "chooses surfaces and DICOM segments; a volume is converted whole.");
-  expect_folder_of(a.output);
+  expect_place_of(a.output, console);
   const Scan scan = read_scan(a.input, console);
   console.check_cancelled();
   const std::string type = write_exactly(a.output, scan.volume);
@@ -122,6 +125,7 @@ std::vector<Made> export_volume(const ExportArguments& a, const std::string& for
 
 void export_mask(const ExportArguments& a, Console& console) {
   const std::string format = format_of(a);
+  console.keep(a.input.path);
   const std::vector<Made> made = is_mesh(format)                           ? export_surfaces(a, format, console)
                                  : format == "seg" || format == "rtstruct" ? export_dicom(a, format, console)
                                                                            : export_volume(a, format, console);

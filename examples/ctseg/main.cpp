@@ -52,22 +52,31 @@ int run(const Parsed& parsed, Console& console, const char* command) try {
   parsed.command(console);
   return print(console.results());
 } catch (const cs::Error& error) {
+  if (error.code() == cs::Code::out_of_memory && std::string_view(error.what()).find("need") == std::string_view::npos)
+    return fail(kResources, cs::text(error.what(), " The program ", memory_words()));
   return fail(status_of(error.code()), line_of(error, console, command));
 } catch (const std::bad_alloc&) {
-  return fail(kResources, cs::text(command, ": there is not enough memory."));
+  return fail(kResources, cs::text(command, ": ", memory_words()));
 } catch (const std::filesystem::filesystem_error& error) {
   return fail(kBadInput, cs::text(error.path1().string(), ": ", error.code().message(), "."));
+} catch (const std::system_error& error) {
+  if (error.code() == std::errc::resource_unavailable_try_again)
+    return fail(kResources, cs::text(command, ": no more threads can be made; it ", memory_words(), " Hint: --threads 1."));
+  return fail(kInternal, cs::text(command, ": ", error.what(), ". This is a fault of ctseg."));
 } catch (const std::exception& error) {
   return fail(kInternal, cs::text(command, ": ", error.what(), ". This is a fault of ctseg."));
 }
 
 }   // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
+  occupy_streams();
   const std::stop_token cancel = watch_signals();
   const Parsed parsed = parse(argc, argv);
   if (!parsed.error.empty()) return fail(kUsage, parsed.error);
   if (!parsed.command) return print(parsed.text);
   Console console(parsed.common, cancel);
   return run(parsed, console, argv[1]);
+} catch (const std::exception& error) {   // no memory or no thread to begin with
+  return fail(kResources, cs::text("the program cannot begin: ", error.what(), "."));
 }

@@ -10,7 +10,8 @@ namespace cli {
 void preview(const PreviewArguments& a, Console& console) {
   if (!cs::io::ends_with(a.output, ".png"))
     throw cs::Error(cs::Code::bad_argument, a.output, "previews are PNG files; the name must end in .png.");
-  expect_folder_of(a.output);
+  for (const std::string& input : {a.input.path, a.mask, a.truth}) console.keep(input);
+  expect_place_of(a.output, console);
   const Scan scan = read_scan(a.input, console);
   const auto mask_of = [&](const std::string& path) {
     return read_mask_on(scan.volume.grid(), {path, a.input.spacing_mm}, console);

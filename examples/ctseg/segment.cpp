@@ -13,19 +13,6 @@ namespace cli {
 
 namespace {
 
-/// "3G", "500M" or plain bytes; 0 for nothing. Units are powers of 1024.
-Index bytes_of(const std::string& words) {
-  if (words.empty()) return 0;
-  char* end = nullptr;
-  const double number = std::strtod(words.c_str(), &end);
-  const std::string unit = end;
-  const double scale = unit.empty() ? 1 : unit == "K" ? 0x1p10 : unit == "M" ? 0x1p20 : unit == "G" ? 0x1p30 : 0;
-  if (end == words.c_str() || scale == 0 || !(number * scale >= 1 && number * scale <= 0x1p50))
-    throw cs::Error(cs::Code::bad_argument, "--max-memory",
-                    text(words, " is no amount of memory; must be as 3G, 500M or 2000000."));
-  return static_cast<Index>(number * scale);
-}
-
 cs::Accuracy accuracy_named(const std::string& name) {
   for (const cs::Accuracy a : {cs::Accuracy::strict, cs::Accuracy::fast})
     if (text(a) == name) return a;
@@ -73,21 +60,23 @@ std::string table_of(const cs::RunRecord& run) {
   return out;
 }
 
+bool is_volume_file(const std::string& path) {
+  for (const char* ending : {".nii", ".nii.gz", ".mha", ".mhd", ".npy"})
+    if (cs::io::ends_with(path, ending)) return true;
+  return false;
+}
+
 /// A mask alone, or a folder with everything that is said of it.
 void write_results(const SegmentArguments& a, const Scan& scan, const cs::Volume<std::uint8_t>& mask, cs::RunRecord& run,
                    cs::RunClock& clock, Console& console) {
-  bool is_file = false;
-  for (const char* ending : {".nii", ".nii.gz", ".mha", ".mhd", ".npy"})
-    is_file = is_file || cs::io::ends_with(a.output, ending);
-  if (is_file) {
-    expect_folder_of(a.output);
+  if (is_volume_file(a.output)) {
     run.outputs = {a.output};
     console.check_cancelled();
     write_mask(a.output, mask);
     clock.stage("write");
     return clock.finish();
   }
-  Staging out(a.output);
+  Staging out(a.output, console);
   write_mask(out / "mask.nii.gz", mask);
   cs::io::write_png(out / "preview.png", cs::io::preview(scan.volume, mask, {.window_hu = {a.window_hu[0], a.window_hu[1]}}));
   out.write("labels.csv", labels_csv(run.labels));
@@ -106,13 +95,17 @@ void write_results(const SegmentArguments& a, const Scan& scan, const cs::Volume
 void segment(const SegmentArguments& a, Console& console) {
   cs::RunRecord run{.command = "segment", .inputs = {a.input.path}, .model = a.model, .accuracy = a.accuracy};
   cs::RunClock clock(run);
+  for (const std::string& input : {a.input.path, a.model, a.recipe}) console.keep(input);
+  if (is_volume_file(a.output)) expect_place_of(a.output, console);   // before the work
+  for (const char* name : {"mask.nii.gz", "preview.png", "labels.csv", "run.json"})
+    console.expect_output(fs::path(a.output) / name);
   cs::Context<cs::Cpu> ctx{{.threads = console.common().threads,
                             .accuracy = accuracy_named(a.accuracy),
                             .cancel = console.cancel(),
                             .log = console.log()}};
   run.threads = ctx.executor().threads(), run.isa = text(ctx.traits().isa);
 
-  cs::SegmentOptions options{.max_memory = bytes_of(a.max_memory), .dry_run = a.dry_run};
+  cs::SegmentOptions options{.max_memory = bytes_of("--max-memory", a.max_memory), .dry_run = a.dry_run};
   for (const char axis : a.mirror) (axis == 'x' ? options.mirror.x : axis == 'y' ? options.mirror.y : options.mirror.z) = true;
   if (a.overlap >= 0) options.overlap = a.overlap;
 

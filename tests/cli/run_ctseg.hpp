@@ -24,7 +24,10 @@ struct RunOptions {
   long file_bytes = -1;          // most that may be written to a file, as on a disk that fills up; -1: no limit
   double interrupt_after = -1;   // seconds; then `signal` is sent
   int signal = SIGINT;
-  std::string stdout_to{};   // a file instead of the result's `out`
+  std::string stdout_to{};    // a file instead of the result's `out`
+  long address_bytes = -1;    // most memory, as by `ulimit -v`
+  bool no_streams = false;    // stdin, stdout and stderr are closed
+  bool reader_left = false;   // stdout is a pipe that nobody reads
 };
 
 /// The program lies beside this test.
@@ -42,12 +45,23 @@ inline Ran run_ctseg(const std::vector<std::string>& arguments, const RunOptions
   const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); };
   const pid_t child = ::fork();
   if (child == 0) {
+    if (options.address_bytes >= 0) {
+      const rlimit limit{static_cast<rlim_t>(options.address_bytes), static_cast<rlim_t>(options.address_bytes)};
+      ::setrlimit(RLIMIT_AS, &limit);
+    }
     if (options.file_bytes >= 0) {
       const rlimit limit{static_cast<rlim_t>(options.file_bytes), static_cast<rlim_t>(options.file_bytes)};
       ::setrlimit(RLIMIT_FSIZE, &limit);
     }
     ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT, 0666), 1);
     ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT, 0666), 2);
+    if (options.reader_left) {
+      int ends[2] = {-1, -1};
+      if (::pipe(ends) != 0) ::_exit(127);
+      ::dup2(ends[1], 1), ::close(ends[0]), ::close(ends[1]);
+    }
+    for (const int stream : {0, 1, 2})
+      if (options.no_streams) ::close(stream);
     ::execv(program.c_str(), words.data());
     ::_exit(127);
   }

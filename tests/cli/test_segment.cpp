@@ -125,6 +125,28 @@ TEST_CASE("segment refuses what it must, and leaves nothing") {
   CHECK(names_in(out.path) == before);
 }
 
+TEST_CASE("segment never writes over its inputs") {
+  const Trained& t = trained();
+  const TempFolder folder;
+  std::filesystem::copy_file(t.scan(), folder / "mask.nii.gz");
+  std::filesystem::copy_file(t.model(), folder / "model.nii");
+  const std::string scan = folder / "mask.nii.gz", model = folder / "model.nii";
+  for (const std::string& out : {scan, folder.path.string(), model}) {
+    const Ran ran = run_ctseg({"segment", scan, "-m", model, "-o", out});
+    CHECK(ran.status == 2);
+    CHECK_MESSAGE(has(ran.err, "is an input too"), ran.err);
+  }
+  CHECK(names_in(folder.path) == std::vector<std::string>{"mask.nii.gz", "model.nii"});
+  CHECK(slurp(scan) == slurp(t.scan()));
+  CHECK(slurp(model) == slurp(t.model()));
+  spill(folder / "run.json", kConfig);
+  CHECK(has(run_ctseg({"train", folder / "run.json", "-o", folder.path.string()}).err, "run.json: is an input too"));
+  CHECK(slurp(folder / "run.json") == kConfig);
+  const Ran again = run_ctseg({"train", t.folder / "config.json", "-o", t.folder / "run"});
+  CHECK(again.status == 2);
+  CHECK(has(again.err, "--resume goes on with it"));
+}
+
 TEST_CASE("segment stops when it is told to") {
   const Trained& t = trained();
   const TempFolder out;
