@@ -3,6 +3,7 @@
 // that one call measures one thing; equal `labels_hash` of two calls means equal labels.
 #include <ctseg/infer/sliding_window.hpp>
 #include <ctseg/models/basic_unet.hpp>
+#include <ctseg/ops/cpu.hpp>
 #include <ctseg/report/run.hpp>
 
 #include "commands.hpp"
@@ -60,9 +61,19 @@ class StandIn {
   std::vector<float> slope_{}, offset_{};
 };
 
+/// Any network, so that the streaming is compiled once.
+struct Network {
+  void* self;
+  cs::In<S> (*call)(void*, cs::In<S>);
+
+  template <class Net> static Network of(Net& net) {
+    return {&net, [](void* self, cs::In<S> x) { return (*static_cast<Net*>(self))(x); }};
+  }
+  cs::In<S> operator()(cs::In<S> x) const { return call(self, x); }
+};
+
 /// network_bytes: what `predict` holds that no page has been touched of yet.
-template <class Predict>
-Measured stream(cs::Context<cs::Cpu>& ctx, const BenchArguments& a, Predict& predict, Index network_bytes) {
+Measured stream(cs::Context<cs::Cpu>& ctx, const BenchArguments& a, Network predict, Index network_bytes) {
   const std::vector<std::int16_t> hu = made_up_scan(a.shape);
   const cs::Shape<3> shape{1, 1, {a.shape[2], a.shape[1], a.shape[0]}};
   std::vector<std::uint8_t> labels(hu.size());
@@ -92,12 +103,12 @@ Measured measure(cs::Context<cs::Cpu>& ctx, const BenchArguments& a) {
   const cs::Shape<3> window{1, 1, {kWindow, kWindow, kWindow}};
   if (a.network == "stand-in") {
     StandIn net(ctx, window, a.classes);
-    return stream(ctx, a, net, 0);   // its logits are in the peak already
+    return stream(ctx, a, Network::of(net), 0);   // its logits are in the peak already
   }
   cs::BasicUNet<S> net{{.out_channels = a.classes}};
   net.initialize(ctx);
   cs::Predictor predict(ctx, net, window);
-  return stream(ctx, a, predict, predict.memory().arena + predict.memory().prepared);
+  return stream(ctx, a, Network::of(predict), predict.memory().arena + predict.memory().prepared);
 }
 
 std::string json_of(const BenchArguments& a, const Measured& m, int threads) {

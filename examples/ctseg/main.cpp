@@ -52,8 +52,9 @@ int run(const Parsed& parsed, Console& console, const char* command) try {
   parsed.command(console);
   return print(console.results());
 } catch (const cs::Error& error) {
-  if (error.code() == cs::Code::out_of_memory && std::string_view(error.what()).find("need") == std::string_view::npos)
-    return fail(kResources, cs::text(error.what(), " The program ", memory_words()));
+  const std::string_view words = error.what();   // plans say themselves what they need
+  if (words.find("no memory") != words.npos || words.find("cannot allocate") != words.npos)
+    return fail(kResources, cs::text(words, " The program ", memory_words()));
   return fail(status_of(error.code()), line_of(error, console, command));
 } catch (const std::bad_alloc&) {
   return fail(kResources, cs::text(command, ": ", memory_words()));

@@ -204,6 +204,14 @@ void train(const TrainArguments& a, Console& console) {
   TrainConfig config;
   cs::json::Reader::take(cs::json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, a.config), {a.config},
                          config);
+  const fs::path checkpoints = fs::path(a.output) / "checkpoints";
+  if (!a.resume && fs::exists(checkpoints) && !fs::is_empty(checkpoints))
+    throw cs::Error(cs::Code::bad_argument, checkpoints.string(),
+                    "holds an earlier training. Hint: --resume goes on with it; -o names another folder for a new one.");
+  console.keep(a.config);
+  if (config.recipe.is_string()) console.keep(fs::path(a.config).parent_path() / config.recipe.get<std::string>());
+  for (const char* name : {"model.safetensors", "log.csv", "curve.svg", "run.json"})
+    console.expect_output(fs::path(a.output) / name);
   const cs::ModelRecipe recipe = recipe_of(config, a.config);
   const fs::path folder = fs::path(a.config).parent_path() / config.data.folder;
   std::vector<cs::CaseFiles> files = cs::find_cases(folder, layout_of(a.config, config.data.layout));
@@ -214,14 +222,6 @@ void train(const TrainArguments& a, Console& console) {
   cs::Context<cs::Cpu> ctx{
       {.threads = console.common().threads, .seed = a.seed, .cancel = console.cancel(), .log = console.log()}};
   run.threads = ctx.executor().threads(), run.isa = text(ctx.traits().isa);
-  const fs::path checkpoints = fs::path(a.output) / "checkpoints";
-  if (!a.resume && fs::exists(checkpoints) && !fs::is_empty(checkpoints))
-    throw cs::Error(cs::Code::bad_argument, checkpoints.string(),
-                    "holds an earlier training. Hint: --resume goes on with it; -o names another folder for a new one.");
-  console.keep(a.config);
-  if (config.recipe.is_string()) console.keep(fs::path(a.config).parent_path() / config.recipe.get<std::string>());
-  for (const char* name : {"model.safetensors", "log.csv", "curve.svg", "run.json"})
-    console.expect_output(fs::path(a.output) / name);
   fs::create_directories(a.output);
   cs::AnyModel model = cs::make_model(recipe.network);
   model.initialize(ctx);
