@@ -53,7 +53,8 @@ int run(const Parsed& parsed, Console& console, const char* command) try {
   return print(console.results());
 } catch (const cs::Error& error) {
   const std::string_view words = error.what();   // plans say themselves what they need
-  if (words.find("no memory") != words.npos || words.find("cannot allocate") != words.npos)
+  if (error.code() == cs::Code::out_of_memory &&
+      (words.find("no memory") != words.npos || words.find("cannot allocate") != words.npos))
     return fail(kResources, cs::text(words, " The program ", memory_words()));
   return fail(status_of(error.code()), line_of(error, console, command));
 } catch (const std::bad_alloc&) {

@@ -24,10 +24,10 @@ struct RunOptions {
   long file_bytes = -1;          // most that may be written to a file, as on a disk that fills up; -1: no limit
   double interrupt_after = -1;   // seconds; then `signal` is sent
   int signal = SIGINT;
-  std::string stdout_to{};    // a file instead of the result's `out`
-  long address_bytes = -1;    // most memory, as by `ulimit -v`
-  bool no_streams = false;    // stdin, stdout and stderr are closed
-  bool reader_left = false;   // stdout is a pipe that nobody reads
+  std::string stdout_to{};     // a file instead of the result's `out`
+  long address_bytes = -1;     // most memory, as by `ulimit -v`
+  std::vector<int> closed{};   // of stdin, stdout and stderr: 0, 1, 2
+  bool reader_left = false;    // stdout is a pipe that nobody reads
 };
 
 /// The program lies beside this test.
@@ -60,8 +60,7 @@ inline Ran run_ctseg(const std::vector<std::string>& arguments, const RunOptions
       if (::pipe(ends) != 0) ::_exit(127);
       ::dup2(ends[1], 1), ::close(ends[0]), ::close(ends[1]);
     }
-    for (const int stream : {0, 1, 2})
-      if (options.no_streams) ::close(stream);
+    for (const int stream : options.closed) ::close(stream);
     ::execv(program.c_str(), words.data());
     ::_exit(127);
   }

@@ -125,6 +125,16 @@ TEST_CASE("segment refuses what it must, and leaves nothing") {
   CHECK(names_in(out.path) == before);
 }
 
+TEST_CASE("lines for people never get into files") {
+  const Trained& t = trained();   // a file would get the number of a closed stream
+  const TempFolder out;
+  CHECK(run_ctseg({"train", t.folder / "config.json", "-o", out / "run"}, {.closed = {2}}).status == 0);
+  const std::string log = slurp(out / "run/log.csv"), expected = slurp(t.folder / "run/log.csv");
+  CHECK(std::count(log.begin(), log.end(), '\n') == 31);
+  CHECK(std::count(log.begin(), log.end(), ',') == std::count(expected.begin(), expected.end(), ','));
+  CHECK(slurp(out / "run/model.safetensors") == slurp(t.model()));
+}
+
 TEST_CASE("segment never writes over its inputs") {
   const Trained& t = trained();
   const TempFolder folder;
