@@ -162,7 +162,9 @@ void add_segment(CLI::App& program, Arguments& all) {
                             "  ctseg segment ct.nii.gz -m liver.safetensors -o results/ --max-memory 3G --dry-run",
                             all.common);
   add_case(c, a.input);
-  c.add_option("-m,--model", a.model, "the model file, which carries its recipe")->required();
+  c.add_option("-m,--model", a.models, "the model file, which carries its recipe; several are an ensemble")
+      ->required()
+      ->take_all();
   c.add_option("-o,--output", a.output, "a mask file, or a folder for mask.nii.gz, preview.png, labels.csv, run.json")
       ->required();
   c.add_option("--max-memory", a.max_memory, "work within this much memory, for example 3G; what does not fit goes to a file");
@@ -173,6 +175,15 @@ void add_segment(CLI::App& program, Arguments& all) {
       ->check(CLI::IsMember({"x", "y", "z", "xy", "xz", "yz", "xyz"}));
   c.add_option("--overlap", a.overlap, "share of a window that the next one covers again; unset: the recipe's")
       ->check(CLI::Range(0.0, 0.99));
+  c.add_option("--scales", a.scales, "average over windows resized by these factors, for example 1,0.8")
+      ->delimiter(',')
+      ->check(CLI::Range(0.25, 4.0));
+  c.add_option("--average", a.average, "what mirrored scans, scales and models average")
+      ->check(CLI::IsMember({"logits", "probabilities"}))
+      ->capture_default_str();
+  c.add_option("--skip-air", a.skip_air, "leave out windows without a value above this, after preprocessing");
+  c.add_option("--nodules", a.nodules, "list the components of this label: nodules.csv, and candidates.csv as LUNA16 wants it")
+      ->check(CLI::Range(1, 255));
   c.add_option("--recipe", a.recipe, "a recipe (JSON) instead of the model file's own, or for weights that have none");
   c.add_flag("--dry-run", a.dry_run, "print the plan (windows, memory) and do nothing");
   add_window(c, a.window_hu);

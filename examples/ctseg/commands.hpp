@@ -43,9 +43,13 @@ struct PhantomArguments {
 };
 struct SegmentArguments {
   CaseOptions input{};
-  std::string model{}, recipe{}, output{}, accuracy = "standard", max_memory{}, mirror{};   // mirror: letters of axes
-  std::vector<double> window_hu{-160, 240};
+  std::vector<std::string> models{};
+  std::string recipe{}, output{}, accuracy = "standard", max_memory{}, mirror{},
+                                  average = "logits";   // mirror: letters of axes
+  std::vector<double> window_hu{-160, 240}, scales{};
   double overlap = -1;   // below 0: the recipe's
+  std::optional<double> skip_air{};
+  std::optional<Index> nodules{};   // the label whose components are listed
   bool dry_run = false;
 };
 struct TrainArguments {

@@ -2,6 +2,7 @@
 #include <ctseg/io/preview.hpp>
 #include <ctseg/io/reading.hpp>
 #include <ctseg/io/torch_file.hpp>
+#include <ctseg/post/nodules.hpp>
 #include <ctseg/recipe/segment.hpp>
 #include <ctseg/report/run.hpp>
 #include <ctseg/report/sha256.hpp>
@@ -66,9 +67,34 @@ bool is_volume_file(const std::string& path) {
   return false;
 }
 
+std::string nodules_csv(const std::vector<cs::MeasuredNodule>& nodules) {
+  std::string out =
+      "x_lps_mm,y_lps_mm,z_lps_mm,voxel_x,voxel_y,voxel_z,diameter_mm,volume_mm3,voxels,"
+      "first_x,first_y,first_z,last_x,last_y,last_z,probability\n";
+  for (const cs::MeasuredNodule& n : nodules) {
+    for (const double v : {n.centre.x, n.centre.y, n.centre.z, n.centre_voxel.x, n.centre_voxel.y, n.centre_voxel.z,
+                           n.diameter_mm, n.volume_mm3})
+      cs::report::append_number(out, v), out += ',';
+    out += text(n.voxels, ",", n.low.x, ",", n.low.y, ",", n.low.z, ",", n.high.x, ",", n.high.y, ",", n.high.z, ",");
+    cs::report::append_number(out, n.probability);
+    out += '\n';
+  }
+  return out;
+}
+
+/// The name of a case in LUNA16's tables: the series, or the file's name without its endings.
+std::string series_of(const SegmentArguments& a, const Scan& scan) {
+  if (!scan.dicom.uid.empty()) return scan.dicom.uid;
+  std::string name = fs::path(a.input.path).filename().string();
+  for (const char* ending : {".gz", ".nii", ".mhd", ".mha", ".npy"})
+    if (cs::io::ends_with(name, ending)) name.resize(name.size() - std::string_view(ending).size());
+  return name;
+}
+
 /// A mask alone, or a folder with everything that is said of it.
-void write_results(const SegmentArguments& a, const Scan& scan, const cs::Volume<std::uint8_t>& mask, cs::RunRecord& run,
+void write_results(const SegmentArguments& a, const Scan& scan, const cs::Segmentation& result, cs::RunRecord& run,
                    cs::RunClock& clock, Console& console) {
+  const cs::Volume<std::uint8_t>& mask = *result.labels;
   if (is_volume_file(a.output)) {
     run.outputs = {a.output};
     console.check_cancelled();
@@ -80,6 +106,11 @@ void write_results(const SegmentArguments& a, const Scan& scan, const cs::Volume
   write_mask(out / "mask.nii.gz", mask);
   cs::io::write_png(out / "preview.png", cs::io::preview(scan.volume, mask, {.window_hu = {a.window_hu[0], a.window_hu[1]}}));
   out.write("labels.csv", labels_csv(run.labels));
+  if (a.nodules) {
+    const auto nodules = cs::measure_nodules(mask, result.probability, {.label = *a.nodules});
+    out.write("nodules.csv", nodules_csv(nodules));
+    cs::write_luna16_results(out / "candidates.csv", cs::luna16_rows(series_of(a, scan), nodules));
+  }
   const fs::path last = out / "run.json";
   clock.stage("write");
   clock.finish();
@@ -93,11 +124,14 @@ void write_results(const SegmentArguments& a, const Scan& scan, const cs::Volume
 }   // namespace
 
 void segment(const SegmentArguments& a, Console& console) {
-  cs::RunRecord run{.command = "segment", .inputs = {a.input.path}, .model = a.model, .accuracy = a.accuracy};
+  cs::RunRecord run{.command = "segment", .inputs = {a.input.path}, .accuracy = a.accuracy};
   cs::RunClock clock(run);
-  for (const std::string& input : {a.input.path, a.model, a.recipe}) console.keep(input);
+  for (const std::string& input : {a.input.path, a.recipe}) console.keep(input);
+  for (const std::string& model : a.models) console.keep(model);
+  if (a.nodules && is_volume_file(a.output))
+    throw cs::Error(cs::Code::bad_argument, "--nodules", text("-o ", a.output, " is one file; lists need a folder."));
   if (is_volume_file(a.output)) expect_place_of(a.output, console);   // before the work
-  for (const char* name : {"mask.nii.gz", "preview.png", "labels.csv", "run.json"})
+  for (const char* name : {"mask.nii.gz", "preview.png", "labels.csv", "nodules.csv", "candidates.csv", "run.json"})
     console.expect_output(fs::path(a.output) / name);
   cs::Context<cs::Cpu> ctx{{.threads = console.common().threads,
                             .accuracy = accuracy_named(a.accuracy),
@@ -108,10 +142,20 @@ void segment(const SegmentArguments& a, Console& console) {
   cs::SegmentOptions options{.max_memory = bytes_of("--max-memory", a.max_memory), .dry_run = a.dry_run};
   for (const char axis : a.mirror) (axis == 'x' ? options.mirror.x : axis == 'y' ? options.mirror.y : options.mirror.z) = true;
   if (a.overlap >= 0) options.overlap = a.overlap;
+  options.scales = a.scales, options.skip_air = a.skip_air, options.probability_of = a.nodules;
+  if (a.average == "probabilities") options.average = cs::Averaged::probabilities;
 
-  const cs::LoadedModel model =
-      cs::load_model(a.model, {.recipe = a.recipe, .weights = {.reader = cs::io::torch_reader()}, .executor = &ctx.executor()});
-  run.model_name = model.recipe.about.name, run.model_sha256 = cs::sha256_of(a.model);
+  std::vector<cs::LoadedModel> models;
+  std::vector<const cs::LoadedModel*> ensemble;
+  models.reserve(a.models.size());
+  for (const std::string& path : a.models) {
+    models.push_back(
+        cs::load_model(path, {.recipe = a.recipe, .weights = {.reader = cs::io::torch_reader()}, .executor = &ctx.executor()}));
+    ensemble.push_back(&models.back());
+    const auto add = [](std::string& list, const std::string& one) { list += (list.empty() ? "" : ", ") + one; };
+    add(run.model, path), add(run.model_name, models.back().recipe.about.name), add(run.model_sha256, cs::sha256_of(path));
+  }
+  const cs::ModelRecipe& recipe = models.front().recipe;
   clock.stage("load model");
   const Scan scan = read_scan(a.input, console);
   run.grid = scan.volume.grid();
@@ -121,7 +165,7 @@ void segment(const SegmentArguments& a, Console& console) {
   options.progress = {[](void* user, double done) { static_cast<Progress*>(user)->done(static_cast<Index>(100 * done)); },
                       &progress};
   if (a.dry_run) options.progress = {};
-  const cs::Segmentation result = cs::segment(ctx, model, scan.volume, options);
+  const cs::Segmentation result = cs::segment(ctx, ensemble, scan.volume, options);
   clock.stage("segment");
   if (!result.labels) return console.result(result.plan);
   run.stages.pop_back();   // said more exactly
@@ -129,13 +173,13 @@ void segment(const SegmentArguments& a, Console& console) {
   run.stages.push_back({"network", result.seconds.network});
   run.stages.push_back({"stitch", result.seconds.stitch});
   run.stages.push_back({"resample", result.seconds.resample});
-  if (!model.recipe.postprocess.empty()) run.stages.push_back({"postprocess", result.seconds.postprocess});
+  if (!recipe.postprocess.empty()) run.stages.push_back({"postprocess", result.seconds.postprocess});
 
   run.labels =
-      cs::measure_labels(*result.labels, {.ct = &scan.volume, .names = label_names(model.recipe), .executor = &ctx.executor()});
+      cs::measure_labels(*result.labels, {.ct = &scan.volume, .names = label_names(recipe), .executor = &ctx.executor()});
   clock.stage("measure");
   run.warnings = console.warnings();
-  write_results(a, scan, *result.labels, run, clock, console);
+  write_results(a, scan, result, run, clock, console);
   console.result(console.common().json ? cs::to_json(run) : table_of(run));
 }
 

@@ -190,3 +190,29 @@ TEST_CASE("train: what is wrong with a configuration is named") {
   CHECK(has(train(R"({"recipe": {}, "data": {"folder": "x"}, "training": {"steps": 0}})"), "training.steps is 0"));
   CHECK(!std::filesystem::exists(folder / "run"));
 }
+
+TEST_CASE("segment averages models and lists the components of a label") {
+  const Trained& t = trained();
+  TempFolder out;
+  const Ran one = run_ctseg({"segment", t.scan(), "-m", t.model(), "-o", out / "one"});
+  INFO(one.err);
+  REQUIRE(one.status == 0);
+  const Ran two = run_ctseg({"segment", t.scan(), "-m", t.model(), "-m", t.model(), "-o", out / "two", "--nodules", "5",
+                             "--skip-air", "-1", "--average", "probabilities"});
+  INFO(two.err);
+  REQUIRE(two.status == 0);
+  CHECK(names_in(out / "two") ==
+        std::vector<std::string>{"candidates.csv", "labels.csv", "mask.nii.gz", "nodules.csv", "preview.png", "run.json"});
+  const std::string rows = slurp(out / "two/candidates.csv"), measured = slurp(out / "two/nodules.csv");
+  CHECK(rows.starts_with("seriesuid,coordX,coordY,coordZ,probability\nphantom_0,"));
+  CHECK(std::count(rows.begin(), rows.end(), '\n') == std::count(measured.begin(), measured.end(), '\n'));
+  const auto a = io::read_volume<std::uint8_t>(out / "one/mask.nii.gz"),
+             b = io::read_volume<std::uint8_t>(out / "two/mask.nii.gz");
+  Index differ = 0;   // an ensemble of one model twice; the mean of probabilities may decide a tie otherwise
+  for (std::size_t i = 0; i < a.voxels().size(); ++i) differ += a.voxels()[i] != b.voxels()[i];
+  CHECK(differ <= 2);
+
+  const Ran file = run_ctseg({"segment", t.scan(), "-m", t.model(), "-o", out / "mask.nii.gz", "--nodules", "5"});
+  CHECK(file.status == 2);
+  CHECK(file.err.find("lists need a folder") != std::string::npos);
+}
