@@ -1,5 +1,6 @@
 // All looks that a segmentation takes at a window: by every model of an ensemble, at every scale, mirrored.
 #pragma once
+#include "../image/geometry.hpp"
 #include "../infer/test_time.hpp"
 #include "any_model.hpp"
 

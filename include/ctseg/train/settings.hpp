@@ -1,5 +1,6 @@
 // What must be the same where a training goes on, as names and values: kept in its checkpoints and compared.
 #pragma once
+#include "../core/tensor.hpp"
 #include "training_step.hpp"
 
 namespace ctseg::detail {
