@@ -1,4 +1,4 @@
-// Networks of files. All of them are compiled in models.cpp; who includes this uses what lies there.
+// Networks of files. All of them are compiled in models.cpp or lie in ctseg::prebuilt; who includes this uses those.
 #pragma once
 #include <ctseg/recipe/model_file.hpp>
 

@@ -203,4 +203,8 @@ template <class T = float, class Device = Cpu> AnyModelOf<T, Device> make_model(
       config);
 }
 
+#ifdef CTSEG_PREBUILT_RECIPES   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT_RECIPES template AnyModel make_model<float, Cpu>(const NetworkConfig&);
+#endif
+
 }   // namespace ctseg

@@ -264,4 +264,9 @@ template <class = void> LoadedModel load_model(const std::filesystem::path& path
   return loaded;
 }
 
+#ifdef CTSEG_PREBUILT_RECIPES   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT_RECIPES template void save_model<void>(const std::filesystem::path&, const AnyModel&, const ModelRecipe&);
+CTSEG_PREBUILT_RECIPES template LoadedModel load_model<void>(const std::filesystem::path&, const LoadModelOptions&);
+#endif
+
 }   // namespace ctseg

@@ -165,4 +165,9 @@ template <class = void> void write_recipe(const std::filesystem::path& path, con
   io::write_file(path, std::as_bytes(std::span(words)));
 }
 
+#ifdef CTSEG_PREBUILT_RECIPES   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT_RECIPES template ModelRecipe recipe_from_json<void>(const Json&, const std::string&);
+CTSEG_PREBUILT_RECIPES template Json to_json<void>(const ModelRecipe&);
+#endif
+
 }   // namespace ctseg

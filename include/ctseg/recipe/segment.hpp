@@ -316,4 +316,9 @@ Segmentation segment(Context<Cpu>& ctx, const LoadedModel& model, const Volume<f
   return segment(ctx, std::vector<const LoadedModel*>{&model}, scan, o);
 }
 
+#ifdef CTSEG_PREBUILT_RECIPES   // linked to ctseg::prebuilt, which holds these
+CTSEG_PREBUILT_RECIPES template class segmenting::Segmenter<Spec<float, 2, Cpu>>;
+CTSEG_PREBUILT_RECIPES template class segmenting::Segmenter<Spec<float, 3, Cpu>>;
+#endif
+
 }   // namespace ctseg
