@@ -17,6 +17,7 @@ struct Arguments {
   PreviewArguments preview{};
   PhantomArguments phantom{};
   SegmentArguments segment{};
+  ConvertArguments convert{};
   TrainArguments train{};
   BenchArguments bench{};
 };
@@ -154,17 +155,32 @@ void add_phantom(CLI::App& program, Arguments& all) {
   c.add_option("--oblique", a.oblique_degrees, "turn of the grid in degrees")->check(CLI::Range(-180.0, 180.0));
 }
 
+void add_nnunet(CLI::App& command, NnunetArguments& a) {
+  command.add_option("--configuration", a.configuration, "of a model of nnU-Net: 2d, 3d_fullres, 3d_lowres, 3d_cascade_fullres");
+  command.add_option("--folds", a.folds, "of it: 0,1,2 or all (fold_all); unset: every numbered one")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command.add_option("--checkpoint", a.checkpoint, "of it: the file in each fold")->capture_default_str();
+  command.add_option("--postprocessing", a.postprocessing, "of it: postprocessing.json or .pkl; unset: none");
+}
+
 void add_segment(CLI::App& program, Arguments& all) {
   SegmentArguments& a = all.segment;
   CLI::App& c = add_command(program, "segment", "Segment a scan with a model; the mask lies on the scan's own grid",
                             "  ctseg segment ct.nii.gz -m liver.safetensors -o mask.nii.gz\n"
                             "  ctseg segment dicom_folder -m liver.safetensors -o results/ --json\n"
-                            "  ctseg segment ct.nii.gz -m liver.safetensors -o results/ --max-memory 3G --dry-run",
+                            "  ctseg segment ct.nii.gz -m liver.safetensors -o results/ --max-memory 3G --dry-run\n"
+                            "  ctseg segment ct.nii.gz --nnunet-model Dataset003_Liver --configuration 3d_fullres -o mask.nii.gz",
                             all.common);
   add_case(c, a.input);
-  c.add_option("-m,--model", a.models, "the model file, which carries its recipe; several are an ensemble")
-      ->required()
+  c.add_option("-m,--model", a.models, "the model file, which carries its recipe; several, or a folder of them, are an ensemble")
       ->take_all();
+  c.add_option("--nnunet-model", a.nnunet.path, "instead: a folder of nnUNetv2_train, with plans.json, or the one above it");
+  add_nnunet(c, a.nnunet);
+  c.add_option("--channel", a.channels, "further channels of the scan, on its grid, in the order of training")
+      ->allow_extra_args(false)
+      ->take_all();
+  c.add_option("--previous", a.previous, "the mask of the first network, for the second of a cascade");
   c.add_option("-o,--output", a.output, "a mask file, or a folder for mask.nii.gz, preview.png, labels.csv, run.json")
       ->required();
   c.add_option("--max-memory", a.max_memory, "work within this much memory, for example 3G; what does not fit goes to a file");
@@ -175,6 +191,10 @@ void add_segment(CLI::App& program, Arguments& all) {
       ->check(CLI::IsMember({"x", "y", "z", "xy", "xz", "yz", "xyz"}));
   c.add_option("--overlap", a.overlap, "share of a window that the next one covers again; unset: the recipe's")
       ->check(CLI::Range(0.0, 0.99));
+  c.add_flag("!--no-mirroring", a.mirroring, "leave out the mirroring that the model asks for");
+  c.add_option("--step-size", a.step_size, "step from window to window as a share of it, 1 - overlap: nnU-Net's tile_step_size")
+      ->check(CLI::Range(0.01, 1.0))
+      ->excludes("--overlap");
   c.add_option("--scales", a.scales, "average over windows resized by these factors, for example 1,0.8")
       ->delimiter(',')
       ->check(CLI::Range(0.25, 4.0));
@@ -187,6 +207,19 @@ void add_segment(CLI::App& program, Arguments& all) {
   c.add_option("--recipe", a.recipe, "a recipe (JSON) instead of the model file's own, or for weights that have none");
   c.add_flag("--dry-run", a.dry_run, "print the plan (windows, memory) and do nothing");
   add_window(c, a.window_hu);
+}
+
+void add_convert(CLI::App& program, Arguments& all) {
+  ConvertArguments& a = all.convert;
+  CLI::App& c = add_command(program, "convert", "Turn a trained model into one file: weights, recipe, and a test of itself",
+                            "  ctseg convert Dataset003_Liver --configuration 3d_fullres --folds 0 -o liver.safetensors\n"
+                            "  ctseg convert Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres -o folds/\n"
+                            "  ctseg convert model.pt --recipe spleen.json -o spleen.safetensors",
+                            all.common);
+  c.add_option("IN", a.input, "a folder of nnU-Net, or weights: .safetensors, .pth or .pt")->required();
+  c.add_option("-o,--output", a.output, "a .safetensors file, or a folder for one file of each fold")->required();
+  c.add_option("--recipe", a.recipe, "the recipe (JSON) of weights that have none");
+  add_nnunet(c, a.nnunet);
 }
 
 void add_train(CLI::App& program, Arguments& all) {
@@ -237,6 +270,7 @@ Parsed parse(int argc, const char* const* argv) {
       "ctseg COMMAND --help has the options and examples of each.\nExit status: 0 done, 1 internal error, 2 wrong "
       "usage, 3 bad input, 4 out of memory, 130 interrupted.");
   add_info(program, *all), add_segment(program, *all), add_train(program, *all), add_evaluate(program, *all);
+  add_convert(program, *all);
   add_export(program, *all), add_preview(program, *all), add_phantom(program, *all), add_bench(program, *all);
   Parsed out;
   try {
@@ -263,6 +297,7 @@ Parsed parse(int argc, const char* const* argv) {
     if (name == "preview") return preview(all->preview, console);
     if (name == "phantom") return phantom(all->phantom, console);
     if (name == "segment") return segment(all->segment, console);
+    if (name == "convert") return convert(all->convert, console);
     if (name == "train") return train(all->train, console);
     return bench(all->bench, console);
   };

@@ -41,8 +41,18 @@ struct PhantomArguments {
   std::vector<double> spacing_mm{};
   double noise_hu = 15, blur_mm = 0, oblique_degrees = 0;
 };
+/// Which part of a model of nnU-Net.
+struct NnunetArguments {
+  std::string path{}, configuration{}, checkpoint = "checkpoint_final.pth", postprocessing{};
+  std::vector<std::string> folds{};
+};
 struct SegmentArguments {
   CaseOptions input{};
+  std::vector<std::string> channels{};   // behind the first one
+  std::string previous{};                // mask of the first network of a cascade
+  NnunetArguments nnunet{};
+  bool mirroring = true;                 // that of the model
+  double step_size = 0;                  // 0: the recipe's overlap
   std::vector<std::string> models{};
   std::string recipe{}, output{}, accuracy = "standard", max_memory{}, mirror{},
                                   average = "logits";   // mirror: letters of axes
@@ -51,6 +61,10 @@ struct SegmentArguments {
   std::optional<double> skip_air{};
   std::optional<Index> nodules{};   // the label whose components are listed
   bool dry_run = false;
+};
+struct ConvertArguments {
+  std::string input{}, recipe{}, output{};
+  NnunetArguments nnunet{};
 };
 struct TrainArguments {
   std::string config{}, output{};
@@ -70,6 +84,7 @@ void export_mask(const ExportArguments&, Console&);
 void preview(const PreviewArguments&, Console&);
 void phantom(const PhantomArguments&, Console&);
 void segment(const SegmentArguments&, Console&);
+void convert(const ConvertArguments&, Console&);
 void train(const TrainArguments&, Console&);
 void bench(const BenchArguments&, Console&);
 

@@ -2,13 +2,14 @@
 #include <ctseg/io/preview.hpp>
 #include <ctseg/io/reading.hpp>
 #include <ctseg/io/torch_file.hpp>
+#include <ctseg/nnunet/cascade.hpp>
 #include <ctseg/post/nodules.hpp>
-#include <ctseg/recipe/segment.hpp>
 #include <ctseg/report/run.hpp>
 #include <ctseg/report/sha256.hpp>
 
 #include "commands.hpp"
 #include "models.hpp"
+#include "nnunet_options.hpp"
 
 namespace cli {
 
@@ -91,6 +92,66 @@ std::string series_of(const SegmentArguments& a, const Scan& scan) {
   return name;
 }
 
+/// Model files, in the order of their ensemble: those that are named, or all of a folder.
+std::vector<std::string> model_files(const std::vector<std::string>& models) {
+  std::vector<std::string> out;
+  for (const std::string& path : models) {
+    if (!fs::is_directory(path)) {
+      out.push_back(path);
+      continue;
+    }
+    const std::size_t before = out.size();
+    for (const auto& entry : fs::directory_iterator(path))
+      if (entry.path().extension() == ".safetensors") out.push_back(entry.path().string());
+    if (out.size() == before)
+      throw cs::Error(cs::Code::bad_input, path,
+                      "is a folder without .safetensors files. Hint: a folder of nnU-Net is named by --nnunet-model.");
+    std::sort(out.begin() + static_cast<std::ptrdiff_t>(before), out.end());
+  }
+  return out;
+}
+
+/// The models, and what the record of a run says of them.
+cs::nnunet::Cascade load_models(const SegmentArguments& a, cs::Executor& executor, cs::RunRecord& run) {
+  if (a.models.empty() == a.nnunet.path.empty())
+    throw cs::Error(cs::Code::bad_argument, "segment",
+                    "a model is needed, and one kind of them: -m FILE, or --nnunet-model FOLDER.");
+  cs::nnunet::Cascade model;
+  const auto add = [](std::string& list, const std::string& one) { list += (list.empty() ? "" : ", ") + one; };
+  const auto add_file = [&](const std::string& path) { add(run.model, path), add(run.model_sha256, cs::sha256_of(path)); };
+  if (a.models.empty()) {
+    if (!a.recipe.empty())
+      throw cs::Error(cs::Code::bad_argument, "--recipe", "is for -m; a folder of nnU-Net says itself how its model is used.");
+    const cs::nnunet::FolderOptions o = folder_options(a.nnunet);
+    model = cs::nnunet::load_cascade(a.nnunet.path, o);
+    for (const fs::path& path : cs::nnunet::find_folder(a.nnunet.path, o).checkpoints) add_file(path.string());
+  }
+  for (const std::string& path : model_files(a.models)) {
+    model.folds.push_back(
+        cs::load_model(path, {.recipe = a.recipe, .weights = {.reader = cs::io::torch_reader()}, .executor = &executor}));
+    add_file(path);
+  }
+  for (const cs::LoadedModel& m : model.folds) add(run.model_name, m.recipe.about.name);
+  return model;
+}
+
+/// Channels of a scan behind the first one, and the mask of a first network.
+struct More {
+  std::vector<Scan> channels{};
+  std::optional<cs::Volume<std::uint8_t>> previous{};
+
+  More(const SegmentArguments& a, const Scan& scan, Console& console) {
+    for (const std::string& path : a.channels) channels.push_back(read_scan({path, a.input.spacing_mm, a.input.series}, console));
+    if (!a.previous.empty()) previous = read_mask_on(scan.volume.grid(), {a.previous, a.input.spacing_mm, {}}, console);
+  }
+  cs::SegmentInput with(const Scan& scan) const {
+    cs::SegmentInput all{.channels = {&scan.volume}};
+    for (const Scan& s : channels) all.channels.push_back(&s.volume);
+    if (previous) all.previous = &*previous;
+    return all;
+  }
+};
+
 /// A mask alone, or a folder with everything that is said of it.
 void write_results(const SegmentArguments& a, const Scan& scan, const cs::Segmentation& result, cs::RunRecord& run,
                    cs::RunClock& clock, Console& console) {
@@ -128,6 +189,8 @@ void segment(const SegmentArguments& a, Console& console) {
   cs::RunClock clock(run);
   for (const std::string& input : {a.input.path, a.recipe}) console.keep(input);
   for (const std::string& model : a.models) console.keep(model);
+  for (const std::string& channel : a.channels) console.keep(channel), run.inputs.push_back(channel);
+  if (!a.previous.empty()) console.keep(a.previous), run.inputs.push_back(a.previous);
   if (a.nodules && is_volume_file(a.output))
     throw cs::Error(cs::Code::bad_argument, "--nodules", text("-o ", a.output, " is one file; lists need a folder."));
   if (is_volume_file(a.output)) expect_place_of(a.output, console);   // before the work
@@ -141,23 +204,17 @@ void segment(const SegmentArguments& a, Console& console) {
 
   cs::SegmentOptions options{.max_memory = bytes_of("--max-memory", a.max_memory), .dry_run = a.dry_run};
   for (const char axis : a.mirror) (axis == 'x' ? options.mirror.x : axis == 'y' ? options.mirror.y : options.mirror.z) = true;
+  options.recipe_mirror = a.mirroring;
   if (a.overlap >= 0) options.overlap = a.overlap;
+  if (a.step_size > 0) options.overlap = 1 - a.step_size;
   options.scales = a.scales, options.skip_air = a.skip_air, options.probability_of = a.nodules;
   if (a.average == "probabilities") options.average = cs::Averaged::probabilities;
 
-  std::vector<cs::LoadedModel> models;
-  std::vector<const cs::LoadedModel*> ensemble;
-  models.reserve(a.models.size());
-  for (const std::string& path : a.models) {
-    models.push_back(
-        cs::load_model(path, {.recipe = a.recipe, .weights = {.reader = cs::io::torch_reader()}, .executor = &ctx.executor()}));
-    ensemble.push_back(&models.back());
-    const auto add = [](std::string& list, const std::string& one) { list += (list.empty() ? "" : ", ") + one; };
-    add(run.model, path), add(run.model_name, models.back().recipe.about.name), add(run.model_sha256, cs::sha256_of(path));
-  }
-  const cs::ModelRecipe& recipe = models.front().recipe;
+  const cs::nnunet::Cascade model = load_models(a, ctx.executor(), run);
+  const cs::ModelRecipe& recipe = model.folds.front().recipe;
   clock.stage("load model");
   const Scan scan = read_scan(a.input, console);
+  const More more(a, scan, console);
   run.grid = scan.volume.grid();
   clock.stage("read");
 
@@ -165,7 +222,7 @@ void segment(const SegmentArguments& a, Console& console) {
   options.progress = {[](void* user, double done) { static_cast<Progress*>(user)->done(static_cast<Index>(100 * done)); },
                       &progress};
   if (a.dry_run) options.progress = {};
-  const cs::Segmentation result = cs::segment(ctx, ensemble, scan.volume, options);
+  const cs::Segmentation result = cs::nnunet::segment(ctx, model, more.with(scan), options);
   clock.stage("segment");
   if (!result.labels) return console.result(result.plan);
   run.stages.pop_back();   // said more exactly

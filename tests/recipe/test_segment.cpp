@@ -206,5 +206,8 @@ TEST_CASE("what cannot be segmented is refused before work") {
   model = two_classes(kSteps);
   model.recipe.network = NetworkOptions<3>(UNetOptions{.in_channels = 2, .out_channels = 2, .features = {1, 1}});
   model.model = make_model(model.recipe.network);
-  CHECK_THROWS_WITH_AS(segment(ctx, model, scan()), "segment: the network takes 2 channels; a scan has 1.", Error);
+  CHECK_THROWS_WITH_AS(segment(ctx, model, scan()),
+                       "segment: the network takes 2 channels, the scan has 1. Hint: SegmentInput::channels holds a volume for "
+                       "each, in the order of training.",
+                       Error);
 }

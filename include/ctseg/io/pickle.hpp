@@ -11,7 +11,7 @@ namespace ctseg::io::pickle {
 enum class Kind : std::uint8_t { opaque, integer, words, sequence, dictionary, global, storage, tensor };
 
 /// What a global builds when it is called.
-enum class Builds : std::uint8_t { nothing, dictionary, size, tensor, parameter, storage, opaque };
+enum class Builds : std::uint8_t { nothing, dictionary, size, tensor, parameter, storage, numpy_dtype, numpy_scalar, opaque };
 
 using Id = std::uint32_t;   // place in Document::values: cycles and shared parts cost nothing, and nothing recurses
 
@@ -20,7 +20,7 @@ struct Value {
   Builds builds = Builds::nothing;   // of a global
   Dtype dtype = Dtype::f32;          // of a storage, or of the global that makes one
   Index number = 0;                  // integer, values in a storage, place in Document::tensors
-  std::string_view words{};          // string, name of a global, key of a storage
+  std::string_view words{};          // string, name of a global, key of a storage; of opaque ones bytes, or a dtype's name
   std::vector<Id> items{};           // of a sequence; of a dictionary key, value, key, value
 };
 
@@ -69,10 +69,10 @@ inline constexpr Allowed kAllowed[] = {{"collections.OrderedDict", Builds::dicti
                                        {"torch.float16"},
                                        {"torch.bfloat16"},
                                        {"_codecs.encode"},
-                                       {"numpy.dtype"},
+                                       {"numpy.dtype", Builds::numpy_dtype},
                                        {"numpy.ndarray"},
-                                       {"numpy.core.multiarray.scalar"},
-                                       {"numpy._core.multiarray.scalar"},
+                                       {"numpy.core.multiarray.scalar", Builds::numpy_scalar},
+                                       {"numpy._core.multiarray.scalar", Builds::numpy_scalar},
                                        {"numpy.core.multiarray._reconstruct"},
                                        {"numpy._core.multiarray._reconstruct"}};
 

@@ -9,6 +9,7 @@ namespace ctseg::io::pickle {
 struct MachineOptions {
   std::size_t max_values = 2'000'000;   // also of the memo and the stack
   std::size_t max_tensors = 100'000;
+  std::span<const Allowed> more{};   // globals that may be named beside kAllowed; they are values like all others
 };
 
 /// Runs one pickle of protocol 2 to 5.
@@ -158,10 +159,7 @@ class Machine {
   }
   bool push_words(unsigned char code) {
     const auto push_string = [&](std::size_t size) { push({.kind = Kind::words, .words = take(size)}); };
-    const auto push_bytes = [&](std::size_t size) {
-      take(size);
-      push({});
-    };
+    const auto push_bytes = [&](std::size_t size) { push({.words = take(size)}); };
     switch (code) {
       case 'X':
         return push_string(length(4)), true;
@@ -267,8 +265,9 @@ class Machine {
   }
   void push_global(std::string_view module, std::string_view name) {
     const std::string whole = std::string(module) + "." + std::string(name);
-    for (const Allowed& a : kAllowed)
-      if (a.name == whole) return push({.kind = Kind::global, .builds = a.builds, .dtype = a.dtype, .words = a.name});
+    for (const std::span<const Allowed> list : {std::span<const Allowed>(kAllowed), options_.more})
+      for (const Allowed& a : list)
+        if (a.name == whole) return push({.kind = Kind::global, .builds = a.builds, .dtype = a.dtype, .words = a.name});
     throw Error(
         Code::unsupported, where_,
         text("names ", printable(whole), at_text(), ", which is not among what tensors are built of; it is not run.", kHint));
@@ -306,11 +305,27 @@ class Machine {
         return push_id(given[0]);
       case Builds::tensor:
         return push_tensor(given);
+      case Builds::numpy_dtype:
+        return push({.words = given.empty() ? std::string_view() : value(given[0]).words});
+      case Builds::numpy_scalar:
+        return push_numpy_scalar(given);
       case Builds::opaque:
         return push({});
       default:
         refuse("calls a value that cannot be called");
     }
+  }
+  /// (dtype, bytes): a number where it is a whole one with sign.
+  void push_numpy_scalar(const std::vector<Id>& given) {
+    if (given.size() == 2)
+      for (const auto& [name, size] : {std::pair("i8", 8u), std::pair("i4", 4u), std::pair("i2", 2u), std::pair("i1", 1u)})
+        if (const std::string_view bytes = value(given[1]).words; value(given[0]).words == name && bytes.size() == size) {
+          std::uint64_t number = 0;
+          std::memcpy(&number, bytes.data(), size);
+          const auto shift = 64 - 8 * size;
+          return push({.kind = Kind::integer, .number = static_cast<Index>(number << shift) >> shift});
+        }
+    push({});
   }
   /// (storage, offset, shape, strides, requires_grad, hooks, ...)
   void push_tensor(const std::vector<Id>& given) {

@@ -38,11 +38,19 @@ struct ModelRecipe {
   NetworkConfig network = NetworkOptions<3>(BasicUNetOptions{});
   std::vector<PreprocessStep> preprocess{};
   std::variant<SlidingWindowOptions<2>, SlidingWindowOptions<3>> sliding_window = SlidingWindowOptions<3>{};
+  Xyz<bool> mirror{};                 // axes of the prepared image that are mirrored as well; all combinations are averaged
   std::optional<double> skip_air{};   // windows whose prepared values are all at most this are background, and not run
   std::vector<LabelInfo> labels{};
   LabelRule decision{};
   std::vector<PostRule> postprocess{};   // of the labels on the scan's grid
+  /// Of the second network of a cascade: labels of the first one's mask. Each is a channel of ones and zeros behind the scan's.
+  std::vector<Index> previous_labels{};
 };
+
+/// Channels that a scan must have.
+template <class = void> Index scan_channels_of(const ModelRecipe& r) {
+  return in_channels_of(r.network) - std::ssize(r.previous_labels);
+}
 
 inline std::span<const json::Name<Decide>> names_of(Decide) {
   static constexpr json::Name<Decide> kNames[] = {{"argmax", Decide::argmax}, {"sigmoid", Decide::threshold}};
@@ -83,6 +91,21 @@ template <class = void> void check_color(const LabelInfo& label, std::string_vie
                 text("label ", label.id, " has the color ", json::shown(Json(*label.color)), "; must be as \"#d04040\"."));
 }
 
+template <class = void> void check_channels(const ModelRecipe& r, std::string_view where) {
+  const Index channels = scan_channels_of(r);
+  if (channels < 1)
+    throw Error(Code::bad_input, where,
+                text("previous_labels are ", r.previous_labels.size(), " of the network's ", in_channels_of(r.network),
+                     " channels; a scan needs one or more."));
+  for (const Index id : r.previous_labels)
+    if (id < 1 || id > 255) throw Error(Code::bad_input, where, text("previous_labels has ", id, "; must be 1 to 255."));
+  for (const PreprocessStep& step : r.preprocess)
+    if (const auto* each = std::get_if<PerChannel>(&step); each && std::ssize(each->channels) != channels)
+      throw Error(Code::bad_input, where,
+                  text("PerChannel has steps for ", each->channels.size(), " channels, a scan of this network has ", channels,
+                       "."));
+}
+
 }   // namespace recipes
 
 /// What its parts say of each other: ranks, channels and labels fit together.
@@ -98,6 +121,7 @@ template <class = void> void check(const ModelRecipe& r, std::string_view where 
     if (label.id < 0 || label.id > 255) fail(text("label id ", label.id, "; must be 0 to 255."));
     if (!ids.insert(label.id).second) fail(text("two labels have the id ", label.id, "."));
   }
+  recipes::check_channels(r, where);
   const Index channels = out_channels_of(r.network);
   const LabelRule& rule = r.decision;
   if (rule.kind == Decide::argmax) {
@@ -125,10 +149,12 @@ template <class = void> ModelRecipe recipe_from_json(const Json& j, const std::s
   members.required("network", network);
   members("preprocess", steps);
   members.required("sliding_window", window);
+  members("mirror", r.mirror);
   members("skip_air", r.skip_air);
   members.required("labels", r.labels);
   members("decision", r.decision);
   members("postprocess", rules);
+  members("previous_labels", r.previous_labels, {1, 255});
   members.finish();
   r.network = network_from_json(network, {file, "network"});
   r.preprocess = steps_from_json(steps, {file, "preprocess"});
@@ -144,10 +170,12 @@ template <class = void> Json to_json(const ModelRecipe& r) {
           {"network", to_json(r.network)},
           {"preprocess", to_json(r.preprocess)},
           {"sliding_window", std::visit([](const auto& o) { return json::write(o); }, r.sliding_window)},
+          {"mirror", json::write(r.mirror)},
           {"skip_air", json::write(r.skip_air)},
           {"labels", json::write(r.labels)},
           {"decision", json::write(r.decision)},
-          {"postprocess", to_json(r.postprocess)}};
+          {"postprocess", to_json(r.postprocess)},
+          {"previous_labels", json::write(r.previous_labels)}};
 }
 
 template <class = void> ModelRecipe parse_recipe(std::string_view words, const std::string& file) {

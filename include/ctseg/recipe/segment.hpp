@@ -8,6 +8,7 @@
 #include "../infer/to_original.hpp"
 #include "looks.hpp"
 #include "model_file.hpp"
+#include "prepared_image.hpp"
 
 namespace ctseg {
 
@@ -21,6 +22,7 @@ struct SegmentOptions {
   std::optional<double> overlap{};      // unset: the recipe's
   std::optional<Accuracy> accuracy{};   // unset: the context's
   Xyz<bool> mirror{};                   // axes of the prepared image to mirror as well; all combinations are averaged
+  bool recipe_mirror = true;            // those of the recipe too
   Index max_memory = 0;                 // bytes in all; 0: no limit. Unfinished logits beyond it wait in a temporary file
   bool dry_run = false;                 // prepare and plan only
   ProgressSink progress{};
@@ -62,22 +64,40 @@ class Clock {
 };
 
 /// Models that can be averaged: what surrounds their networks is the same.
-/// Errors    bad_argument with the part that differs; unsupported for several input channels.
+/// Errors    bad_argument with the part that differs.
 template <class = void> void check_models(const std::vector<const LoadedModel*>& models) {
   if (models.empty()) throw Error(Code::bad_argument, "segment", "no model; there must be one or more.");
   const Json first = to_json(models[0]->recipe);
   for (std::size_t i = 0; i < models.size(); ++i) {
     const LoadedModel& m = *models[i];
     check(m.recipe);
-    if (m.model.in_channels() != 1)
-      throw Error(Code::unsupported, "segment", text("the network takes ", m.model.in_channels(), " channels; a scan has 1."));
     const Json recipe = to_json(m.recipe);
-    for (const char* part : {"preprocess", "sliding_window", "skip_air", "labels", "decision"})
+    for (const char* part :
+         {"preprocess", "sliding_window", "mirror", "skip_air", "labels", "decision", "previous_labels"})
       if (recipe[part] != first[part])
         throw Error(Code::bad_argument, "segment",
                     text("models 0 and ", i, " of the ensemble have different ", part, ": ", json::shown(first[part]), " and ",
                          json::shown(recipe[part]), "; only networks of the same recipe can be averaged."));
   }
+}
+
+/// Errors    bad_argument for the wrong number of channels, and a mask of a first network too few or too many; shape_mismatch for
+///           one on another grid.
+template <class = void> void check_input(const ModelRecipe& r, const SegmentInput& input) {
+  if (const Index wanted = scan_channels_of(r); std::ssize(input.channels) != wanted)
+    throw Error(Code::bad_argument, "segment",
+                text("the network takes ", wanted, " channels, the scan has ", input.channels.size(),
+                     ". Hint: SegmentInput::channels holds a volume for each, in the order of training."));
+  if (!r.previous_labels.empty() && input.previous == nullptr)
+    throw Error(Code::bad_argument, "segment",
+                text("the network is the second of a cascade, and takes a mask with ", r.previous_labels.size(),
+                     " labels beside the scan. Hint: SegmentInput::previous is what the first one made."));
+  if (r.previous_labels.empty() && input.previous != nullptr)
+    throw Error(Code::bad_argument, "segment", "a mask of a first network is given, but the recipe has no previous_labels.");
+  if (input.previous && !same_grid(input.previous->grid(), input.channels[0]->grid()))
+    throw Error(Code::shape_mismatch, "segment",
+                text("the first network's mask (", input.previous->shape(), ") does not lie on the scan's grid (",
+                     input.channels[0]->shape(), ")."));
 }
 
 /// Bytes, as the plan shows them.
@@ -102,7 +122,7 @@ template <AnySpec S> class Segmenter {
         options_(options),
         average_(options.average == Averaged::logits ? Scores::logits : probabilities()),
         nets_(nets_of(models)),
-        looks_(ctx, nets_, {options.mirror, options.scales, average_}) {
+        looks_(ctx, nets_, {mirror(), options.scales, average_}) {
     stream_.windows = std::get<SlidingWindowOptions<kDim>>(recipe_.sliding_window);
     if (options.overlap) stream_.windows.overlap = *options.overlap;
     stream_.max_memory = options.max_memory, stream_.spill_folder = options.spill_folder;
@@ -112,21 +132,31 @@ template <AnySpec S> class Segmenter {
     }
   }
 
-  Segmentation run(const Volume<float>& scan) {
+  Segmentation run(const SegmentInput& input) {
     const Clock all;
     tell(0);
-    memory_.preparing = 3 * bytes(scan);   // the scan, its copy, and that turned round or cropped
+    const Volume<float>& scan = *input.channels[0];
+    scans_ = bytes(scan) * std::ssize(input.channels) + (input.previous ? scan.grid().voxels() : 0);
+    memory_.preparing = 3 * scans_;   // the scan, its copy, and that turned round or cropped
     if (options_.max_memory > 0 && memory_.preparing > options_.max_memory)
       throw Error(Code::out_of_memory, "segment",
                   text("max_memory = ", options_.max_memory, ", but preparing a scan of ", scan.shape(), " voxels takes ",
                        memory_.preparing, " bytes. Hint: more memory, or a scan cropped before."));
     {
-      const Preprocessed prepared = apply_steps(scan, recipe_.preprocess, &ctx_.executor());
+      std::vector<Volume<float>> channels;
+      for (const Volume<float>* v : input.channels) channels.push_back(*v);
+      const Preprocessed prepared = apply_steps(std::move(channels), recipe_.preprocess, &ctx_.executor());
+      std::optional<Volume<std::uint8_t>> previous;
+      if (input.previous)
+        previous = prepared.to_prepared(*input.previous,
+                                        {.interpolation = Interpolation::label_vote, .executor = &ctx_.executor()});
+      PreparedImage<S> image(prepared, previous ? &*previous : nullptr, recipe_.previous_labels);
       out_.seconds.preprocess = all.seconds();
       LabelWriter<> writer(prepared.path, first_.out_channels(), to_original());
-      plan(scan, prepared.image, writer);
+      plan(image, writer);
+      describe(scan, prepared.image);
       tell(kPrepared);
-      if (!options_.dry_run) infer(prepared.image, writer);
+      if (!options_.dry_run) infer(image, writer);
     }
     if (!options_.dry_run) {
       const Clock after;
@@ -152,6 +182,10 @@ template <AnySpec S> class Segmenter {
         if constexpr (std::is_same_v<Net, AnyNetwork<S>>) nets.push_back(&net);
       });
     return nets;
+  }
+  Xyz<bool> mirror() const {
+    const Xyz<bool> own = options_.recipe_mirror ? recipe_.mirror : Xyz<bool>{};
+    return {own.x || options_.mirror.x, own.y || options_.mirror.y, own.z || options_.mirror.z};
   }
   void tell(double fraction) const {
     if (options_.progress.tell) options_.progress.tell(options_.progress.user, fraction);
@@ -193,31 +227,23 @@ template <AnySpec S> class Segmenter {
     return o;
   }
 
-  /// In two dimensions the axial slices are a batch of images.
-  static Shape<kDim> image_shape(const Volume<float>& image) {
-    const auto space = image.tensor_shape().space;
-    Shape<kDim> shape{kDim == 2 ? space[0] : 1, 1, {}};
-    std::copy_n(space.end() - kDim, kDim, shape.space.begin());
-    return shape;
-  }
-
-  void plan(const Volume<float>& scan, const Volume<float>& image, const LabelWriter<>& writer) {
-    Index work = 0;   // multiply-adds of a batch of windows
-    const Shape<kDim> batch{stream_.windows.batch, 1, stream_.windows.window.value};
+  void plan(const PreparedImage<S>& image, const LabelWriter<>& writer) {
+    const Shape<kDim> batch{stream_.windows.batch, image.shape().c, stream_.windows.window.value};
     memory_.network = looks_.mean_bytes(batch.with_channels(first_.out_channels()));
     looks_.each(batch, [&](const AnyNetwork<S>& net, const Shape<kDim>& window) {
       Tape<S> tape(Mode::infer, ctx_.traits());
       const Var<S> y = net.forward(tape.input(window));
       memory_.network += Plan<S>(tape, PlanOptions<S>{.outputs = {y}}).memory().total();
-      work += summarize(tape).multiply_adds;
+      work_ += summarize(tape).multiply_adds;
     });
-    memory_.volumes = bytes(scan) + bytes(image) + writer.bytes();
+    const Index voxels = image.shape().n * image.shape().voxels();
+    memory_.volumes = scans_ + voxels * (scan_channels_of(recipe_) * Index{sizeof(float)} + !recipe_.previous_labels.empty()) +
+                      writer.bytes();
     stream_.in_use = memory_.in_use();
-    memory_.stream = plan_stream<S>(ctx_, {image_shape(image), first_.out_channels()}, stream_);
+    memory_.stream = plan_stream<S>(ctx_, {image.shape(), first_.out_channels()}, stream_);
     out_.planned_memory = memory_.most();
-    describe(scan, image, work);
   }
-  void describe(const Volume<float>& scan, const Volume<float>& image, Index work) {
+  void describe(const Volume<float>& scan, const Volume<float>& image) {
     const StreamPlan& p = memory_.stream;
     const auto& o = stream_.windows;
     char line[320];
@@ -235,7 +261,7 @@ template <AnySpec S> class Segmenter {
              looks_.count() > 1 ? text(", each ", looks_.count(), " times", looks_.words()) : std::string(),
              stream_.skip_below ? text(", none where all values are at most ", *stream_.skip_below) : std::string(), "\n");
     add("work      %.3f T multiply-adds\n",
-        static_cast<double>((p.windows + o.batch - 1) / o.batch * looks_.mirrors()) * static_cast<double>(work) * 1e-12);
+        static_cast<double>((p.windows + o.batch - 1) / o.batch * looks_.mirrors()) * static_cast<double>(work_) * 1e-12);
     add("memory    %.0f MB = network %.0f + volumes %.0f + unfinished logits %.0f + buffers %.0f", mb(p.total_bytes()),
         mb(memory_.network), mb(memory_.volumes), mb(p.resident_bytes), mb(p.buffer_bytes));
     if (p.max_memory > 0) add(", of %.0f allowed", mb(p.max_memory));
@@ -245,25 +271,14 @@ template <AnySpec S> class Segmenter {
       add("file      %.0f MB of unfinished logits, %.0f MB written and read in all\n", mb(p.spill_bytes), mb(p.spilled_bytes));
   }
 
-  /// The image as a stream sees it, that counts the windows which were cut.
-  struct Source {
-    ArraySource<S, float, detail::SameValue> image;
-    Index cut = 0;
-    const Shape<kDim>& shape() const { return image.shape(); }
-    void read(const std::array<Index, 3>& first, Out<S> to) {
-      ++cut;
-      image.read(first, to);
-    }
-  };
-  void infer(const Volume<float>& image, LabelWriter<>& writer) {
-    Source source{array_source<S>(image.data(), image_shape(image), detail::SameValue{})};
+  void infer(PreparedImage<S>& image, LabelWriter<>& writer) {
     const auto windows = static_cast<double>(memory_.stream.windows);
     const auto predict = [&](In<S> window) {
       const In<S> scores = looks_(window);
-      tell(kPrepared + (kInferred - kPrepared) * static_cast<double>(source.cut) / windows);
+      tell(kPrepared + (kInferred - kPrepared) * static_cast<double>(image.cut()) / windows);
       return scores;
     };
-    const StreamReport r = stream_windows<S>(ctx_, predict, source, stream_, writer);
+    const StreamReport r = stream_windows<S>(ctx_, predict, image, stream_, writer);
     ctx_.check_cancelled("segment");
     tell(kInferred);
     const Clock clock;
@@ -289,6 +304,7 @@ template <AnySpec S> class Segmenter {
   Looks<S> looks_;
   StreamOptions<kDim> stream_{};
   Memory memory_{};
+  Index scans_ = 0, work_ = 0;   // bytes of what is segmented; multiply-adds of a batch of windows
   Segmentation out_{};
 };
 
@@ -299,17 +315,29 @@ template <AnySpec S> class Segmenter {
 /// Cost      Segmentation::plan says it: logits of the windows that are not finished yet, never those of the whole image, but
 ///           for ways back that resample twice or between oblique grids.
 /// Errors    out_of_memory before any window if max_memory cannot be kept even with a file; io if that cannot be written;
-///           cancelled between windows and stages; bad_argument for models that do not fit together, or a label that is none;
-///           unsupported for networks of several input channels; those of the steps.
+///           cancelled between windows and stages; bad_argument for models that do not fit together, the wrong number of
+///           channels, or a label that is none; those of the steps.
 template <class = void> Segmentation segment(Context<Cpu>& ctx, const std::vector<const LoadedModel*>& models,
-                                             const Volume<float>& scan, const SegmentOptions& o = {}) {
+                                             const SegmentInput& input, const SegmentOptions& o = {}) {
   segmenting::check_models(models);
+  segmenting::check_input(models[0]->recipe, input);
   ContextOptions own = ctx.options();
   own.accuracy = o.accuracy.value_or(ctx.traits().accuracy);
   std::optional<Context<Cpu>> other;
   if (own.accuracy != ctx.traits().accuracy) other.emplace(own);
   return models[0]->model.visit(
-      [&]<AnySpec S>(const AnyNetwork<S>&) { return segmenting::Segmenter<S>(other ? *other : ctx, models, o).run(scan); });
+      [&]<AnySpec S>(const AnyNetwork<S>&) { return segmenting::Segmenter<S>(other ? *other : ctx, models, o).run(input); });
+}
+template <class = void> Segmentation segment(Context<Cpu>& ctx, const std::vector<const LoadedModel*>& models,
+                                             const Volume<float>& scan, const SegmentOptions& o = {}) {
+  return segment(ctx, models, SegmentInput{.channels = {&scan}}, o);
+}
+/// A volume for each channel of the network.
+template <class = void> Segmentation segment(Context<Cpu>& ctx, const std::vector<const LoadedModel*>& models,
+                                             const std::vector<Volume<float>>& channels, const SegmentOptions& o = {}) {
+  SegmentInput input;
+  for (const Volume<float>& v : channels) input.channels.push_back(&v);
+  return segment(ctx, models, input, o);
 }
 template <class = void>
 Segmentation segment(Context<Cpu>& ctx, const LoadedModel& model, const Volume<float>& scan, const SegmentOptions& o = {}) {

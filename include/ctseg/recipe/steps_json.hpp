@@ -93,6 +93,10 @@ template <class F> void fields(CropForeground& s, F& f) {
   f("outside", s.outside);
 }
 template <class F> void fields(CropNonzero&, F&) {}
+template <class F> void fields(Transpose& s, F& f) {
+  f.required("axes", s.axes, json::Range{0, 2});
+  moves_of(s);   // an error now
+}
 
 /// Everything of a sliding window that belongs into a recipe.
 template <int Dim, class F> void fields(SlidingWindowOptions<Dim>& o, F& f) {
@@ -119,11 +123,14 @@ template <> struct StepName<Resize> { static constexpr const char* kName = "Resi
 template <> struct StepName<SpatialPad> { static constexpr const char* kName = "SpatialPad"; };
 template <> struct StepName<CropForeground> { static constexpr const char* kName = "CropForeground"; };
 template <> struct StepName<CropNonzero> { static constexpr const char* kName = "CropNonzero"; };
+template <> struct StepName<Transpose> { static constexpr const char* kName = "Transpose"; };
+template <> struct StepName<PerChannel> { static constexpr const char* kName = "PerChannel"; };
 
-template <std::size_t I = 0> PreprocessStep step_named(const std::string& name, Reader& members) {
-  if constexpr (I < std::variant_size_v<PreprocessStep>) {
-    using Step = std::variant_alternative_t<I, PreprocessStep>;
-    if (name != StepName<Step>::kName) return step_named<I + 1>(name, members);
+/// A is a variant of steps.
+template <class A, std::size_t I = 0> A step_named(const std::string& name, Reader& members) {
+  if constexpr (I < std::variant_size_v<A>) {
+    using Step = std::variant_alternative_t<I, A>;
+    if (name != StepName<Step>::kName) return step_named<A, I + 1>(name, members);
     Step step{};
     fields(step, members);
     members.finish();
@@ -131,38 +138,56 @@ template <std::size_t I = 0> PreprocessStep step_named(const std::string& name, 
   } else {
     std::string known;
     [&]<std::size_t... K>(std::index_sequence<K...>) {
-      ((known += text(K ? ", " : "one of ", StepName<std::variant_alternative_t<K, PreprocessStep>>::kName)), ...);
+      ((known += text(K ? ", " : "one of ", StepName<std::variant_alternative_t<K, A>>::kName)), ...);
     }
-    (std::make_index_sequence<std::variant_size_v<PreprocessStep>>());
+    (std::make_index_sequence<std::variant_size_v<A>>());
     (members.place() / "step").fail(Json(name), known + ". Hint: MONAI's Orientation is Reorient here");
   }
 }
 
-}   // namespace json
-
-/// Errors    bad_input with place, value and what is allowed.
-template <class = void> std::vector<PreprocessStep> steps_from_json(const Json& list, const json::Place& at) {
+template <class A> std::vector<A> steps_of(const Json& list, const Place& at) {
   if (!list.is_array() || list.size() > 64) at.fail(list, "a list of at most 64 steps");
-  std::vector<PreprocessStep> steps;
+  std::vector<A> steps;
   for (std::size_t i = 0; i < list.size(); ++i) {
-    json::Reader members(list[i], at[i]);
+    Reader members(list[i], at[i]);
     std::string name;
     members.required("step", name);
-    steps.push_back(json::step_named(name, members));
+    steps.push_back(step_named<A>(name, members));
   }
   return steps;
 }
-template <class = void> Json to_json(const std::vector<PreprocessStep>& steps) {
+template <class A> Json of_steps(const std::vector<A>& steps) {
   Json list = Json::array();
-  for (const PreprocessStep& step : steps)
+  for (const A& step : steps)
     std::visit(
         [&]<class Step>(const Step& s) {
-          Json one = {{"step", json::StepName<Step>::kName}};
-          one.update(json::write(s));
+          Json one = {{"step", StepName<Step>::kName}};
+          one.update(write(s));
           list.push_back(std::move(one));
         },
         step);
   return list;
 }
+
+}   // namespace json
+
+template <class F> void fields(PerChannel& s, F& f) {
+  Json lists = Json::array();
+  for (const auto& steps : s.channels) lists.push_back(json::of_steps(steps));
+  f.required("channels", lists);
+  if constexpr (std::is_same_v<F, json::Reader>) {
+    const json::Place at = f.place() / "channels";
+    if (!lists.is_array() || lists.empty() || lists.size() > 64) at.fail(lists, "a list of 1 to 64 lists of steps");
+    s.channels.clear();
+    for (std::size_t i = 0; i < lists.size(); ++i)
+      s.channels.push_back(json::steps_of<IntensityStep>(lists[i], at[i]));
+  }
+}
+
+/// Errors    bad_input with place, value and what is allowed.
+template <class = void> std::vector<PreprocessStep> steps_from_json(const Json& list, const json::Place& at) {
+  return json::steps_of<PreprocessStep>(list, at);
+}
+template <class = void> Json to_json(const std::vector<PreprocessStep>& steps) { return json::of_steps(steps); }
 
 }   // namespace ctseg
