@@ -16,7 +16,7 @@ struct Converted {
   double difference = 0;   // of the test, when it was read again
 };
 
-bool is_one_file(const ConvertArguments& a) { return cs::io::ends_with(a.output, ".safetensors"); }
+bool is_one_file(const ConvertArguments& a) { return a.output.ends_with(".safetensors"); }
 
 /// Writes a model and reads it again, test included.
 Converted convert_one(const cs::LoadedModel& model, const std::string& name, Staging& out) {

@@ -170,7 +170,7 @@ TEST_CASE("checkpoints: foreign pickles, what is missing, weights of another net
   CHECK(has(error(checkpoint(net, {.mirror = {0, 3}})),
             "inference_allowed_mirroring_axes has 3; the patch has the axes 0 to 2."));
   const AnyModel other = network(plans(), changed(dataset(), "/labels/bone", 3));
-  CHECK(has(error(checkpoint(other)), file + ": tensor decoder.seg_layers.0.weight is [4,2,1,1,1], the network's is [3,2,1,1,1]."));
+  CHECK(has(error(checkpoint(other)), file + ": tensor decoder.seg_layers.0.weight is [4,2,1,1,1], the network's is [3,2,1,1,1], "));
 }
 
 TEST_CASE("postprocessing") {
