@@ -9,7 +9,7 @@ using nlohmann::json;
 namespace {
 
 const std::string kData = std::string(CTSEG_SOURCE_DIR) + "/tests/nnunet/models/Dataset901_Even";
-const std::string kScan = kData + "/case.nii.gz";
+const std::string kScan = kData + "/case_0000.nii.gz";
 
 double shared(const std::string& a, const std::string& b) {
   const auto one = io::read_volume<std::uint8_t>(a), other = io::read_volume<std::uint8_t>(b);

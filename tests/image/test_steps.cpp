@@ -146,4 +146,41 @@ TEST_CASE("steps change values in their order; the mask of CropNonzero serves un
   CHECK(apply_steps(ct, all, &pool).image.voxels() == apply_steps(ct, all).image.voxels());
 }
 
+TEST_CASE("stored axes in another order, and back") {
+  const auto ct = scan();   // 23 x 19 x 14
+  const auto x = apply_steps(ct, {Transpose{{2, 0, 1}}});
+  CHECK(x.image.shape() == Xyz<Index>{19, 14, 23});
+  CHECK(x.image(7, 5, 9) == ct(5, 9, 7));
+  const auto at = x.image.affine()(9, 5, 7), was = ct.affine()(7, 9, 5);
+  CHECK(at.x == doctest::Approx(was.x));
+  CHECK(at.z == doctest::Approx(was.z));
+  const auto labels = numbered(ct.grid());
+  const auto turned = apply_steps(ct, {Transpose{{1, 2, 0}}, CropNonzero{}});
+  CHECK(turned.image.shape() == Xyz<Index>{10, 16, 14});
+  CHECK(turned.nonzero->shape() == turned.image.shape());
+  const auto back = x.to_original(x.to_prepared(labels));
+  CHECK(back.voxels() == labels.voxels());
+  CHECK_THROWS_WITH_AS(apply_steps(ct, {Transpose{{0, 1, 1}}}), "transpose: axes 0, 1, 1; must be 0, 1 and 2 in some order.", Error);
+}
+
+TEST_CASE("channels are cropped together, and keep their own values") {
+  const auto a = scan();
+  auto b = scan();
+  for (float& v : b.voxels()) v = v > 50 ? -v : 0;
+  b(0, 1, 2) = 3;   // outside of a's box
+  const PerChannel each{{{WindowHu{0, 100}}, {ZScore{}, CtNormalization{.mean = 1}}}};
+  const auto x = apply_steps(std::vector<Volume<float>>{a, b}, {CropNonzero{}, each, Spacing{{1, 1, 1}}});
+  REQUIRE(x.more.size() == 1);
+  CHECK(x.channel(1).grid().shape == x.image.shape());
+  const Box box{{2, 1, 0}, {20, 17, 12}};
+  CHECK(x.image.voxels() == apply_steps(crop(a, box), {WindowHu{0, 100}, Spacing{{1, 1, 1}}}).image.voxels());
+  CHECK(x.more[0].voxels() == apply_steps(crop(b, box), {ZScore{}, CtNormalization{.mean = 1}, Spacing{{1, 1, 1}}}).image.voxels());
+  const auto high = apply_steps(std::vector<Volume<float>>{a, b}, {CropForeground{.threshold = 2}});
+  CHECK(high.image.shape() == box.shape());
+  CHECK_THROWS_WITH_AS(apply_steps(a, {each}), "preprocess: PerChannel has steps for 2 channels, the scan has 1.", Error);
+  CHECK_THROWS_AS(apply_steps(std::vector<Volume<float>>{}, {each}), Error);
+  CHECK_THROWS_WITH_AS(apply_steps(std::vector<Volume<float>>{a, crop(b, box)}, {each}),
+                       doctest::Contains("preprocess: channel 1 (18 x 16 x 12 of"), Error);
+}
+
 }   // namespace

@@ -46,6 +46,34 @@ Json changed(const char* pointer, const Json& value) {
 
 }   // namespace
 
+TEST_CASE("scans of several channels, mirror images, and the second network of a cascade") {
+  ModelRecipe r = full_recipe();
+  std::get<BasicUNetOptions>(std::get<NetworkOptions<3>>(r.network)).in_channels = 4;
+  r.previous_labels = {2, 3}, r.mirror = {.x = true, .y = false, .z = true};
+  r.preprocess = {Transpose{{2, 0, 1}}, PerChannel{{{ZScore{Voxels::mask}, WindowHu{1, 2}}, {}}}};
+  const Json j = to_json(r);
+  const ModelRecipe back = recipe_from_json(j, "r.json");
+  CHECK(to_json(back) == j);
+  CHECK(scan_channels_of(back) == 2);
+  CHECK(back.mirror == r.mirror);
+  const auto& each = std::get<PerChannel>(back.preprocess[1]);
+  CHECK(std::get<ZScore>(each.channels[0][0]).voxels == Voxels::mask);
+  CHECK(each.channels[1].empty());
+  const auto refused = [&](const char* pointer, const Json& value) {
+    Json other = j;
+    other[Json::json_pointer(pointer)] = value;
+    return refusal(other);
+  };
+  CHECK(refused("/previous_labels", {2}) == "r.json: PerChannel has steps for 2 channels, a scan of this network has 3.");
+  CHECK(refused("/previous_labels", {1, 2, 3, 4}) ==
+        "r.json: previous_labels are 4 of the network's 4 channels; a scan needs one or more.");
+  CHECK(refused("/previous_labels", {0, 2}) == "r.json: previous_labels[0] is 0; must be a whole number from 1 to 255.");
+  CHECK(refused("/preprocess/0/axes", {0, 1, 1}) == "transpose: axes 0, 1, 1; must be 0, 1 and 2 in some order.");
+  CHECK(refused("/preprocess/1/channels/1", {{{"step", "Spacing"}}}) ==
+        "r.json: preprocess[1].channels[1][0].step is \"Spacing\"; must be one of WindowHu, ScaleIntensityRange, "
+        "ScaleIntensity, ZScore, CtNormalization. Hint: MONAI's Orientation is Reorient here.");
+}
+
 TEST_CASE("a recipe goes into JSON and back without a loss, by way of a file too") {
   const ModelRecipe r = full_recipe();
   const Json j = to_json(r);
