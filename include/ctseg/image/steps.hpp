@@ -199,7 +199,7 @@ Preprocessed apply_steps(std::vector<Volume<float>> channels, const std::vector<
       throw Error(Code::shape_mismatch, "preprocess",
                   text("channel ", i, " (", channels[i].shape(), " of ", channels[i].spacing_mm(), " mm) does not lie on the ",
                        "grid of channel 0 (", channels[0].shape(), " of ", channels[0].spacing_mm(),
-                       " mm). Hint: resample_like() puts it there."));
+                       " mm). Hint: resample_like() moves it there."));
   GridPath path(channels[0].grid());
   Preprocessed at{std::move(channels[0]), std::move(path)};
   for (std::size_t i = 1; i < channels.size(); ++i)   // to the last bit on the first one's grid
