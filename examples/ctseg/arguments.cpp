@@ -156,7 +156,8 @@ void add_phantom(CLI::App& program, Arguments& all) {
 }
 
 void add_nnunet(CLI::App& command, NnunetArguments& a) {
-  command.add_option("--configuration", a.configuration, "of a model of nnU-Net: 2d, 3d_fullres, 3d_lowres, 3d_cascade_fullres");
+  command.add_option("--configuration", a.configuration,
+                     "of a model of nnU-Net: 2d, 3d_fullres, 3d_lowres, 3d_cascade_fullres");
   command.add_option("--folds", a.folds, "of it: 0,1,2 or all (fold_all); unset: every numbered one")
       ->delimiter(',')
       ->allow_extra_args(false);
@@ -166,14 +167,16 @@ void add_nnunet(CLI::App& command, NnunetArguments& a) {
 
 void add_segment(CLI::App& program, Arguments& all) {
   SegmentArguments& a = all.segment;
-  CLI::App& c = add_command(program, "segment", "Segment a scan with a model; the mask lies on the scan's own grid",
-                            "  ctseg segment ct.nii.gz -m liver.safetensors -o mask.nii.gz\n"
-                            "  ctseg segment dicom_folder -m liver.safetensors -o results/ --json\n"
-                            "  ctseg segment ct.nii.gz -m liver.safetensors -o results/ --max-memory 3G --dry-run\n"
-                            "  ctseg segment ct.nii.gz --nnunet-model Dataset003_Liver --configuration 3d_fullres -o mask.nii.gz",
-                            all.common);
+  CLI::App& c =
+      add_command(program, "segment", "Segment a scan with a model; the mask lies on the scan's own grid",
+                  "  ctseg segment ct.nii.gz -m liver.safetensors -o mask.nii.gz\n"
+                  "  ctseg segment dicom_folder -m liver.safetensors -o results/ --json\n"
+                  "  ctseg segment ct.nii.gz -m liver.safetensors -o results/ --max-memory 3G --dry-run\n"
+                  "  ctseg segment ct.nii.gz --nnunet-model Dataset003_Liver --configuration 3d_fullres -o mask.nii.gz",
+                  all.common);
   add_case(c, a.input);
-  c.add_option("-m,--model", a.models, "the model file, which carries its recipe; several, or a folder of them, are an ensemble")
+  c.add_option("-m,--model", a.models,
+               "the model file, which carries its recipe; several, or a folder of them, are an ensemble")
       ->take_all();
   c.add_option("--nnunet-model", a.nnunet.path, "instead: a folder of nnUNetv2_train, with plans.json, or the one above it");
   add_nnunet(c, a.nnunet);

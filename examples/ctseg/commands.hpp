@@ -51,8 +51,8 @@ struct SegmentArguments {
   std::vector<std::string> channels{};   // behind the first one
   std::string previous{};                // mask of the first network of a cascade
   NnunetArguments nnunet{};
-  bool mirroring = true;                 // that of the model
-  double step_size = 0;                  // 0: the recipe's overlap
+  bool mirroring = true;   // that of the model
+  double step_size = 0;    // 0: the recipe's overlap
   std::vector<std::string> models{};
   std::string recipe{}, output{}, accuracy = "standard", max_memory{}, mirror{},
                                   average = "logits";   // mirror: letters of axes

@@ -35,8 +35,7 @@ std::vector<Converted> convert_folder(const ConvertArguments& a, Staging& out, C
                          " folds. Hint: --folds 0 takes one, a folder as output all of them."));
   const cs::ModelRecipe recipe = cs::nnunet::read_recipe_of(folder, o);
   if (!recipe.previous_labels.empty())
-    console.note(
-        "the second network of a cascade: ctseg segment takes the mask of the first one, 3d_lowres, as --previous.");
+    console.note("the second network of a cascade: ctseg segment takes the mask of the first one, 3d_lowres, as --previous.");
   std::vector<Converted> made;
   for (std::size_t i = 0; i < folder.folds.size(); ++i) {
     console.check_cancelled();
@@ -48,10 +47,9 @@ std::vector<Converted> convert_folder(const ConvertArguments& a, Staging& out, C
 }
 
 std::vector<Converted> convert_weights(const ConvertArguments& a, Staging& out) {
-  const cs::LoadedModel model =
-      cs::load_model(a.input, {.recipe = a.recipe, .weights = {.reader = cs::io::torch_reader()}});
-  const std::string name = is_one_file(a) ? fs::path(a.output).filename().string()
-                                          : fs::path(a.input).stem().string() + ".safetensors";
+  const cs::LoadedModel model = cs::load_model(a.input, {.recipe = a.recipe, .weights = {.reader = cs::io::torch_reader()}});
+  const std::string name =
+      is_one_file(a) ? fs::path(a.output).filename().string() : fs::path(a.input).stem().string() + ".safetensors";
   return {convert_one(model, name, out)};
 }
 
@@ -60,7 +58,8 @@ std::vector<Converted> convert_weights(const ConvertArguments& a, Staging& out) 
 void convert(const ConvertArguments& a, Console& console) {
   const bool folder = fs::is_directory(a.input);
   if (folder && !a.recipe.empty())
-    throw cs::Error(cs::Code::bad_argument, "--recipe", "is for weights; a folder of nnU-Net says itself how its model is used.");
+    throw cs::Error(cs::Code::bad_argument, "--recipe",
+                    "is for weights; a folder of nnU-Net says itself how its model is used.");
   if (!folder) console.keep(a.input);
   if (!a.recipe.empty()) console.keep(a.recipe);
   fs::path into = a.output;

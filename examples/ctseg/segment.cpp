@@ -141,7 +141,8 @@ struct More {
   std::optional<cs::Volume<std::uint8_t>> previous{};
 
   More(const SegmentArguments& a, const Scan& scan, Console& console) {
-    for (const std::string& path : a.channels) channels.push_back(read_scan({path, a.input.spacing_mm, a.input.series}, console));
+    for (const std::string& path : a.channels)
+      channels.push_back(read_scan({path, a.input.spacing_mm, a.input.series}, console));
     if (!a.previous.empty()) previous = read_mask_on(scan.volume.grid(), {a.previous, a.input.spacing_mm, {}}, console);
   }
   cs::SegmentInput with(const Scan& scan) const {

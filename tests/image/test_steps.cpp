@@ -160,7 +160,8 @@ TEST_CASE("stored axes in another order, and back") {
   CHECK(turned.nonzero->shape() == turned.image.shape());
   const auto back = x.to_original(x.to_prepared(labels));
   CHECK(back.voxels() == labels.voxels());
-  CHECK_THROWS_WITH_AS(apply_steps(ct, {Transpose{{0, 1, 1}}}), "transpose: axes 0, 1, 1; must be 0, 1 and 2 in some order.", Error);
+  CHECK_THROWS_WITH_AS(apply_steps(ct, {Transpose{{0, 1, 1}}}), "transpose: axes 0, 1, 1; must be 0, 1 and 2 in some order.",
+                       Error);
 }
 
 TEST_CASE("channels are cropped together, and keep their own values") {
@@ -174,7 +175,8 @@ TEST_CASE("channels are cropped together, and keep their own values") {
   CHECK(x.channel(1).grid().shape == x.image.shape());
   const Box box{{2, 1, 0}, {20, 17, 12}};
   CHECK(x.image.voxels() == apply_steps(crop(a, box), {WindowHu{0, 100}, Spacing{{1, 1, 1}}}).image.voxels());
-  CHECK(x.more[0].voxels() == apply_steps(crop(b, box), {ZScore{}, CtNormalization{.mean = 1}, Spacing{{1, 1, 1}}}).image.voxels());
+  CHECK(x.more[0].voxels() ==
+        apply_steps(crop(b, box), {ZScore{}, CtNormalization{.mean = 1}, Spacing{{1, 1, 1}}}).image.voxels());
   const auto high = apply_steps(std::vector<Volume<float>>{a, b}, {CropForeground{.threshold = 2}});
   CHECK(high.image.shape() == box.shape());
   CHECK_THROWS_WITH_AS(apply_steps(a, {each}), "preprocess: PerChannel has steps for 2 channels, the scan has 1.", Error);

@@ -14,34 +14,35 @@ using nnunet::FolderOptions;
 
 /// A configuration of nnU-Net 2.4 and later.
 inline Json configuration() {
-  return {{"data_identifier", "nnUNetPlans_3d_fullres"},
-          {"preprocessor_name", "DefaultPreprocessor"},
-          {"patch_size", {16, 16, 16}},
-          {"spacing", {2.5, 1.0, 1.0}},
-          {"normalization_schemes", {"CTNormalization"}},
-          {"use_mask_for_norm", {false}},
-          {"resampling_fn_data", "resample_data_or_seg_to_shape"},
-          {"resampling_fn_data_kwargs", {{"is_seg", false}, {"order", 3}, {"order_z", 0}, {"force_separate_z", nullptr}}},
-          {"resampling_fn_probabilities", "resample_data_or_seg_to_shape"},
-          {"resampling_fn_probabilities_kwargs", {{"is_seg", false}, {"order", 1}, {"order_z", 0}, {"force_separate_z", nullptr}}},
-          {"architecture",
-           {{"network_class_name", "dynamic_network_architectures.architectures.unet.PlainConvUNet"},
-            {"arch_kwargs",
-             {{"n_stages", 2},
-              {"features_per_stage", {2, 3}},
-              {"conv_op", "torch.nn.modules.conv.Conv3d"},
-              {"kernel_sizes", {{1, 3, 3}, {3, 3, 3}}},
-              {"strides", {{1, 1, 1}, {1, 2, 2}}},
-              {"n_conv_per_stage", {2, 2}},
-              {"n_conv_per_stage_decoder", {1}},
-              {"conv_bias", true},
-              {"norm_op", "torch.nn.modules.instancenorm.InstanceNorm3d"},
-              {"norm_op_kwargs", {{"eps", 1e-5}, {"affine", true}}},
-              {"dropout_op", nullptr},
-              {"dropout_op_kwargs", nullptr},
-              {"nonlin", "torch.nn.LeakyReLU"},
-              {"nonlin_kwargs", {{"inplace", true}}}}},
-            {"_kw_requires_import", {"conv_op", "norm_op", "dropout_op", "nonlin"}}}}};
+  return {
+      {"data_identifier", "nnUNetPlans_3d_fullres"},
+      {"preprocessor_name", "DefaultPreprocessor"},
+      {"patch_size", {16, 16, 16}},
+      {"spacing", {2.5, 1.0, 1.0}},
+      {"normalization_schemes", {"CTNormalization"}},
+      {"use_mask_for_norm", {false}},
+      {"resampling_fn_data", "resample_data_or_seg_to_shape"},
+      {"resampling_fn_data_kwargs", {{"is_seg", false}, {"order", 3}, {"order_z", 0}, {"force_separate_z", nullptr}}},
+      {"resampling_fn_probabilities", "resample_data_or_seg_to_shape"},
+      {"resampling_fn_probabilities_kwargs", {{"is_seg", false}, {"order", 1}, {"order_z", 0}, {"force_separate_z", nullptr}}},
+      {"architecture",
+       {{"network_class_name", "dynamic_network_architectures.architectures.unet.PlainConvUNet"},
+        {"arch_kwargs",
+         {{"n_stages", 2},
+          {"features_per_stage", {2, 3}},
+          {"conv_op", "torch.nn.modules.conv.Conv3d"},
+          {"kernel_sizes", {{1, 3, 3}, {3, 3, 3}}},
+          {"strides", {{1, 1, 1}, {1, 2, 2}}},
+          {"n_conv_per_stage", {2, 2}},
+          {"n_conv_per_stage_decoder", {1}},
+          {"conv_bias", true},
+          {"norm_op", "torch.nn.modules.instancenorm.InstanceNorm3d"},
+          {"norm_op_kwargs", {{"eps", 1e-5}, {"affine", true}}},
+          {"dropout_op", nullptr},
+          {"dropout_op_kwargs", nullptr},
+          {"nonlin", "torch.nn.LeakyReLU"},
+          {"nonlin_kwargs", {{"inplace", true}}}}},
+        {"_kw_requires_import", {"conv_op", "norm_op", "dropout_op", "nonlin"}}}}};
 }
 inline Json plans() {
   return {{"dataset_name", "Dataset001_Made"},
@@ -82,9 +83,9 @@ template <class Model> std::string checkpoint(const Model& model, const Checkpoi
     const std::string key = text(storages.size());
     std::vector<long> shape(p.shape().begin(), p.shape().end()), strides(shape.size(), 1);
     for (std::size_t d = shape.size(); d-- > 1;) strides[d - 1] = strides[d] * shape[d];
-    weights += words(name) + "ctorch._utils\n_rebuild_tensor_v2\n((" + words("storage") + "ctorch\nFloatStorage\n" + words(key) +
-               words("cpu") + integer(static_cast<long>(values.size())) + "tQ" + integer(0) + tuple(shape) + tuple(strides) +
-               "\x89}tR";
+    weights += words(name) + "ctorch._utils\n_rebuild_tensor_v2\n((" + words("storage") + "ctorch\nFloatStorage\n" +
+               words(key) + words("cpu") + integer(static_cast<long>(values.size())) + "tQ" + integer(0) + tuple(shape) +
+               tuple(strides) + "\x89}tR";
     storages.push_back({"a/data/" + key, std::string(reinterpret_cast<const char*>(values.data()), values.size() * 4)});
   });
   std::string all = "}(" + words("network_weights") + weights + "u" + words("current_epoch") + integer(7) +

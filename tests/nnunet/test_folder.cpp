@@ -13,7 +13,8 @@ Volume<float> scan(std::uint64_t seed = 3) {
   Eigen::Matrix4d m = Eigen::Matrix4d::Identity();
   m.block<3, 3>(0, 0) << 0, -0.9, 0, 0, 0, 3, 1.1, 0, 0;
   Volume<float> v(Grid{{.x = 24, .y = 22, .z = 9}, Affine<Ras>(m)});
-  for (Index i = 0; i < v.grid().voxels(); ++i) v.data()[i] = 300 * uniform(RandomKey{seed}, static_cast<std::uint64_t>(i)) - 100;
+  for (Index i = 0; i < v.grid().voxels(); ++i)
+    v.data()[i] = 300 * uniform(RandomKey{seed}, static_cast<std::uint64_t>(i)) - 100;
   return v;
 }
 Json older_configuration() {
@@ -48,8 +49,7 @@ TEST_CASE("the recipe of a folder") {
   CHECK(r.mirror == Xyz<bool>{.x = true, .y = false, .z = true});
   CHECK(r.labels.size() == 3);
   CHECK(r.labels[2].name == "tumour");
-  CHECK(to_json(r.preprocess) ==
-        Json::parse(R"([{"step":"Transpose","axes":[2,0,1]},{"step":"CropNonzero"},
+  CHECK(to_json(r.preprocess) == Json::parse(R"([{"step":"Transpose","axes":[2,0,1]},{"step":"CropNonzero"},
                         {"step":"CtNormalization","mean":50.0,"deviation":20.0,"low":-100.0,"high":200.0},
                         {"step":"Spacing","spacing_mm":{"x":1.0,"y":1.0,"z":2.5},"rule":"nnunet","interpolation":"cubic"}])"));
   const auto& w = std::get<SlidingWindowOptions<3>>(r.sliding_window);
@@ -125,7 +125,8 @@ TEST_CASE("a cascade: the second network sees the first one's labels") {
     return path;
   };
   const auto fullres = put("3d_cascade_fullres", 3, 4);
-  CHECK(has(error_of([&] { nnunet::load_cascade(fullres); }), ": is the second network of a cascade; the first one, 3d_lowres, is "));
+  CHECK(has(error_of([&] { nnunet::load_cascade(fullres); }),
+            ": is the second network of a cascade; the first one, 3d_lowres, is "));
   const auto lowres = put("3d_lowres", 1, 5);
   const nnunet::Cascade model = nnunet::load_cascade(made.all.path, {.configuration = "3d_cascade_fullres"});
   REQUIRE(model.first.size() == 1);
@@ -139,7 +140,8 @@ TEST_CASE("a cascade: the second network sees the first one's labels") {
   CHECK(whole.labels->voxels() == second.labels->voxels());
   CHECK(whole.windows == first.windows + second.windows);
   const Volume<std::uint8_t> nothing(ct.grid());
-  CHECK(whole.labels->voxels() != segment(ctx, pointers(model.folds), {.channels = {&ct}, .previous = &nothing}).labels->voxels());
+  CHECK(whole.labels->voxels() !=
+        segment(ctx, pointers(model.folds), {.channels = {&ct}, .previous = &nothing}).labels->voxels());
   CHECK(has(error_of([&] { segment(ctx, pointers(model.folds), ct); }), "segment: the network is the second of a cascade"));
   CHECK(nnunet::segment(ctx, model, ct, {.dry_run = true}).plan.find("network") != std::string::npos);
 }

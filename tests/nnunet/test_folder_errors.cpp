@@ -10,7 +10,8 @@ namespace {
 bool has(const std::string& words, const std::string& part) { return words.find(part) != std::string::npos; }
 
 /// What() of reading plans and the configuration in them.
-std::string plans_error(const Json& plans_json, const Json& dataset_json = dataset(), const std::string& trainer = "nnUNetTrainer") {
+std::string plans_error(const Json& plans_json, const Json& dataset_json = dataset(),
+                        const std::string& trainer = "nnUNetTrainer") {
   return error_of([&] {
     const nnunet::TrainedFiles files{nnunet::plans_from_json(plans_json, "plans.json"),
                                      nnunet::dataset_from_json(dataset_json, "dataset.json"),
@@ -44,7 +45,8 @@ TEST_CASE("plans: what is missing is named, what is not known is fine") {
         "plans.json: foreground_intensity_properties_per_channel has no \"0\", which CTNormalization needs.");
   CHECK(lacking("/foreground_intensity_properties_per_channel/0", "std") ==
         "plans.json: foreground_intensity_properties_per_channel.0 has no \"std\".");
-  CHECK(lacking(configuration + "/architecture/arch_kwargs", "strides") == kIn + ".architecture.arch_kwargs has no \"strides\".");
+  CHECK(lacking(configuration + "/architecture/arch_kwargs", "strides") ==
+        kIn + ".architecture.arch_kwargs has no \"strides\".");
 }
 
 TEST_CASE("plans: wrong types, ranges and shapes") {
@@ -55,7 +57,8 @@ TEST_CASE("plans: wrong types, ranges and shapes") {
   CHECK(with("architecture/arch_kwargs/strides", Json::array({Json::array({1, 1, 1})})) ==
         kIn + ".architecture.arch_kwargs.strides is [[1,1,1]]; must be a list of 2 entries.");
   CHECK(with("architecture/arch_kwargs/conv_op", "torch.nn.modules.conv.Conv2d") ==
-        kIn + ".architecture.arch_kwargs.conv_op is \"torch.nn.modules.conv.Conv2d\"; must be Conv3d, as the patch has 3 axes.");
+        kIn +
+            ".architecture.arch_kwargs.conv_op is \"torch.nn.modules.conv.Conv2d\"; must be Conv3d, as the patch has 3 axes.");
   CHECK(with("normalization_schemes", Json::array({"NoNormalization", "NoNormalization"})) ==
         kIn + ".use_mask_for_norm is [false]; must be a list of 2 values.");
   CHECK(plans_error(changed(plans(), "/transpose_forward", {0, 1, 1})) ==
@@ -64,18 +67,21 @@ TEST_CASE("plans: wrong types, ranges and shapes") {
 
 TEST_CASE("plans: what is not known is refused by name") {
   CHECK(with("architecture/network_class_name", "a.b.Primus") ==
-        kIn + ".architecture.network_class_name is \"a.b.Primus\", which is not among the networks that are known here: "
-              "PlainConvUNet, ResidualEncoderUNet.");
+        kIn +
+            ".architecture.network_class_name is \"a.b.Primus\", which is not among the networks that are known here: "
+            "PlainConvUNet, ResidualEncoderUNet.");
   CHECK(with("architecture/arch_kwargs/bottleneck_attention", 3) ==
-        kIn + ".architecture.arch_kwargs has \"bottleneck_attention\" = 3, which is not known here; the network would be "
-              "another one.");
+        kIn +
+            ".architecture.arch_kwargs has \"bottleneck_attention\" = 3, which is not known here; the network would be "
+            "another one.");
   CHECK(with("architecture/arch_kwargs/nonlin", "torch.nn.Mish") ==
         kIn + ".architecture.arch_kwargs.nonlin is \"torch.nn.Mish\"; known here are LeakyReLU and ReLU.");
   CHECK(has(with("normalization_schemes", Json::array({"MyNormalization"})),
             ".normalization_schemes has \"MyNormalization\"; known here are CTNormalization, "));
   CHECK(with("resampling_fn_data", "my_resampling") ==
-        kIn + ".resampling_fn_data: \"my_resampling\"; known here is resample_data_or_seg_to_shape, resample_torch_fornnunet and "
-              "no_resampling_hack.");
+        kIn +
+            ".resampling_fn_data: \"my_resampling\"; known here is resample_data_or_seg_to_shape, resample_torch_fornnunet and "
+            "no_resampling_hack.");
   CHECK(with("resampling_fn_data_kwargs/order_z", 1) == kIn + ".resampling_fn_data: order_z = 1; known here is 0.");
   CHECK(with("resampling_fn_data_kwargs/force_separate_z", false) ==
         kIn + ".resampling_fn_data: force_separate_z = false; known here is null: as the spacing is.");
@@ -130,17 +136,20 @@ TEST_CASE("folders: what is not there is said with what is") {
   CHECK(has(error_of([&] { nnunet::load_folder(empty.path); }), ": has neither plans.json nor a folder like nnUNetTrainer__"));
   std::filesystem::create_directories(empty / "old");
   spill(empty / "old" / "plans.pkl", "x");
-  CHECK(has(error_of([&] { nnunet::load_folder(empty / "old"); }), ": is a model of nnU-Net 1 (plans.pkl); known are those of "));
+  CHECK(
+      has(error_of([&] { nnunet::load_folder(empty / "old"); }), ": is a model of nnU-Net 1 (plans.pkl); known are those of "));
 
   const Made made(plans(), dataset());
   const std::string name = made.path.string();
   CHECK(error_of([&] { nnunet::load_folder(made.path); }) == name + ": has no folds, folders like fold_0.");
   made.fold("fold_0", checkpoint(network(plans(), dataset())), "checkpoint_best.pth");
   CHECK(error_of([&] { nnunet::load_folder(made.path); }) ==
-        name + ": has no checkpoint_final.pth in fold_0; in fold_0 there are: checkpoint_best.pth. Hint: another name is "
-               "FolderOptions::checkpoint.");
-  CHECK(error_of([&] { nnunet::load_folder(made.path, {.folds = {"0", "3"}, .checkpoint = "checkpoint_best.pth"}); }) ==
-        name + ": has no fold_3/checkpoint_best.pth; folds that have one are: 0.");
+        name +
+            ": has no checkpoint_final.pth in fold_0; in fold_0 there are: checkpoint_best.pth. Hint: another name is "
+            "FolderOptions::checkpoint.");
+  CHECK(error_of([&] {
+          nnunet::load_folder(made.path, {.folds = {"0", "3"}, .checkpoint = "checkpoint_best.pth"});
+        }) == name + ": has no fold_3/checkpoint_best.pth; folds that have one are: 0.");
   CHECK(nnunet::load_folder(made.path, {.checkpoint = "checkpoint_best.pth"}).size() == 1);
   CHECK(nnunet::load_folder(made.all.path, {.checkpoint = "checkpoint_best.pth"}).size() == 1);   // the folder above
   CHECK(has(error_of([&] { nnunet::load_folder(made.all.path, {.configuration = "2d"}); }),
@@ -170,7 +179,8 @@ TEST_CASE("checkpoints: foreign pickles, what is missing, weights of another net
   CHECK(has(error(checkpoint(net, {.mirror = {0, 3}})),
             "inference_allowed_mirroring_axes has 3; the patch has the axes 0 to 2."));
   const AnyModel other = network(plans(), changed(dataset(), "/labels/bone", 3));
-  CHECK(has(error(checkpoint(other)), file + ": tensor decoder.seg_layers.0.weight is [4,2,1,1,1], the network's is [3,2,1,1,1], "));
+  CHECK(has(error(checkpoint(other)),
+            file + ": tensor decoder.seg_layers.0.weight is [4,2,1,1,1], the network's is [3,2,1,1,1], "));
 }
 
 TEST_CASE("postprocessing") {
@@ -197,7 +207,8 @@ TEST_CASE("postprocessing") {
   REQUIRE(same.size() == 2);
   CHECK(std::get<KeepLargest>(same[0]).labels == Labels{1, 2, 3});
   CHECK(std::get<KeepLargest>(same[1]).labels == Labels{2});
-  const std::string numpy = "cnumpy._core.multiarray\nscalar\n(cnumpy\ndtype\n(" + words("i8") + "\x89\x88tRC\x08" + number(3, 8) + "tR";
+  const std::string numpy =
+      "cnumpy._core.multiarray\nscalar\n(cnumpy\ndtype\n(" + words("i8") + "\x89\x88tRC\x08" + number(3, 8) + "tR";
   spill(folder / "n.pkl", pickle("(](" + function + "e](" + options + "](" + numpy + integer(1) + "eset"));
   CHECK(std::get<KeepLargest>(nnunet::read_postprocessing(folder / "n.pkl").at(0)).labels == Labels{1, 3});
   spill(folder / "b.pkl", pickle("(](cos\nsystem\ne](" + options + integer(2) + "set"));

@@ -79,7 +79,8 @@ template <class = void> class Steps {
   Steps(Preprocessed at, Executor* executor) : at_(std::move(at)), executor_(executor) {}
   Preprocessed take() { return std::move(at_); }
 
-  template <class Step> requires(std::is_constructible_v<IntensityStep, Step>) void operator()(const Step& s) {
+  template <class Step>
+  requires(std::is_constructible_v<IntensityStep, Step>) void operator()(const Step& s) {
     for (std::size_t i = 0; i <= at_.more.size(); ++i) change(channel(i), s);
   }
   void operator()(const PerChannel& s) {
@@ -105,8 +106,7 @@ template <class = void> class Steps {
     if (at_.more.empty()) return to_box(foreground_box(at_.image, s), s.outside);
     Volume<float> highest = at_.image;   // of all channels
     for (const Volume<float>& v : at_.more)
-      for (std::size_t i = 0; i < v.voxels().size(); ++i)
-        highest.voxels()[i] = std::max(highest.voxels()[i], v.voxels()[i]);
+      for (std::size_t i = 0; i < v.voxels().size(); ++i) highest.voxels()[i] = std::max(highest.voxels()[i], v.voxels()[i]);
     to_box(foreground_box(highest, s), s.outside);
   }
   void operator()(const CropNonzero&) {
@@ -190,9 +190,8 @@ Preprocessed apply_steps(Volume<float> ct, const std::vector<PreprocessStep>& st
 }
 /// The same for a scan of several channels. They are cropped together, by all of them; every other step is each one's own.
 /// Errors    shape_mismatch for channels on different grids; bad_argument for none.
-template <class = void>
-Preprocessed apply_steps(std::vector<Volume<float>> channels, const std::vector<PreprocessStep>& steps,
-                         Executor* executor = nullptr) {
+template <class = void> Preprocessed apply_steps(std::vector<Volume<float>> channels, const std::vector<PreprocessStep>& steps,
+                                                 Executor* executor = nullptr) {
   if (channels.empty()) throw Error(Code::bad_argument, "preprocess", "no channel; a scan has one or more.");
   for (std::size_t i = 1; i < channels.size(); ++i)
     if (!same_grid(channels[0].grid(), channels[i].grid()))

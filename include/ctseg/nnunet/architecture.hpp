@@ -19,11 +19,11 @@ inline std::string last_name(const std::string& dotted) { return dotted.substr(d
 /// Refuses a name, with the ones that are known.
 [[noreturn]] inline void unknown(const json::Place& at, const std::string& what, std::string_view known) {
   throw Error(Code::unsupported, at.file,
-              text(at.path, " is ", json::shown(Json(what)), ", which is not among the networks that are known here: ",
-                   std::string(known), "."));
+              text(at.path, " is ", json::shown(Json(what)),
+                   ", which is not among the networks that are known here: ", std::string(known), "."));
 }
 
-/// Arguments of a class: what is asked for is read, what is left over and not null is refused, since it would change the network.
+/// Arguments of a class: what is asked for is read; what is left over and not null is refused, it would change the network.
 class Arguments {
  public:
   explicit Arguments(Members members) : members_(std::move(members)) {}
@@ -72,10 +72,14 @@ template <class Options> void read_style(Arguments& a, Options& o) {
     throw Error(Code::unsupported, at.file,
                 text(at.path, " is ", json::shown(a.members().at(key)), "; known here are ", std::string(known), "."));
   };
-  if (norm.starts_with("InstanceNorm")) o.norm = NormKind::instance;
-  else if (norm.starts_with("BatchNorm")) o.norm = NormKind::batch;
-  else if (norm.empty()) o.norm = NormKind::none;
-  else refuse("norm_op", "InstanceNorm, BatchNorm and null");
+  if (norm.starts_with("InstanceNorm"))
+    o.norm = NormKind::instance;
+  else if (norm.starts_with("BatchNorm"))
+    o.norm = NormKind::batch;
+  else if (norm.empty())
+    o.norm = NormKind::none;
+  else
+    refuse("norm_op", "InstanceNorm, BatchNorm and null");
   o.affine = o.norm == NormKind::batch;   // PyTorch's default
   if (a.has("norm_op_kwargs")) {
     Arguments n(a.members().child("norm_op_kwargs"));
@@ -84,9 +88,12 @@ template <class Options> void read_style(Arguments& a, Options& o) {
     n.ignore("momentum"), n.ignore("track_running_stats");
     n.finish();
   }
-  if (activation == "LeakyReLU") o.activation = leaky_relu();
-  else if (activation == "ReLU") o.activation = {ActivationKind::relu};
-  else refuse("nonlin", "LeakyReLU and ReLU");
+  if (activation == "LeakyReLU")
+    o.activation = leaky_relu();
+  else if (activation == "ReLU")
+    o.activation = {ActivationKind::relu};
+  else
+    refuse("nonlin", "LeakyReLU and ReLU");
   if (a.has("nonlin_kwargs")) {
     Arguments n(a.members().child("nonlin_kwargs"));
     if (activation == "LeakyReLU") o.activation.parameter = n.get_or("negative_slope", o.activation.parameter, {0, 1});
@@ -159,15 +166,21 @@ NetworkOptions<Dim> network_of(const Members& configuration, const NetworkChanne
   const std::string name = architecture::last_name(dotted);
   architecture::Arguments a(m.child("arch_kwargs"));
   NetworkOptions<Dim> network;
-  if (name == "PlainConvUNet") network = architecture::read_network<Dim, PlainConvUNetOptions<Dim>>(a, channels);
-  else if (name == "ResidualEncoderUNet") network = architecture::read_network<Dim, ResidualEncoderUNetOptions<Dim>>(a, channels);
+  if (name == "PlainConvUNet")
+    network = architecture::read_network<Dim, PlainConvUNetOptions<Dim>>(a, channels);
+  else if (name == "ResidualEncoderUNet")
+    network = architecture::read_network<Dim, ResidualEncoderUNetOptions<Dim>>(a, channels);
   else
     architecture::unknown(newer ? m.place() / "network_class_name" : m.place() / "UNet_class_name", dotted,
                           "PlainConvUNet, ResidualEncoderUNet");
   if (trainer == "nnUNetTrainerBN")
     std::visit(
         [](auto& o) {
-          if constexpr (requires { o.eps; o.norm; }) o.norm = NormKind::batch, o.eps = 1e-5f, o.affine = true;
+          if constexpr (requires {
+                          o.eps;
+                          o.norm;
+                        })
+            o.norm = NormKind::batch, o.eps = 1e-5f, o.affine = true;
         },
         network);
   return network;

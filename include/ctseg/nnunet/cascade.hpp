@@ -46,8 +46,8 @@ template <class = void> std::filesystem::path folder_of_previous(const ModelFold
       own.parent_path() / ((last == name.npos ? "" : name.substr(0, last + 2)) + c.previous_stage);
   if (!model_folder::is_there(previous / "plans.json"))
     throw Error(Code::bad_input, f.path.string(),
-                text("is the second network of a cascade; the first one, ", c.previous_stage, ", is not beside it: ",
-                     previous.string(), " has no plans.json."));
+                text("is the second network of a cascade; the first one, ", c.previous_stage,
+                     ", is not beside it: ", previous.string(), " has no plans.json."));
   return previous;
 }
 
@@ -78,9 +78,9 @@ Segmentation segment(Context<Cpu>& ctx, const Cascade& model, SegmentInput input
   part.probability_of = o.probability_of;
   Segmentation second = ctseg::segment(ctx, cascade::pointers(model.folds), input, part);
   second.plan = first.plan + second.plan;
-  for (const auto member : {&SegmentSeconds::preprocess, &SegmentSeconds::network, &SegmentSeconds::stitch,
-                            &SegmentSeconds::resample, &SegmentSeconds::postprocess, &SegmentSeconds::total,
-                            &SegmentSeconds::spill})
+  for (const auto member :
+       {&SegmentSeconds::preprocess, &SegmentSeconds::network, &SegmentSeconds::stitch, &SegmentSeconds::resample,
+        &SegmentSeconds::postprocess, &SegmentSeconds::total, &SegmentSeconds::spill})
     second.seconds.*member += first.seconds.*member;
   second.windows += first.windows, second.spilled += first.spilled;
   second.planned_memory = std::max(second.planned_memory, first.planned_memory);

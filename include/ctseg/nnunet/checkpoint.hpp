@@ -22,12 +22,12 @@ inline const io::pickle::Value* find(const io::pickle::Document& d, const io::pi
 inline const io::pickle::Value& required(const io::pickle::Document& d, const io::pickle::Value& dictionary,
                                          std::string_view key, const std::string& file) {
   if (const auto* found = find(d, dictionary, key)) return *found;
-  throw Error(Code::bad_input, file,
-              text("has no \"", std::string(key), "\"; a checkpoint of nnU-Net 2 has network_weights, trainer_name and init_args."));
+  throw Error(
+      Code::bad_input, file,
+      text("has no \"", std::string(key), "\"; a checkpoint of nnU-Net 2 has network_weights, trainer_name and init_args."));
 }
 inline std::string words(const io::pickle::Value& v, std::string_view key, const std::string& file) {
-  if (v.kind != io::pickle::Kind::words)
-    throw Error(Code::bad_input, file, text("\"", std::string(key), "\" is not a text."));
+  if (v.kind != io::pickle::Kind::words) throw Error(Code::bad_input, file, text("\"", std::string(key), "\" is not a text."));
   return std::string(v.words);
 }
 
@@ -54,7 +54,8 @@ template <class = void> CheckpointInfo read_checkpoint(const std::filesystem::pa
   const io::pickle::Value& top = d.values[d.top];
   const std::string& file = source.name();
   checkpoint::required(d, top, "network_weights", file);
-  CheckpointInfo info{.trainer_name = checkpoint::words(checkpoint::required(d, top, "trainer_name", file), "trainer_name", file)};
+  CheckpointInfo info{.trainer_name =
+                          checkpoint::words(checkpoint::required(d, top, "trainer_name", file), "trainer_name", file)};
   const auto& arguments = checkpoint::required(d, top, "init_args", file);
   info.configuration = checkpoint::words(checkpoint::required(d, arguments, "configuration", file), "configuration", file);
   if (const auto* axes = checkpoint::find(d, top, "inference_allowed_mirroring_axes");

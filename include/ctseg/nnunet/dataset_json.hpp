@@ -11,9 +11,9 @@ struct NamedLabel {
 };
 
 struct DatasetJson {
-  std::vector<std::string> channels{};       // of a scan
-  std::vector<NamedLabel> labels{};          // in the file's order, background first or not, "ignore" left out
-  std::vector<Index> regions_class_order{};  // the id that each region writes; empty: labels exclude each other
+  std::vector<std::string> channels{};        // of a scan
+  std::vector<NamedLabel> labels{};           // in the file's order, background first or not, "ignore" left out
+  std::vector<Index> regions_class_order{};   // the id that each region writes; empty: labels exclude each other
   std::string file_ending = ".nii.gz";
 
   bool has_regions() const { return !regions_class_order.empty(); }
@@ -25,9 +25,7 @@ struct DatasetJson {
     return {ids.begin(), ids.end()};
   }
   /// Channels of the network.
-  Index heads() const {
-    return has_regions() ? std::ssize(regions_class_order) : std::ssize(foreground()) + 1;
-  }
+  Index heads() const { return has_regions() ? std::ssize(regions_class_order) : std::ssize(foreground()) + 1; }
 };
 
 namespace dataset_json {
@@ -52,8 +50,10 @@ template <class = void> std::vector<NamedLabel> labels_of(const Members& m) {
                        ": numbers to names, the format of nnU-Net 1; known is nnU-Net 2, names to numbers."));
     if (name == "ignore") continue;
     NamedLabel l{.name = name};
-    if (value.is_array()) json::Reader::take(value, all.place() / name, l.ids, {0, 255});
-    else json::Reader::take(value, all.place() / name, l.ids.emplace_back(), {0, 255});
+    if (value.is_array())
+      json::Reader::take(value, all.place() / name, l.ids, {0, 255});
+    else
+      json::Reader::take(value, all.place() / name, l.ids.emplace_back(), {0, 255});
     if (l.ids.empty()) (all.place() / name).fail(value, "a label, or a list of one or more");
     out.push_back(std::move(l));
   }

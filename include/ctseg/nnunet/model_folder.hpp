@@ -7,15 +7,15 @@
 namespace ctseg::nnunet {
 
 struct FolderOptions {
-  std::string configuration{};         // "3d_fullres"; empty: the folder's only one
-  std::vector<std::string> folds{};    // "0", "1" ... or "all"; empty: every numbered one that has the checkpoint, else fold_all
+  std::string configuration{};        // "3d_fullres"; empty: the folder's only one
+  std::vector<std::string> folds{};   // "0", "1" ... or "all"; empty: every numbered one that has the checkpoint, else fold_all
   std::string checkpoint = "checkpoint_final.pth";
   std::filesystem::path postprocessing{};   // its postprocessing.json or .pkl; empty: none, as nnUNetv2_predict does
 };
 
 /// Where the files of one model are.
 struct ModelFolder {
-  std::filesystem::path path{};                      // holds plans.json
+  std::filesystem::path path{};                       // holds plans.json
   std::vector<std::filesystem::path> checkpoints{};   // one of each fold
   std::vector<std::string> folds{};
 };
@@ -66,11 +66,11 @@ template <class = void> fs::path trainer_folder(const fs::path& folder, const st
     throw Error(Code::bad_input, folder.string(),
                 "has neither plans.json nor a folder like nnUNetTrainer__nnUNetPlans__3d_fullres. Hint: name the folder with "
                 "plans.json.");
-  throw Error(Code::bad_argument, folder.string(),
-              text("has ", wanted.size(), " models", configuration.empty() ? "" : " of the configuration " + configuration,
-                   "; there are: ", listed(all), ". Hint: ",
-                   configuration.empty() ? "name a configuration, or the folder of one model."
-                                         : "name the folder of one model."));
+  throw Error(
+      Code::bad_argument, folder.string(),
+      text("has ", wanted.size(), " models", configuration.empty() ? "" : " of the configuration " + configuration,
+           "; there are: ", listed(all), ". Hint: ",
+           configuration.empty() ? "name a configuration, or the folder of one model." : "name the folder of one model."));
 }
 
 template <class = void> std::vector<std::string> folds_of(const fs::path& folder, const FolderOptions& o) {
@@ -141,12 +141,11 @@ template <class = void> ModelRecipe read_recipe_of(const ModelFolder& f, const F
   return recipe;
 }
 
-/// The folds of a model folder, ready for segment(): an ensemble of one recipe. The second network of a cascade needs the mask of
-/// the first besides: load_cascade() brings both.
+/// The folds of a model folder, ready for segment(): an ensemble of one recipe. The second network of a cascade needs the mask
+/// of the first one besides: load_cascade() brings both.
 /// Errors    those of find_folder(); unsupported for what is not known here, by name; bad_input for files that are damaged,
 ///           lack something, or do not fit together; each in one sentence. No pickle is ever executed.
-template <class = void>
-std::vector<LoadedModel> load_folder(const std::filesystem::path& path, const FolderOptions& o = {}) {
+template <class = void> std::vector<LoadedModel> load_folder(const std::filesystem::path& path, const FolderOptions& o = {}) {
   const ModelFolder f = find_folder(path, o);
   const ModelRecipe recipe = read_recipe_of(f, o);
   std::vector<LoadedModel> folds;

@@ -37,8 +37,7 @@ template <class = void> std::vector<PreprocessStep> steps_of(const TrainedPlans&
   PerChannel each;
   for (std::size_t i = 0; i < c.normalization.size(); ++i) each.channels.push_back(normalization_of(plans, c, i));
   if (each.channels.size() == 1)
-    for (const IntensityStep& step : each.channels[0])
-      std::visit([&](const auto& s) { steps.push_back(s); }, step);
+    for (const IntensityStep& step : each.channels[0]) std::visit([&](const auto& s) { steps.push_back(s); }, step);
   else
     steps.push_back(std::move(each));
   if (c.resamples) {
@@ -107,12 +106,13 @@ template <class = void> ModelRecipe recipe_of(const TrainedFiles& f) {
   const NetworkChannels channels{std::ssize(f.dataset.channels) + std::ssize(r.previous_labels), f.dataset.heads()};
   r.network = c.network(channels, f.checkpoint.trainer_name);
   r.preprocess = model_recipe::steps_of(f.plans, c);
-  if (c.dim() == 2) r.sliding_window = model_recipe::windows_of<2>(c);
-  else r.sliding_window = model_recipe::windows_of<3>(c);
+  if (c.dim() == 2)
+    r.sliding_window = model_recipe::windows_of<2>(c);
+  else
+    r.sliding_window = model_recipe::windows_of<3>(c);
   r.mirror = model_recipe::mirror_of(f.checkpoint, c.dim(), f.checkpoint_file);
   r.labels = model_recipe::labels_of(f.dataset);
-  if (f.dataset.has_regions())
-    r.decision = {.kind = Decide::threshold, .regions_order = f.dataset.regions_class_order};
+  if (f.dataset.has_regions()) r.decision = {.kind = Decide::threshold, .regions_order = f.dataset.regions_class_order};
   check(r, f.plans.file);
   return r;
 }

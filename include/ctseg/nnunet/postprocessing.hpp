@@ -31,8 +31,9 @@ inline void collect(const Json& j, const json::Place& at, std::vector<Index>& la
 inline void collect(const io::pickle::Document& d, const io::pickle::Value& v, std::vector<Index>& labels, int depth = 0) {
   if (v.kind == io::pickle::Kind::integer && labels.size() < 1000) return labels.push_back(v.number);
   if (v.kind != io::pickle::Kind::sequence || depth == 2)
-    throw Error(Code::unsupported, "labels_or_regions",
-                "holds something else than plain numbers (NumPy's, perhaps). Hint: postprocessing.json beside it says the same.");
+    throw Error(
+        Code::unsupported, "labels_or_regions",
+        "holds something else than plain numbers (NumPy's, perhaps). Hint: postprocessing.json beside it says the same.");
   for (const io::pickle::Id id : v.items) collect(d, d.values[id], labels, depth + 1);
 }
 
@@ -43,7 +44,8 @@ template <class = void> std::vector<PostRule> of_json(const std::filesystem::pat
   const auto functions = m.get<std::vector<std::string>>("postprocessing_fns");
   const Json& options = m.at("postprocessing_kwargs");
   const json::Place at = m.place() / "postprocessing_kwargs";
-  if (!options.is_array() || options.size() != functions.size()) at.fail(options, text("a list of ", functions.size(), " objects"));
+  if (!options.is_array() || options.size() != functions.size())
+    at.fail(options, text("a list of ", functions.size(), " objects"));
   std::vector<PostRule> rules;
   for (std::size_t i = 0; i < functions.size(); ++i) {
     if (functions[i] != kFunction) unknown(file, functions[i]);

@@ -10,10 +10,10 @@ namespace ctseg::nnunet {
 /// One configuration, with what it inherits.
 struct TrainedConfiguration {
   std::string name{};
-  Json json{};                              // of the network
+  Json json{};   // of the network
   std::string file{};
-  std::vector<Index> patch_size{};          // of the transposed axes: z, y, x or y, x
-  std::vector<double> spacing{};            // the same, mm
+  std::vector<Index> patch_size{};            // of the transposed axes: z, y, x or y, x
+  std::vector<double> spacing{};              // the same, mm
   std::vector<std::string> normalization{};   // a scheme for each channel
   std::vector<bool> use_mask{};
   bool resamples = true;
@@ -31,11 +31,11 @@ struct TrainedConfiguration {
 struct TrainedPlans {
   std::string file{}, name{}, dataset_name{};
   std::array<Index, 3> transpose_forward{0, 1, 2};
-  bool to_ras = false;                         // its reader turned scans to RAS
+  bool to_ras = false;                          // its reader turned scans to RAS
   std::vector<CtNormalization> intensities{};   // of the foreground, for each channel
   Json configurations{};
 
-  /// Errors    bad_input for a name that is not there (with those that are), for what is missing, and for circles of inherits_from.
+  /// Errors    bad_input for a name that is not there (with those that are), for what is missing, and for circles.
   TrainedConfiguration configuration(const std::string& name) const;
 };
 
@@ -46,7 +46,8 @@ template <class = void> void check_version(const Members& m) {
   for (const char* key : {"plans_per_stage", "num_stages", "dataset_properties"})
     if (m.object().contains(key))
       throw Error(Code::unsupported, m.place().file,
-                  text("is a plan of nnU-Net 1 (it has \"", key, "\"); known are those of nnU-Net 2. Hint: train the model "
+                  text("is a plan of nnU-Net 1 (it has \"", key,
+                       "\"); known are those of nnU-Net 2. Hint: train the model "
                        "again with nnU-Net 2."));
 }
 
@@ -61,7 +62,8 @@ template <class = void> Json with_inherited(const Json& all, const std::string& 
     if (found == all.end()) {
       std::string known;
       for (const auto& [key, value] : all.items()) known += (known.empty() ? "" : ", ") + key;
-      throw Error(Code::bad_input, at.file, text("has no configuration ", json::shown(Json(next)), "; there are: ", known, "."));
+      throw Error(Code::bad_input, at.file,
+                  text("has no configuration ", json::shown(Json(next)), "; there are: ", known, "."));
     }
     const Members m(*found, at / next);
     for (const auto& [key, value] : m.object().items())
@@ -98,10 +100,14 @@ template <class = void> Resampling resampling_of(const Members& c, const std::st
   }
   if (o.get_or<Index>("order_z", 0) != 0) refuse(text("order_z = ", o.get<Index>("order_z")), "0");
   switch (o.get_or<Index>("order", 3)) {
-    case 0: return {true, Interpolation::nearest};
-    case 1: return {true, Interpolation::linear};
-    case 3: return {true, Interpolation::cubic};
-    default: refuse(text("order = ", o.get<Index>("order")), "0, 1 and 3");
+    case 0:
+      return {true, Interpolation::nearest};
+    case 1:
+      return {true, Interpolation::linear};
+    case 3:
+      return {true, Interpolation::cubic};
+    default:
+      refuse(text("order = ", o.get<Index>("order")), "0, 1 and 3");
   }
   return {};
 }
@@ -119,8 +125,7 @@ template <class = void> void read_resampling(const Members& c, TrainedConfigurat
 
 template <class = void> std::vector<CtNormalization> intensities_of(const Members& m) {
   const char* key = "foreground_intensity_properties_per_channel";
-  if (!m.has(key) && m.has("foreground_intensity_properties_by_modality"))
-    key = "foreground_intensity_properties_by_modality";
+  if (!m.has(key) && m.has("foreground_intensity_properties_by_modality")) key = "foreground_intensity_properties_by_modality";
   const Members all = m.child(key);
   std::vector<CtNormalization> out;
   for (std::size_t i = 0; all.object().contains(text(i)); ++i) {
@@ -157,12 +162,12 @@ inline TrainedConfiguration TrainedPlans::configuration(const std::string& name)
   return out;
 }
 
-/// Errors    unsupported for plans of nnU-Net 1 and readers of images that are not volumes; bad_input for what is missing or out
-///           of range.
+/// Errors    unsupported for plans of nnU-Net 1 and readers of what is no volume; bad_input for what is missing or out of range.
 template <class = void> TrainedPlans plans_from_json(const Json& j, const std::string& file) {
   const Members m(j, {file});
   trained_plans::check_version(m);
-  TrainedPlans p{.file = file, .name = m.get_or<std::string>("plans_name", ""), .dataset_name = m.get<std::string>("dataset_name")};
+  TrainedPlans p{
+      .file = file, .name = m.get_or<std::string>("plans_name", ""), .dataset_name = m.get<std::string>("dataset_name")};
   p.transpose_forward = m.get<std::array<Index, 3>>("transpose_forward", {0, 2});
   if (std::set<Index>(p.transpose_forward.begin(), p.transpose_forward.end()).size() != 3)
     (m.place() / "transpose_forward").fail(m.at("transpose_forward"), "0, 1 and 2 in some order");

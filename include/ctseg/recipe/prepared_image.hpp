@@ -35,16 +35,13 @@ template <AnySpec S> class PreparedImage {
     for (Index r = 0; r < to.shape.voxels() / columns; ++r) {
       const Index from = at(first[0] + r / rows, first[1] + r % rows, first[2]);
       float* const out = to.data + r * columns * channels;
-      for (std::size_t c = 0; c <= prepared_->more.size(); ++c)
-        spread(prepared_->channel(c).data() + from, columns, out + c);
+      for (std::size_t c = 0; c <= prepared_->more.size(); ++c) spread(prepared_->channel(c).data() + from, columns, out + c);
       if (previous_) mark(previous_->data() + from, columns, out + prepared_->more.size() + 1);
     }
   }
 
  private:
-  Index at(Index z, Index y, Index x) const {
-    return (z * shape_.space[S::kDim - 2] + y) * shape_.space[S::kDim - 1] + x;
-  }
+  Index at(Index z, Index y, Index x) const { return (z * shape_.space[S::kDim - 2] + y) * shape_.space[S::kDim - 1] + x; }
   void spread(const float* from, Index columns, float* to) const {
     if (shape_.c == 1) return void(std::copy_n(from, columns, to));
     for (Index x = 0; x < columns; ++x) to[x * shape_.c] = from[x];

@@ -101,9 +101,9 @@ template <class = void> void check_channels(const ModelRecipe& r, std::string_vi
     if (id < 1 || id > 255) throw Error(Code::bad_input, where, text("previous_labels has ", id, "; must be 1 to 255."));
   for (const PreprocessStep& step : r.preprocess)
     if (const auto* each = std::get_if<PerChannel>(&step); each && std::ssize(each->channels) != channels)
-      throw Error(Code::bad_input, where,
-                  text("PerChannel has steps for ", each->channels.size(), " channels, a scan of this network has ", channels,
-                       "."));
+      throw Error(
+          Code::bad_input, where,
+          text("PerChannel has steps for ", each->channels.size(), " channels, a scan of this network has ", channels, "."));
 }
 
 }   // namespace recipes

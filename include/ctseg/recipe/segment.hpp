@@ -72,8 +72,7 @@ template <class = void> void check_models(const std::vector<const LoadedModel*>&
     const LoadedModel& m = *models[i];
     check(m.recipe);
     const Json recipe = to_json(m.recipe);
-    for (const char* part :
-         {"preprocess", "sliding_window", "mirror", "skip_air", "labels", "decision", "previous_labels"})
+    for (const char* part : {"preprocess", "sliding_window", "mirror", "skip_air", "labels", "decision", "previous_labels"})
       if (recipe[part] != first[part])
         throw Error(Code::bad_argument, "segment",
                     text("models 0 and ", i, " of the ensemble have different ", part, ": ", json::shown(first[part]), " and ",
@@ -81,8 +80,8 @@ template <class = void> void check_models(const std::vector<const LoadedModel*>&
   }
 }
 
-/// Errors    bad_argument for the wrong number of channels, and a mask of a first network too few or too many; shape_mismatch for
-///           one on another grid.
+/// Errors    bad_argument for the wrong number of channels, and a mask of a first network too few or too many;
+///           shape_mismatch for one on another grid.
 template <class = void> void check_input(const ModelRecipe& r, const SegmentInput& input) {
   if (const Index wanted = scan_channels_of(r); std::ssize(input.channels) != wanted)
     throw Error(Code::bad_argument, "segment",
@@ -148,8 +147,8 @@ template <AnySpec S> class Segmenter {
       const Preprocessed prepared = apply_steps(std::move(channels), recipe_.preprocess, &ctx_.executor());
       std::optional<Volume<std::uint8_t>> previous;
       if (input.previous)
-        previous = prepared.to_prepared(*input.previous,
-                                        {.interpolation = Interpolation::label_vote, .executor = &ctx_.executor()});
+        previous =
+            prepared.to_prepared(*input.previous, {.interpolation = Interpolation::label_vote, .executor = &ctx_.executor()});
       PreparedImage<S> image(prepared, previous ? &*previous : nullptr, recipe_.previous_labels);
       out_.seconds.preprocess = all.seconds();
       LabelWriter<> writer(prepared.path, first_.out_channels(), to_original());

@@ -179,8 +179,7 @@ template <class F> void fields(PerChannel& s, F& f) {
     const json::Place at = f.place() / "channels";
     if (!lists.is_array() || lists.empty() || lists.size() > 64) at.fail(lists, "a list of 1 to 64 lists of steps");
     s.channels.clear();
-    for (std::size_t i = 0; i < lists.size(); ++i)
-      s.channels.push_back(json::steps_of<IntensityStep>(lists[i], at[i]));
+    for (std::size_t i = 0; i < lists.size(); ++i) s.channels.push_back(json::steps_of<IntensityStep>(lists[i], at[i]));
   }
 }
 
