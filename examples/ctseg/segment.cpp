@@ -111,28 +111,36 @@ std::vector<std::string> model_files(const std::vector<std::string>& models) {
   return out;
 }
 
-/// The models, and what the record of a run says of them.
-cs::nnunet::Cascade load_models(const SegmentArguments& a, cs::Executor& executor, cs::RunRecord& run) {
+/// The models with the files that they came from.
+struct Models {
+  cs::nnunet::Cascade all{};
+  std::vector<std::string> files{};
+
+  /// Hashes only where somebody will see them: checkpoints are large.
+  void describe(cs::RunRecord& run, bool hashes) const {
+    const auto add = [](std::string& list, const std::string& one) { list += (list.empty() ? "" : ", ") + one; };
+    for (const std::string& file : files) {
+      add(run.model, file);
+      if (hashes) add(run.model_sha256, cs::sha256_of(file));
+    }
+    for (const cs::LoadedModel& m : all.folds) add(run.model_name, m.recipe.about.name);
+  }
+};
+Models load_models(const SegmentArguments& a, cs::Executor& executor) {
   if (a.models.empty() == a.nnunet.path.empty())
     throw cs::Error(cs::Code::bad_argument, "segment",
                     "a model is needed, and one kind of them: -m FILE, or --nnunet-model FOLDER.");
-  cs::nnunet::Cascade model;
-  const auto add = [](std::string& list, const std::string& one) { list += (list.empty() ? "" : ", ") + one; };
-  const auto add_file = [&](const std::string& path) { add(run.model, path), add(run.model_sha256, cs::sha256_of(path)); };
-  if (a.models.empty()) {
-    if (!a.recipe.empty())
-      throw cs::Error(cs::Code::bad_argument, "--recipe", "is for -m; a folder of nnU-Net says itself how its model is used.");
-    const cs::nnunet::FolderOptions o = folder_options(a.nnunet);
-    model = cs::nnunet::load_cascade(a.nnunet.path, o);
-    for (const fs::path& path : cs::nnunet::find_folder(a.nnunet.path, o).checkpoints) add_file(path.string());
-  }
-  for (const std::string& path : model_files(a.models)) {
-    model.folds.push_back(
+  Models models{.files = model_files(a.models)};
+  for (const std::string& path : models.files)
+    models.all.folds.push_back(
         cs::load_model(path, {.recipe = a.recipe, .weights = {.reader = cs::io::torch_reader()}, .executor = &executor}));
-    add_file(path);
-  }
-  for (const cs::LoadedModel& m : model.folds) add(run.model_name, m.recipe.about.name);
-  return model;
+  if (!a.models.empty()) return models;
+  if (!a.recipe.empty())
+    throw cs::Error(cs::Code::bad_argument, "--recipe", "is for -m; a folder of nnU-Net says itself how its model is used.");
+  const cs::nnunet::FolderOptions o = folder_options(a.nnunet);
+  models.all = cs::nnunet::load_cascade(a.nnunet.path, o);
+  for (const fs::path& path : cs::nnunet::find_folder(a.nnunet.path, o).checkpoints) models.files.push_back(path.string());
+  return models;
 }
 
 /// Channels of a scan behind the first one, and the mask of a first network.
@@ -211,8 +219,9 @@ void segment(const SegmentArguments& a, Console& console) {
   options.scales = a.scales, options.skip_air = a.skip_air, options.probability_of = a.nodules;
   if (a.average == "probabilities") options.average = cs::Averaged::probabilities;
 
-  const cs::nnunet::Cascade model = load_models(a, ctx.executor(), run);
-  const cs::ModelRecipe& recipe = model.folds.front().recipe;
+  const Models models = load_models(a, ctx.executor());
+  models.describe(run, console.common().json || !is_volume_file(a.output));
+  const cs::ModelRecipe& recipe = models.all.folds.front().recipe;
   clock.stage("load model");
   const Scan scan = read_scan(a.input, console);
   const More more(a, scan, console);
@@ -223,7 +232,7 @@ void segment(const SegmentArguments& a, Console& console) {
   options.progress = {[](void* user, double done) { static_cast<Progress*>(user)->done(static_cast<Index>(100 * done)); },
                       &progress};
   if (a.dry_run) options.progress = {};
-  const cs::Segmentation result = cs::nnunet::segment(ctx, model, more.with(scan), options);
+  const cs::Segmentation result = cs::nnunet::segment(ctx, models.all, more.with(scan), options);
   clock.stage("segment");
   if (!result.labels) return console.result(result.plan);
   run.stages.pop_back();   // said more exactly
