@@ -148,7 +148,7 @@ template <AnySpec S> class Segmenter {
       std::optional<Volume<std::uint8_t>> previous;
       if (input.previous)
         previous =
-            prepared.to_prepared(*input.previous, {.interpolation = Interpolation::label_vote, .executor = &ctx_.executor()});
+            prepared.to_prepared(*input.previous, {.interpolation = Interpolation::label_most, .executor = &ctx_.executor()});
       PreparedImage<S> image(prepared, previous ? &*previous : nullptr, recipe_.previous_labels);
       out_.seconds.preprocess = all.seconds();
       LabelWriter<> writer(prepared.path, first_.out_channels(), to_original());
