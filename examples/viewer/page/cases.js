@@ -5,52 +5,50 @@ import {MaskEditor} from "./editor.js";
 import {fit_views, redraw, state} from "./state.js";
 import {Grid} from "./volume.js";
 
-const kColors = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"];   // Okabe and Ito
-
 /** Labels to draw with on a scan that has no mask: the chosen model's, or one. */
 function labels_of(model) {
-  return model?.labels?.length > 0 ? model.labels : [{id: 1, name: "label 1", color: kColors[0]}];
+  return model?.labels?.length > 0 ? model.labels : [{id: 1, name: "label 1", color: "#e69f00"}];
 }
 
-/** Loads a scan and one of its masks (the newest one if none is named). */
+/** Loads a scan and one of its masks (the newest one if none is named). Nothing on the page changes before all is there. */
 export async function open_scan(id, {mask_id = null, model = null} = {}) {
   const scan = await api.scan(id);
   const grid = new Grid(scan.shape, scan.spacing_mm);
   const voxels = await api.scan_voxels(id);
   if (voxels.length !== grid.count) throw new Error(`The server sent ${voxels.length} voxels, and the scan has ${grid.count}.`);
-  Object.assign(state, {scan, grid, voxels: null, mask: null, editor: null, contour: null});
-  state.cross = grid.size.map((n) => Math.floor(n / 2));
-  await open_mask(mask_id ?? scan.masks.at(-1)?.id ?? null, model);
-  state.voxels = voxels;
+  const loaded = await load_mask(grid, mask_id ?? scan.masks.at(-1)?.id ?? null, model);
+  show({...loaded, scan, grid, voxels, cross: grid.size.map((n) => Math.floor(n / 2))});
   fit_views();
-  remember();
 }
 
-/** Loads a version of the mask, and the one it goes back to (the model's), for Dice. Null: an empty mask to draw in. */
-export async function open_mask(id, model = null) {
-  const {grid} = state;
+/** Loads another version of the mask. */
+export async function open_mask(id) {
+  show(await load_mask(state.grid, id, null));
+}
+
+/** A mask and the one it goes back to (the model's), for Dice. Null: an empty mask to draw in. */
+async function load_mask(grid, id, model) {
   if (id === null) {
-    state.mask = null;
-    state.labels = labels_of(model);
-    state.editor = new MaskEditor(grid, new Uint8Array(grid.count), null);
-  } else {
-    const mask = await api.mask(id);
-    const voxels = await api.mask_voxels(id);
-    let first = mask;
-    while (first.parent !== null) first = await api.mask(first.parent);
-    const reference = first === mask ? voxels.slice() : await api.mask_voxels(first.id);
-    state.mask = mask;
-    state.labels = mask.labels.length > 0 ? mask.labels : labels_of(model);
-    state.editor = new MaskEditor(grid, voxels, reference);
+    return {mask: null, labels: labels_of(model), editor: new MaskEditor(grid, new Uint8Array(grid.count), null)};
   }
-  state.contour = null;
-  if (!state.labels.some(({id: label}) => label === state.label)) state.label = state.labels[0].id;
+  const mask = await api.mask(id);
+  const voxels = await api.mask_voxels(id);
+  let first = mask;
+  while (first.parent !== null) first = await api.mask(first.parent);
+  const reference = first === mask ? voxels.slice() : await api.mask_voxels(first.id);
+  const labels = mask.labels.length > 0 ? mask.labels : labels_of(model);
+  return {mask, labels, editor: new MaskEditor(grid, voxels, reference)};
+}
+
+function show(loaded) {
+  Object.assign(state, loaded, {contour: null});
+  if (!state.labels.some(({id}) => id === state.label)) state.label = state.labels[0].id;
   remember();
   redraw();
 }
 
 /** What to open again after a reload, in this tab. */
-function remember() {
+export function remember() {
   sessionStorage.setItem("open", JSON.stringify({scan: state.scan.id, mask: state.mask?.id ?? null}));
 }
 

@@ -1,6 +1,7 @@
 // What is done with a corrected mask: slices in between, a new version, files to take away.
 
 import * as api from "./api.js";
+import {remember} from "./cases.js";
 import {Slice, kPlanes} from "./volume.js";
 import {label_of, redraw, state} from "./state.js";
 
@@ -11,7 +12,8 @@ import {label_of, redraw, state} from "./state.js";
 export async function interpolate() {
   const {grid, editor, label} = state, key = state.active, plane = kPlanes[key];
   const numbers = editor.edited_slices(plane.n, label);
-  if (numbers.length < 2) return `Draw on at least two ${key} slices first; so far: ${numbers.map((n) => n + 1).join(", ") || "none"}.`;
+  const shown = numbers.map((n) => n + 1).join(", ");   // people count from 1
+  if (numbers.length < 2) return `Draw on at least two ${key} slices first; so far: ${shown || "none"}.`;
   const area = grid.size[plane.u] * grid.size[plane.v];
   const inside = new Uint8Array(area * numbers.length);
   numbers.forEach((number, i) => inside.set(rows_of(new Slice(grid, plane, number), editor.labels, label), i * area));
@@ -23,7 +25,6 @@ export async function interpolate() {
   }
   const changed = editor.end();
   redraw();
-  const shown = numbers.map((n) => n + 1).join(", ");
   return changed ? `Interpolated ${label_of(label).name} between ${key} slices ${shown}.`
     : `Nothing changed between ${key} slices ${shown}: they are neighbours, or their outlines do not overlap.`;
 }
@@ -49,7 +50,7 @@ function flipped(rows, width) {
   return result;
 }
 
-/** Stores the mask as a new version beside the one it was drawn from; returns it, with volumes and Dice recounted by the server. */
+/** Stores the mask as a new version beside the one it was drawn from. The answer has volumes and Dice as the server counts them. */
 export async function save(note) {
   const {editor, scan, mask} = state;
   editor.end();
@@ -58,7 +59,7 @@ export async function save(note) {
   editor.saved_at = newest;
   state.mask = saved;
   state.scan = await api.scan(scan.id);
-  sessionStorage.setItem("open", JSON.stringify({scan: scan.id, mask: saved.id}));
+  remember();
   redraw();
   return saved;
 }

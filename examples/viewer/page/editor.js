@@ -43,10 +43,6 @@ export class MaskEditor {
     return (this.done.at(-1) ?? null) !== this.saved_at;
   }
 
-  mark_saved() {
-    this.saved_at = this.done.at(-1) ?? null;
-  }
-
   /** Opens a step. `where` says what was worked on: {label, axis, slice}; without a slice for what has none. */
   begin(where) {
     this.end();

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 
 const cell = (row, ...content) => row.insertCell().append(...content);
+const say = (line) => { document.getElementById("status").textContent = line; };
 const date = (text) => new Date(text).toLocaleString();
 
 /** Opens a scan and a mask in the viewer: it looks for them where it would after a reload. */
@@ -37,9 +38,7 @@ async function show() {
     cell(row, scan_name ?? "");
     cell(row, scan ? link("open", scan, mask ?? null) : "");
   }
-  document.getElementById("status").textContent = `${scans.length} scans, ${events.length} events. All of it lies on this machine.`;
+  say(`${scans.length} scans, ${events.length} events. All of it lies on this machine.`);
 }
 
-show().catch((error) => {
-  document.getElementById("status").textContent = error.message;
-});
+show().catch((error) => say(error.message));

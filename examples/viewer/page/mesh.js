@@ -23,7 +23,8 @@ void main() {
 /** The server's mesh: uint32 vertices V and triangles T, 3 V float32 (LPS mm), 3 T uint32. */
 export function read_mesh(buffer) {
   const [vertices, triangles] = new Uint32Array(buffer, 0, 2);
-  return {positions: new Float32Array(buffer, 8, 3 * vertices), indices: new Uint32Array(buffer, 8 + 12 * vertices, 3 * triangles)};
+  const positions = new Float32Array(buffer, 8, 3 * vertices);
+  return {positions, indices: new Uint32Array(buffer, 8 + positions.byteLength, 3 * triangles)};
 }
 
 /** A normal for each vertex: the mean of its triangles', larger ones counting more. The shader scales them to length 1. */
@@ -31,7 +32,8 @@ export function vertex_normals({positions, indices}) {
   const normals = new Float32Array(positions.length);
   for (let t = 0; t < indices.length; t += 3) {
     const [a, b, c] = [3 * indices[t], 3 * indices[t + 1], 3 * indices[t + 2]];
-    const e = [0, 1, 2].map((k) => positions[b + k] - positions[a + k]), f = [0, 1, 2].map((k) => positions[c + k] - positions[a + k]);
+    const e = [0, 1, 2].map((k) => positions[b + k] - positions[a + k]);
+    const f = [0, 1, 2].map((k) => positions[c + k] - positions[a + k]);
     const n = [e[1] * f[2] - e[2] * f[1], e[2] * f[0] - e[0] * f[2], e[0] * f[1] - e[1] * f[0]];
     for (const corner of [a, b, c]) for (let k = 0; k < 3; ++k) normals[corner + k] += n[k];
   }
@@ -152,8 +154,10 @@ export class MeshView {
 
   draw() {
     const {gl, canvas} = this;
-    canvas.width = canvas.clientWidth * window.devicePixelRatio;
-    canvas.height = canvas.clientHeight * window.devicePixelRatio;
+    const width = Math.round(canvas.clientWidth * devicePixelRatio);
+    const height = Math.round(canvas.clientHeight * devicePixelRatio);
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
     gl.viewport(0, 0, canvas.width, canvas.height);
     gl.clearColor(0.05, 0.06, 0.08, 1);
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
@@ -168,8 +172,8 @@ export class MeshView {
   }
 
   /**
-   * LPS millimetres to the eye's axes (x right, y up, z towards us) in radii: seen from the front, so right on the screen is the
-   * patient's left, up is the head, towards us is the front. Column by column, as WebGL wants it.
+   * LPS millimetres to the eye's axes (x right, y up, z towards us) in radii. Seen from the front: right on the screen is the
+   * patient's left, up is the head. Column by column, as WebGL wants it.
    */
   turn_matrix() {
     const [cy, sy, cp, sp] = [Math.cos(this.yaw), Math.sin(this.yaw), Math.cos(this.pitch), Math.sin(this.pitch)];

@@ -24,7 +24,8 @@ export class PlaneView {
     const {size, spacing} = state.grid;
     const per_mm = Math.min(width / (size[u] * spacing[u]), height / (size[v] * spacing[v])) * state.zoom;
     const scale_u = per_mm * spacing[u], scale_v = per_mm * spacing[v] * (flip ? -1 : 1);
-    return {scale_u, scale_v, left: width / 2 - state.center[u] * scale_u, top: height / 2 - state.center[v] * scale_v, width, height};
+    const left = width / 2 - state.center[u] * scale_u, top = height / 2 - state.center[v] * scale_v;
+    return {scale_u, scale_v, left, top, width, height};
   }
 
   /** Where the pointer is: voxels from the edge, {u, v}. */
@@ -45,11 +46,9 @@ export class PlaneView {
   draw() {
     const {canvas, context} = this;
     const {clientWidth, clientHeight} = canvas;
-    const ratio = window.devicePixelRatio;
-    if (canvas.width !== Math.round(clientWidth * ratio) || canvas.height !== Math.round(clientHeight * ratio)) {
-      canvas.width = Math.round(clientWidth * ratio);
-      canvas.height = Math.round(clientHeight * ratio);
-    }
+    const ratio = devicePixelRatio, width = Math.round(clientWidth * ratio), height = Math.round(clientHeight * ratio);
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.fillStyle = "black";
     context.fillRect(0, 0, clientWidth, clientHeight);

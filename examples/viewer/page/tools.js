@@ -73,7 +73,8 @@ function fill_at(view, at) {
   const u = Math.floor(at.u), v = Math.floor(at.v);
   if (!view.slice.contains(u, v)) return;
   state.editor.begin({label: state.label, axis: view.plane.n, slice: view.slice.number});
-  if (!fill(state.editor, view.slice, {u, v, label: state.label})) say("Not filled: this area is open, it reaches the border of the slice.");
+  const enclosed = fill(state.editor, view.slice, {u, v, label: state.label});
+  if (!enclosed) say("Not filled: this area is open, it reaches the border of the slice.");
   end_stroke();
 }
 
@@ -118,7 +119,9 @@ export function attach_tools(view, show_line) {
     if (tool !== null) {
       tool.move?.(view, {at, from: last.at, pixels: {x: event.clientX - last.x, y: event.clientY - last.y}});
       last = {at: view.at(event), x: event.clientX, y: event.clientY};
-    } else if (state.active !== view.key) {
+    } else if (document.activeElement === document.body || document.activeElement.matches("#views canvas")) {
+      canvas.focus();   // keys go to the plane under the pointer, unless somebody is at a slider or in a list
+    } else {
       state.active = view.key;
     }
     redraw();
@@ -158,8 +161,8 @@ function key(view, event) {
   const actions = {
     ArrowLeft: () => step(u, -by), ArrowRight: () => step(u, by), ArrowUp: () => step(v, up), ArrowDown: () => step(v, -up),
     PageUp: () => step(n, by), PageDown: () => step(n, -by), Home: () => step(n, -Infinity), End: () => step(n, Infinity),
-    "+": () => zoom(view, 1.25, middle), "=": () => zoom(view, 1.25, middle), "-": () => zoom(view, 0.8, middle), "0": fit_views,
-    " ": () => use_at(view, middle),
+    "+": () => zoom(view, 1.25, middle), "=": () => zoom(view, 1.25, middle), "-": () => zoom(view, 0.8, middle),
+    "0": fit_views, " ": () => use_at(view, middle),
   };
   if (!(event.key in actions)) return;
   event.preventDefault();

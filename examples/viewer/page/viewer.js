@@ -71,9 +71,10 @@ async function show_scan(id, mask_id = null) {
   element("scans").value = id;
   clear_mesh();
   after_loading();
-  const {size, spacing} = state.grid;
-  const warnings = state.scan.warnings?.length ? ` Warning: ${state.scan.warnings.join("; ")}` : "";
-  say(`${state.scan.name}: ${size.join(" x ")} voxels of ${spacing.map((s) => Number(s.toFixed(3))).join(" x ")} mm.${warnings}`);
+  const {size, spacing} = state.grid, {name, warnings} = state.scan;
+  const millimetres = spacing.map((s) => Number(s.toFixed(3)));
+  const warning = warnings?.length ? ` Warning: ${warnings.join("; ")}` : "";
+  say(`${name}: ${size.join(" x ")} voxels of ${millimetres.join(" x ")} mm.${warning}`);
 }
 
 /** Buttons and sliders for what is open now. */
@@ -105,7 +106,6 @@ async function upload_scan(file) {
 }
 
 async function segment() {
-  if (!may_leave()) return;
   element("progress").hidden = element("stop").hidden = false;
   element("segment").disabled = true;
   const scan = state.scan.id;
@@ -118,6 +118,8 @@ async function segment() {
     if (finished.state === "cancelled") return say("Stopped.");
     if (state.scan.id !== scan) return say("Segmented; choose the scan again to see its mask.");
     state.scan = await api.scan(scan);
+    show_versions();
+    if (!may_leave()) return say("Segmented; the mask is among the versions.");
     await open_mask(finished.mask);
     clear_mesh();
     after_loading();
@@ -172,8 +174,9 @@ function clear_mesh() {
 // --- keys ------------------------------------------------------------------------------------------------------------
 
 const kKeys = {
-  v: () => choose_tool("navigate"), w: () => choose_tool("window"), b: () => choose_tool("brush"), e: () => choose_tool("erase"),
-  f: () => choose_tool("fill"), c: () => choose_tool("contour"), "[": () => change_size(0.8), "]": () => change_size(1.25),
+  v: () => choose_tool("navigate"), w: () => choose_tool("window"), b: () => choose_tool("brush"),
+  e: () => choose_tool("erase"), f: () => choose_tool("fill"), c: () => choose_tool("contour"),
+  "[": () => change_size(0.8), "]": () => change_size(1.25),
   o: () => { state.outlines = !state.outlines; },
   m: () => {
     if (state.opacity > 0) opacity_before = state.opacity;
@@ -219,9 +222,8 @@ function show() {
     slider.value = state.cross[axis] + 1;
     slider.nextElementSibling.value = `${state.cross[axis] + 1} / ${state.grid.size[axis]}`;
   }
-  const index = state.grid.index(state.cross);
-  element("place").textContent =
-    `voxel ${state.cross.map((v) => v + 1).join(", ")}: ${state.voxels[index]} HU, ${label_of(state.editor.labels[index]).name}`;
+  const index = state.grid.index(state.cross), label = label_of(state.editor.labels[index]);
+  element("place").textContent = `voxel ${state.cross.map((v) => v + 1).join(", ")}: ${state.voxels[index]} HU, ${label.name}`;
   document.title = `${state.editor.dirty ? "* " : ""}${state.scan.name} - ctseg`;
 }
 

@@ -1,0 +1,359 @@
+"""Drives the viewer's page in headless Chromium: what a person does with mouse and keys, and what is then to be seen.
+
+browser.py URL SCAN FOLDER [SCREENSHOTS]: URL as `ctseg view` prints it, whose scan has one mask; SCAN is a second scan to upload;
+downloads go to FOLDER. With a fifth argument, pictures of the page go there.
+"""
+
+import pathlib
+import sys
+import time
+from urllib.parse import urlsplit
+
+import chromium
+
+url, scan, folder = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+pictures = pathlib.Path(sys.argv[4]) if len(sys.argv) > 4 else None
+page = chromium.Page(folder)
+
+
+def check(condition, words):
+    if not condition:
+        raise chromium.Failed(words)
+
+
+def shot(name):
+    if pictures:
+        page.screenshot(pictures / f"{name}.png")
+
+
+def place(plane, voxel):
+    """Where the middle of a voxel [x, y, z] is on the screen."""
+    return page.evaluate(f"""(async () => {{
+      const view = new (await import('/planes.js')).PlaneView('{plane}', $('#{plane}')), l = view.layout();
+      const box = view.canvas.getBoundingClientRect(), v = {voxel};
+      return [box.left + l.left + (v[view.plane.u] + 0.5) * l.scale_u, box.top + l.top + (v[view.plane.v] + 0.5) * l.scale_v];
+    }})()""")
+
+
+def pixel(x, y):
+    """Red, green, blue of a canvas at a point of the screen."""
+    return page.evaluate(f"""(() => {{
+      const canvas = document.elementFromPoint({x}, {y}), box = canvas.getBoundingClientRect();
+      return [...canvas.getContext('2d').getImageData({x} - box.left, {y} - box.top, 1, 1).data].slice(0, 3);
+    }})()""")
+
+
+def cross():
+    return page.evaluate("state.cross")
+
+
+def voxels(label=None):
+    return page.evaluate(f"state.editor.voxels[{label or 'state.label'}]")
+
+
+def status():
+    return page.evaluate("$('#status').value")
+
+
+def opens_with_its_scan():
+    page.open(url)
+    page.wait("state.voxels !== null")
+    page.settle()
+    page.wait("$('#status').value.includes('voxels of')")   # the last thing that opening says
+    check(page.evaluate("$('#device').textContent").count("threads") == 1, "the device is not shown")
+    shot("opened")
+
+
+def planes_are_in_proportion():
+    """Everything white: what is not black is as wide and high as the scan in millimetres."""
+    for plane, u, v in (("axial", 0, 1), ("coronal", 0, 2), ("sagittal", 1, 2)):
+        wide, high = page.evaluate(f"""(async () => {{
+          Object.assign(state, {{level: -30000, width: 1, opacity: 0, outlines: false}});
+          (await import('/state.js')).redraw();
+          await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+          const canvas = $('#{plane}'), white = (x, y, w, h) => {{
+            const data = canvas.getContext('2d').getImageData(x, y, w, h).data;
+            let count = 0;
+            for (let i = 0; i < data.length; i += 4) if (data[i] > 250 && data[i + 2] > 250) ++count;
+            return count;
+          }};
+          return [white(0, canvas.height * 0.4 | 0, canvas.width, 1), white(canvas.width * 0.4 | 0, 0, 1, canvas.height)];
+        }})()""")
+        size, spacing = page.evaluate("state.grid.size"), page.evaluate("state.grid.spacing")
+        expected = size[u] * spacing[u] / (size[v] * spacing[v])
+        check(abs(wide / high / expected - 1) < 0.03, f"{plane}: {wide} x {high} pixels, expected a ratio of {expected:.3f}")
+    page.evaluate("(Object.assign(state, {level: 40, width: 400, opacity: 0.4, outlines: true}), 0)")
+
+
+def scrolls_and_links():
+    before = cross()
+    x, y = place("axial", before)
+    page.wheel(x, y, 100)
+    check(cross() == [before[0], before[1], before[2] - 1], f"the wheel led from {before} to {cross()}")
+    page.drag([(x, y)])   # gives the plane the focus and stays at the crosshair
+    page.key("PageUp")
+    check(cross() == before, "Page Up")
+    page.key("ArrowRight")
+    check(cross() == [before[0] + 1, before[1], before[2]], "the right arrow")
+    page.choose("[data-plane=coronal]", 5)
+    check(cross()[1] == 4, "the coronal slider")
+    target = [before[0] - 3, before[1] + 2, before[2]]
+    page.drag([place("axial", target)])
+    check(cross() == target, f"a click led to {cross()} instead of {target}")
+    sliders = page.evaluate("[...document.querySelectorAll('[data-plane]')].map((s) => [s.dataset.plane, Number(s.value)])")
+    check(dict(sliders) == {"axial": target[2] + 1, "coronal": target[1] + 1, "sagittal": target[0] + 1}, f"sliders: {sliders}")
+    page.drag([place("sagittal", before)])
+    check(cross() == [target[0], before[1], before[2]], "a click in the sagittal plane")
+
+
+def window_and_opacity():
+    x, y = place("axial", cross())
+    page.drag([(x, y), (x + 30, y), (x + 60, y + 20)], button="right")
+    level, width = page.evaluate("[state.level, state.width]")
+    check(width > 440 and level > 50, f"dragging gave level {level}, width {width}")
+    page.key("2")
+    check(page.evaluate("[state.level, state.width]") == [-600, 1500], "key 2 is not the lung window")
+    page.key("1")
+    # A voxel well inside the mask and off the crosshair.
+    inside = page.evaluate("""(() => {
+      const {grid, editor, label} = state;
+      for (let z = 2; z < grid.size[2] - 2; ++z) for (let y = 3; y < grid.size[1] - 3; ++y) for (let x = 3; x < grid.size[0] - 3; ++x) {
+        let all = true;
+        for (const d of [-2, -1, 0, 1, 2]) for (const e of [-2, -1, 0, 1, 2]) all &&= editor.labels[grid.index([x + d, y + e, z])] === label;
+        if (all) return [x, y, z];
+      }
+    })()""")
+    page.evaluate(f"(state.cross = [0, 0, {inside[2]}], 0)")
+    colors = {}
+    for opacity in (0, 50, 100):
+        page.choose("#opacity", opacity)
+        colors[opacity] = pixel(*place("axial", inside))
+    color = page.evaluate("[1, 3, 5].map((at) => parseInt(state.labels.find(({id}) => id === state.label).color.slice(at, at + 2), 16))")
+    check(colors[0][0] == colors[0][1] == colors[0][2], f"at opacity 0 the voxel is {colors[0]}, not grey")
+    check(max(abs(a - b) for a, b in zip(colors[100], color)) <= 2, f"at opacity 100 the voxel is {colors[100]}, not {color}")
+    middle = [(a + b) / 2 for a, b in zip(colors[0], color)]
+    check(max(abs(a - b) for a, b in zip(colors[50], middle)) <= 3, f"at opacity 50 the voxel is {colors[50]}, not {middle}")
+    page.click("#labels input[type=checkbox]")
+    check(pixel(*place("axial", inside)) == colors[0], "a hidden label is still there")
+    page.click("#labels input[type=checkbox]")
+    page.choose("#opacity", 40)
+    return inside
+
+
+def paints_and_undoes(inside):
+    volume = page.evaluate("Number($('#labels .number').textContent)")
+    start = voxels()
+    page.key("e")
+    page.choose("#size", 6)
+    x, y = place("axial", inside)
+    page.drag([(x, y), (x + 8, y), (x + 16, y + 4)])
+    erased = voxels()
+    check(erased < start, "the eraser took nothing away")
+    dice = page.evaluate("state.editor.dice(state.label)")
+    check(abs(dice - 2 * erased / (start + erased)) < 1e-12, f"Dice is {dice}")
+    check(page.evaluate("Number($('#labels .number').textContent)") < volume, "the volume shown did not change")
+    shot("erased")
+    page.key("z", control=True)
+    check(voxels() == start and page.evaluate("state.editor.dice(state.label)") == 1, "undo did not bring the mask back")
+    page.key("z", control=True, shift=True)
+    check(voxels() == erased, "redo")
+    page.key("b")
+    page.drag([(x, y), (x + 8, y), (x + 16, y + 4)])
+    check(voxels() >= start, "the brush did not paint it again")
+    page.evaluate("(() => { while (state.editor.undo()); })()")
+    check(page.evaluate("state.editor.done.length === 0 && state.editor.dice(state.label) === 1"), "undoing everything")
+
+
+def fills(inside):
+    """A hole in the mask is filled; background that is open is not."""
+    start = voxels()
+    page.evaluate(f"""(() => {{ const {{editor, grid}} = state; editor.begin({{label: state.label}});
+      editor.set(grid.index({inside}), 0); editor.end(); }})()""")
+    page.key("f")
+    page.drag([place("axial", inside)])
+    check(voxels() == start, "the hole was not filled")
+    page.drag([place("axial", [0, 0, inside[2]])])
+    check(voxels() == start and "open" in status(), "an open area was filled")
+
+
+def contour_points(inside):
+    page.key("c")
+    page.drag([place("axial", inside)])
+    page.wait("state.contour?.polygons.length > 0")
+    point, index = page.evaluate("""(() => {   // the leftmost point
+      const all = state.contour.polygons[0], left = all.reduce((a, b) => b.u < a.u ? b : a);
+      return [[left.u, left.v], all.indexOf(left)];
+    })()""")
+    before = voxels()
+    shot("contour")
+    x, y = place("axial", [point[0] - 0.5, point[1] - 0.5, inside[2]])
+    page.drag([(x, y), (x - 6, y), (x - 12, y)])
+    check(voxels() > before, "dragging a point outwards did not make the label larger")
+    slices = page.evaluate("""[...new Set([...state.editor.done.at(-1).indices].map((i) => Math.floor(i / state.grid.step[2])))]""")
+    check(slices == [inside[2]], f"dragging a point changed slices {slices}")
+    grown = voxels()
+    points = page.evaluate("state.contour.polygons[0].length")
+    x, y = place("axial", page.evaluate(f"""(() => {{ const {{u, v}} = state.contour.polygons[0][{index}];
+      return [u - 0.5, v - 0.5, {inside[2]}]; }})()"""))
+    page.drag([(x, y)], modifiers=8)
+    check(page.evaluate("state.contour.polygons[0].length") == points - 1, "Shift and click did not remove the point")
+    check(voxels() <= grown, "without its outermost point the label grew")
+    page.evaluate("(() => { while (state.editor.undo()); })()")
+    check(voxels() == page.evaluate("state.editor.model_voxels[state.label]"), "undo after contour")
+
+
+def interpolates():
+    """Two discs four slices apart, drawn where the label is not: the slices between get discs too."""
+    page.key("b")
+    page.choose("#size", 8)
+    size = page.evaluate("state.grid.size")
+    corner = [size[0] // 2, 5, 0]
+    areas = {}
+    for z in (size[2] - 6, size[2] - 2):
+        page.choose("[data-plane=axial]", z + 1)
+        start = voxels()
+        page.drag([place("axial", [corner[0], corner[1], z])])
+        areas[z] = voxels() - start
+    start = voxels()
+    page.key("i")
+    page.wait("$('#status').value.startsWith('Interpolated')")
+    check(abs(voxels() - start - 3 * areas[size[2] - 2]) <= 0.3 * areas[size[2] - 2], f"{voxels() - start} voxels between discs of {areas}")
+    shot("interpolated")
+    page.key("z", control=True)
+    check(voxels() == start, "undo of the interpolation")
+
+
+def saves_beside_the_models():
+    old = page.evaluate("state.mask.id")
+    page.evaluate("$('#note').value = 'two discs', 0")
+    painted = voxels()
+    page.key("s", control=True)
+    page.wait("$('#status').value.startsWith('Saved as version 2')")
+    check(page.evaluate("state.mask.parent") == old, "the new version does not know where it comes from")
+    volume, mine = page.evaluate("[state.mask.labels.find(({id}) => id === state.label).volume_ml, state.editor.volume_ml(state.label)]")
+    check(abs(volume - mine) < 1e-3 * mine, f"the server counts {volume} ml, the page {mine} ml")
+    same = page.evaluate(f"""(async () => {{
+      const voxels = await (await import('/api.js')).mask_voxels({old});
+      return voxels.every((v, i) => v === state.editor.model[i]);
+    }})()""")
+    check(same, "saving changed the model's mask")
+    page.open("about:blank")
+    check(not page.dialogs, f"a saved mask was asked about: {page.dialogs}")
+    page.open(url)
+    page.wait("state.voxels !== null && $('#status').value.includes('voxels of')")
+    check(page.evaluate("state.mask.version") == 2 and voxels() == painted, "after loading again the correction is not there")
+    check(page.evaluate("$('#versions').selectedOptions[0].text").endswith("two discs"), "the note is not shown")
+    check(0 < page.evaluate("state.editor.dice(state.label)") < 1, "after loading again Dice is not that with the model's mask")
+
+
+def takes_files_away():
+    def downloaded(kind, end):
+        before = set(folder.iterdir())
+        page.choose("#download", kind)
+        for _ in range(400):
+            new = [f for f in set(folder.iterdir()) - before if f.name.endswith(end)]
+            if new:
+                return new[0].read_bytes()
+            time.sleep(0.05)
+            page.evaluate("0")
+        raise chromium.Failed(f"no {end} was downloaded; the page says: {status()}")
+
+    stl = downloaded("stl", ".stl")
+    triangles = int.from_bytes(stl[80:84], "little")
+    check(triangles > 100 and len(stl) == 84 + 50 * triangles, f"an STL of {len(stl)} bytes for {triangles} triangles")
+    check(downloaded("png", ".png").startswith(b"\x89PNG"), "the montage is no PNG")
+    check(downloaded("overlay", ".png").startswith(b"\x89PNG"), "the slice is no PNG")
+    check(downloaded("nii.gz", ".nii.gz").startswith(b"\x1f\x8b"), "the mask is no .nii.gz")
+
+
+def shows_the_mesh():
+    page.click("#build")
+    page.wait("$('#mesh_info').value.includes('triangles')")
+    # A third of the canvas at least, in more than 20 shades.
+    seen, shades = page.evaluate("""(() => {
+      const gl = $('#mesh').getContext('webgl2'), {drawingBufferWidth: w, drawingBufferHeight: h} = gl;
+      const data = new Uint8Array(4 * w * h);
+      gl.readPixels(0, 0, w, h, gl.RGBA, gl.UNSIGNED_BYTE, data);
+      let seen = 0;
+      const shades = new Set();
+      for (let i = 0; i < data.length; i += 4) if (data[i] > 40) { ++seen; shades.add(data[i]); }
+      return [seen / (w * h), shades.size];
+    })()""")
+    check(seen > 0.05 and shades > 20, f"the mesh fills {seen:.3f} of its view in {shades} shades")
+    shot("mesh")
+
+
+def segments_an_upload():
+    page.choose_file("#scan_file", scan)
+    page.wait("state.scan.source === 'upload' && state.voxels !== null && $('#status').value.includes('voxels of')")
+    check(page.evaluate("state.mask") is None, "a new scan has no mask")
+    page.click("#segment")
+    page.wait("$('#status').value.startsWith('Segmented in')", 60)
+    check("s" in page.evaluate("$('#seconds').value"), "the inference time is not shown")
+    check(page.evaluate("state.mask.kind") == "model", "the mask is not the model's")
+    shot("segmented")
+
+
+def refuses_what_it_cannot_read():
+    bad = folder / "no scan.nii"
+    bad.write_bytes(b"no scan at all")
+    page.choose_file("#scan_file", bad)
+    page.wait("$('#status').className === 'error'")
+    check(len(status()) > 20, f"the error says {status()!r}")
+    page.complaints = [line for line in page.complaints if "422" not in line and "Error:" not in line]
+
+
+def remembers():
+    page.open(url.split("#")[0] + "history.html")
+    page.wait("$('#scans tbody').rows.length === 2 && $('#events tbody').rows.length >= 4")
+    check("two discs" in page.evaluate("$('#scans').innerText"), "the history does not know the note")
+    shot("history")
+    page.evaluate("[...document.querySelectorAll('#scans a')].find((a) => a.textContent.includes('two discs')).click()")
+    page.wait("state.mask?.version === 2")
+
+
+def everything_has_a_name():
+    """Controls that a screen reader finds must say what they are."""
+    roles = {"button", "slider", "combobox", "textbox", "checkbox", "radio", "spinbutton", "img", "link"}
+    nodes = page.call("Accessibility.getFullAXTree")["nodes"]
+    found = [n for n in nodes if not n.get("ignored") and n["role"]["value"] in roles]
+    unnamed = [n["role"]["value"] for n in found if not n.get("name", {}).get("value")]
+    check(len(found) > 30 and not unnamed, f"{len(found)} controls, without a name: {unnamed}")
+
+
+def nothing_went_elsewhere():
+    host = urlsplit(url).netloc
+    strangers = [r for r in page.requests if urlsplit(r).netloc != host and not r.startswith(("blob:", "data:", "about:"))]
+    check(not strangers, f"requests to others: {strangers}")
+    check(not page.complaints, f"the console has: {page.complaints}")
+
+
+def main():
+    begin = time.monotonic()
+    try:
+        opens_with_its_scan()
+        planes_are_in_proportion()
+        scrolls_and_links()
+        inside = window_and_opacity()
+        paints_and_undoes(inside)
+        fills(inside)
+        contour_points(inside)
+        interpolates()
+        saves_beside_the_models()
+        takes_files_away()
+        shows_the_mesh()
+        everything_has_a_name()
+        segments_an_upload()
+        refuses_what_it_cannot_read()
+        remembers()
+        nothing_went_elsewhere()
+    except chromium.Failed as error:
+        shot("failed")
+        print(f"browser: {error}", *(f"  console: {line}" for line in page.complaints), sep="\n", file=sys.stderr)
+        raise
+    finally:
+        page.close()
+    print(f"browser: all is as it should be, {time.monotonic() - begin:.1f} s")
+
+
+main()
