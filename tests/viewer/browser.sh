@@ -4,13 +4,14 @@
 . "$(dirname "$0")/../support/check.sh"
 page=$root/examples/viewer/page
 size=$(cat "$page"/* | wc -c)
-[ "$size" -le 102400 ] || fail "the page has $size bytes; at most 102400 are agreed. Hint: shorten it, it has no build step that could"
+[ "$size" -le 102400 ] || fail "the page has $size bytes; must be at most 102400. Hint: no build step will shorten it"
 ! grep -nE '(https?:)?//[a-z0-9.-]+\.[a-z]{2,}|\beval\(|innerHTML' "$page"/* ||
   fail "the page names another host, or makes code or HTML from text"
 
 ctseg=$CTSEG_BINARY_DIR/bin/ctseg
 command -v python3 > /dev/null || skip "python3 is not installed"
-(cd "$root/tests/viewer" && python3 -c 'import chromium, sys; sys.exit(not chromium.find())') || skip "chromium is not installed"
+(cd "$root/tests/viewer" && python3 -Bc 'import chromium, sys; sys.exit(not chromium.find())') ||
+  skip "chromium is not installed"
 "$ctseg" view --help > /dev/null 2>&1 || skip "this ctseg has no view"
 
 cd "$scratch"
@@ -34,8 +35,8 @@ trap 'kill $server 2> /dev/null || :; rm -rf "$scratch"' EXIT
 waited=0
 until grep -q '^http' address; do
   waited=$((waited + 1))
-  [ "$waited" -le 100 ] && kill -0 $server 2> /dev/null || { cat log; fail "ctseg view printed no address"; }
+  { [ "$waited" -le 100 ] && kill -0 $server 2> /dev/null; } || { cat log; fail "ctseg view printed no address"; }
   sleep 0.1
 done
-python3 -B "$root/tests/viewer/browser.py" "$(grep -m1 '^http' address)" data/ct_scans/phantom_1.nii.gz downloads ${CTSEG_SCREENSHOTS:-} ||
-  { cat log; fail "see above"; }
+python3 -B "$root/tests/viewer/browser.py" "$(grep -m1 '^http' address)" data/ct_scans/phantom_1.nii.gz downloads \
+  ${CTSEG_SCREENSHOTS:-} || { cat log; fail "see above"; }

@@ -1,5 +1,6 @@
 """A headless Chromium, driven through its debugging pipe. Python's standard library and nothing else."""
 
+import base64
 import fcntl
 import json
 import os
@@ -26,10 +27,11 @@ class Page:
         to_read, self.down = os.pipe()
         self.up, to_write = os.pipe()
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (to_read, to_write)]
-        # The browser wants descriptors 3 and 4. No sandbox: tests run as root in containers, and the only page is ours.
+        # The browser wants descriptors 3 and 4. No sandbox: tests run as root in containers, and the page is ours.
         options = ["--headless=new", "--no-sandbox", "--remote-debugging-pipe", f"--user-data-dir={self.profile}",
-                   "--window-size=1280,900", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage",
-                   "--disable-background-networking", "--disable-component-update", "--no-first-run", "about:blank"]
+                   "--window-size=1280,900", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+                   "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
+                   "--no-first-run", "about:blank"]
         shell = ["sh", "-c", f'exec "$@" 3<&{ends[0]} 4>&{ends[1]}', "sh", find(), *options]
         self.process = subprocess.Popen(shell, pass_fds=ends, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for fd in (to_read, to_write, *ends):
@@ -59,13 +61,18 @@ class Page:
         message = {"id": self.number, "method": method, "params": params}
         if self.session and not method.startswith("Browser."):
             message["sessionId"] = self.session
-        os.write(self.down, json.dumps(message).encode() + b"\0")
+        self.send(message)
         while True:
             answer = self.receive()
             if answer.get("id") == message["id"]:
                 if "error" in answer:
                     raise Failed(f"{method}: {answer['error']['message']}")
                 return answer["result"]
+
+    def send(self, message):
+        data = json.dumps(message).encode() + b"\0"
+        while data:
+            data = data[os.write(self.down, data):]
 
     def receive(self):
         while b"\0" not in self.rest:
@@ -82,14 +89,14 @@ class Page:
         if event == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
         elif event == "Runtime.exceptionThrown":
-            self.complaints.append(params["exceptionDetails"].get("exception", {}).get("description", "exception"))
+            self.complaints.append(str(params["exceptionDetails"].get("exception", {}).get("description")))
         elif event == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.complaints.append(params["entry"]["text"])
         elif event == "Page.javascriptDialogOpening":
             self.dialogs.append(params["message"] or params["type"])
             self.number += 1   # answered without waiting: we are inside a wait for something else
-            os.write(self.down, json.dumps({"id": self.number, "method": "Page.handleJavaScriptDialog", "sessionId": self.session,
-                                            "params": {"accept": True}}).encode() + b"\0")
+            self.send({"id": self.number, "method": "Page.handleJavaScriptDialog", "sessionId": self.session,
+                       "params": {"accept": True}})
 
     # --- what a person does -----------------------------------------------------------------------------------------
 
@@ -139,8 +146,8 @@ class Page:
 
     def click(self, selector):
         self.evaluate(f"$('{selector}').scrollIntoView({{block: 'center'}})")
-        x, y = self.evaluate(f"(({{left, top, width, height}}) => [left + width / 2, top + height / 2])($('{selector}').getBoundingClientRect())")
-        self.drag([(x, y)])
+        box = self.evaluate(f"$('{selector}').getBoundingClientRect().toJSON()")
+        self.drag([(box["left"] + box["width"] / 2, box["top"] + box["height"] / 2)])
 
     def wheel(self, x, y, delta):
         self.mouse("mouseWheel", x, y, deltaX=0, deltaY=delta)
@@ -148,9 +155,8 @@ class Page:
 
     def key(self, key, control=False, shift=False):
         modifiers = 2 * control + 8 * shift
-        code = {"PageUp": 33, "PageDown": 34, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}.get(key)
-        more = {"windowsVirtualKeyCode": code if code else ord(key.upper())}
-        if code is None and not control:
+        more = {"windowsVirtualKeyCode": {"PageUp": 33, "ArrowRight": 39}.get(key) or ord(key.upper())}
+        if len(key) == 1 and not control:
             more["text"] = key
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, modifiers=modifiers, **more)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, modifiers=modifiers)
@@ -158,8 +164,11 @@ class Page:
 
     def choose(self, selector, value):
         """As a person moves a slider or picks from a list."""
-        self.evaluate(f"""(() => {{ const e = $('{selector}'); e.value = {json.dumps(value)};
-          e.dispatchEvent(new Event('input', {{bubbles: true}})); e.dispatchEvent(new Event('change', {{bubbles: true}})); }})()""")
+        self.evaluate(f"""(() => {{
+          const element = $('{selector}');
+          element.value = {json.dumps(value)};
+          for (const name of ['input', 'change']) element.dispatchEvent(new Event(name, {{bubbles: true}}));
+        }})()""")
         self.settle()
 
     def choose_file(self, selector, path):
@@ -168,7 +177,6 @@ class Page:
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
     def screenshot(self, path):
-        import base64
         data = self.call("Page.captureScreenshot", format="png")["data"]
         with open(path, "wb") as file:
             file.write(base64.b64decode(data))

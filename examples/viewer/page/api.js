@@ -34,7 +34,7 @@ export const mesh = (mask_id, label) => bytes(`/masks/${mask_id}/mesh?${query({l
 export const save_mask = (scan_id, voxels, {parent = null, note = null}) =>
   post(`/scans/${scan_id}/masks?${query({parent, note})}`, voxels);
 
-/** `slices`: their numbers; `inside`: their voxels as 0 and 1, one slice after the other. The answer has all from first to last. */
+/** `inside`: the voxels of slices `slices` as 0 and 1, one slice after the other. The answer has all from first to last. */
 export async function interpolate(scan_id, {plane, slices, inside}) {
   const path = `/scans/${scan_id}/interpolate?${query({plane, slices: slices.join(",")})}`;
   return new Uint8Array(await (await request(path, {method: "POST", body: inside})).arrayBuffer());

@@ -50,7 +50,7 @@ function flipped(rows, width) {
   return result;
 }
 
-/** Stores the mask as a new version beside the one it was drawn from. The answer has volumes and Dice as the server counts them. */
+/** Stores the mask as a new version beside the one it was drawn from; the answer has volumes and Dice by the server. */
 export async function save(note) {
   const {editor, scan, mask} = state;
   editor.end();

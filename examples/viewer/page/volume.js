@@ -1,6 +1,6 @@
 // Voxels in memory, and the three planes through them.
 //
-// The server sends every volume turned so that x grows to the patient's left, y to the back and z to the head ("LPS"), x fastest.
+// The server sends every volume turned: x grows to the patient's left, y to the back, z to the head ("LPS"), x fastest.
 // So nothing here has to ask how the scan was stored, and the letters at the edges of a plane are always the same.
 
 /** The grid of a scan: sizes, millimetres and steps in memory, each as [x, y, z]. */
