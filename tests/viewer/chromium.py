@@ -32,8 +32,13 @@ class Page:
                    "--window-size=1280,900", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
                    "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
                    "--no-first-run", "about:blank"]
-        shell = ["sh", "-c", f'exec "$@" 3<&{ends[0]} 4>&{ends[1]}', "sh", find(), *options]
-        self.process = subprocess.Popen(shell, pass_fds=ends, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def connect():   # in the child, whose copies of what had numbers 3 and 4 are not needed
+            os.dup2(ends[0], 3)
+            os.dup2(ends[1], 4)
+
+        self.process = subprocess.Popen([find(), *options], pass_fds=(3, 4), preexec_fn=connect,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for fd in (to_read, to_write, *ends):
             os.close(fd)
         self.number, self.rest, self.session = 0, b"", None

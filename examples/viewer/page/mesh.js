@@ -16,7 +16,7 @@ uniform vec3 color;
 out vec4 pixel;
 void main() {
   vec3 n = normalize(facing);
-  float light = 0.25 + 0.65 * abs(dot(n, normalize(vec3(0.3, 0.5, 1.0)))) + 0.1 * pow(abs(n.z), 20.0);
+  float light = 0.35 + 0.65 * abs(dot(n, normalize(vec3(0.3, 0.5, 1.0)))) + 0.1 * pow(abs(n.z), 20.0);
   pixel = vec4(color * light, 1.0);
 }`;
 
@@ -47,7 +47,7 @@ export class MeshView {
     this.count = 0;
     this.yaw = 0.4;      // around the axis from feet to head
     this.pitch = 0.15;
-    this.distance = 3;   // in radii of the mesh
+    this.distance = 2.6;   // in radii of the mesh
     this.spinning = !window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (this.gl === null) return;
     this.program = this.link();
