@@ -366,8 +366,8 @@ def main():
         remembers()
         nothing_went_elsewhere()
     except chromium.Failed as error:
-        shot("failed")
         print(f"browser: {error}", *(f"  console: {line}" for line in page.complaints), sep="\n", file=sys.stderr)
+        shot("failed")
         raise
     finally:
         page.close()

@@ -4,6 +4,7 @@ import base64
 import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -30,8 +31,8 @@ class Page:
         # The browser wants descriptors 3 and 4. No sandbox: tests run as root in containers, and the page is ours.
         options = ["--headless=new", "--no-sandbox", "--remote-debugging-pipe", f"--user-data-dir={self.profile}",
                    "--window-size=1280,900", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-                   "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
-                   "--no-first-run", "about:blank"]
+                   "--disable-accelerated-2d-canvas", "--disable-dev-shm-usage", "--disable-background-networking",
+                   "--disable-component-update", "--no-first-run", "about:blank"]
 
         def connect():   # in the child, whose copies of what had numbers 3 and 4 are not needed
             os.dup2(ends[0], 3)
@@ -47,7 +48,8 @@ class Page:
         self.session = self.call("Target.attachToTarget", targetId=tab["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log", "DOM", "Accessibility"):
             self.call(f"{domain}.enable")
-        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
+        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=os.path.abspath(downloads))
 
     def close(self):
         os.close(self.down)   # the browser ends when its pipe does
@@ -81,6 +83,8 @@ class Page:
 
     def receive(self):
         while b"\0" not in self.rest:
+            if not select.select([self.up], [], [], 60)[0]:
+                raise Failed(f"the browser was silent for a minute after message {self.number}")
             more = os.read(self.up, 1 << 20)
             if not more:
                 raise Failed("the browser ended")
@@ -97,6 +101,8 @@ class Page:
             self.complaints.append(str(params["exceptionDetails"].get("exception", {}).get("description")))
         elif event == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.complaints.append(params["entry"]["text"])
+        elif event == "Inspector.targetCrashed":
+            raise Failed("the page crashed")
         elif event == "Page.javascriptDialogOpening":
             self.dialogs.append(params["message"] or params["type"])
             self.number += 1   # answered without waiting: we are inside a wait for something else
@@ -179,7 +185,7 @@ class Page:
     def choose_file(self, selector, path):
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[os.path.abspath(path)])
 
     def screenshot(self, path):
         data = self.call("Page.captureScreenshot", format="png")["data"]
