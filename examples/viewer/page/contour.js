@@ -95,19 +95,28 @@ export function rasterize(polygons, width, height) {
   return inside;
 }
 
+/** The same outline with points at most `step_mm` apart. The first one stays the first. */
+export function refine(polygon, {step_mm, spacing_u, spacing_v}) {
+  return polygon.flatMap((a, i) => {
+    const b = polygon[(i + 1) % polygon.length];
+    const parts = Math.ceil(Math.hypot((b.u - a.u) * spacing_u, (b.v - a.v) * spacing_v) / step_mm) || 1;
+    return Array.from({length: parts}, (_, k) => ({u: a.u + k / parts * (b.u - a.u), v: a.v + k / parts * (b.v - a.v)}));
+  });
+}
+
 /**
- * Moves point `index` of `polygon` by (du, dv) and lets its neighbours follow: fully near it, not at all `reach_mm` away along
+ * Moves the first point of `polygon` by (du, dv) and lets its neighbours follow: fully near it, not at all `reach_mm` away along
  * the outline. Returns a new polygon.
  */
-export function drag_point(polygon, index, {du, dv, reach_mm, spacing_u, spacing_v}) {
+export function drag_point(polygon, {du, dv, reach_mm, spacing_u, spacing_v}) {
   const result = polygon.map((point) => ({...point}));
   const move = (i, weight) => {
     result[i].u = polygon[i].u + weight * du;
     result[i].v = polygon[i].v + weight * dv;
   };
-  move(index, 1);
+  move(0, 1);
   for (const direction of [1, -1]) {
-    let way = 0, at = index;
+    let way = 0, at = 0;
     for (let n = 1; n <= (polygon.length - 1) / 2; ++n) {
       const next = (at + direction + polygon.length) % polygon.length;
       way += Math.hypot((polygon[next].u - polygon[at].u) * spacing_u, (polygon[next].v - polygon[at].v) * spacing_v);

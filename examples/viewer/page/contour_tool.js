@@ -1,6 +1,6 @@
 // Contour points: the outline of a label in one slice as polygons whose points are dragged.
 
-import {distance_to_segment, drag_point, rasterize, simplify, trace} from "./contour.js";
+import {distance_to_segment, drag_point, rasterize, refine, simplify, trace} from "./contour.js";
 import {redraw, state} from "./state.js";
 
 const kNear = 9;            // pixels between the pointer and what it takes hold of
@@ -42,37 +42,49 @@ export function grab(view, at, {remove}) {
     if (!best.on_line && polygon.length > 3) polygon.splice(best.index, 1);
     return release(view);
   }
-  contour.drag = {which: best.which, index: best.index, start: at, polygon};
-  contour.grabbed = polygon[best.index];
+  // While it is dragged the outline has many points, so that it bends; the one in hand is the first.
+  const {spacing_u, spacing_v} = view.slice, step_mm = state.size_mm / 5;
+  const turned = [...polygon.slice(best.index), ...polygon.slice(0, best.index)];
+  contour.drag = {which: best.which, start: at, polygon: refine(turned, {step_mm, spacing_u, spacing_v})};
+  contour.grabbed = at;
   redraw();
 }
 
 export function drag(view, at) {
   const contour = state.contour;
   if (!contour?.drag) return;
-  const {which, index, start, polygon} = contour.drag;
+  const {which, start, polygon} = contour.drag;
   const {spacing_u, spacing_v} = view.slice;
-  contour.polygons[which] = drag_point(polygon, index,
+  contour.polygons[which] = drag_point(polygon,
     {du: at.u - start.u, dv: at.v - start.v, reach_mm: state.size_mm, spacing_u, spacing_v});
-  contour.grabbed = contour.polygons[which][index];
+  contour.grabbed = contour.polygons[which][0];
   redraw();
 }
 
-/** The mask follows the outline: voxels change where the old and the new polygons differ, and only there. */
+/**
+ * The mask follows the outline where it was moved, and only there: voxels at which the old and the new polygons differ, and their
+ * neighbours, for the old polygon was simplified and may have missed the mask's border by a voxel.
+ */
 export function release(view) {
   const contour = state.contour;
   if (!contour?.before) return;
   const slice = view.slice, {editor, label} = state;
   const old = rasterize(contour.before, slice.width, slice.height);
   const now = rasterize(contour.polygons, slice.width, slice.height);
+  const follow = (u, v) => {
+    if (!slice.contains(u, v)) return;
+    const inside = now[u + v * slice.width], index = slice.index(u, v), here = editor.labels[index];
+    if (inside && (here === 0 || !state.keep_others)) editor.set(index, label);
+    if (!inside && here === label) editor.set(index, 0);
+  };
   editor.begin({label, axis: view.plane.n, slice: slice.number});
   now.forEach((inside, i) => {
     if (inside === old[i]) return;
-    const index = slice.index(i % slice.width, Math.floor(i / slice.width)), here = editor.labels[index];
-    if (inside && (here === 0 || !state.keep_others)) editor.set(index, label);
-    if (!inside && here === label) editor.set(index, 0);
+    const u = i % slice.width, v = Math.floor(i / slice.width);
+    for (const dv of [-1, 0, 1]) for (const du of [-1, 0, 1]) follow(u + du, v + dv);
   });
   editor.end();
+  contour.polygons = contour.polygons.map((polygon) => polygon.length > 4 ? simplify(polygon, kTolerance) : polygon);
   contour.step = editor.done.at(-1) ?? null;
   contour.before = contour.drag = contour.grabbed = null;
   redraw();

@@ -91,7 +91,8 @@ function show_labels() {
     row.hidden = element("only_present").checked && state.editor.voxels[label.id] === 0 && label.id !== state.label;
     row.cells[0].firstChild.checked = state.visible[label.id] === 1;
     row.querySelector("input[type=radio]").checked = label.id === state.label;
-    row.cells[2].textContent = state.editor.volume_ml(label.id).toFixed(2);
+    const volume_ml = state.editor.volume_ml(label.id);
+    row.cells[2].textContent = volume_ml.toFixed(volume_ml < 100 ? 2 : 1);
     row.cells[3].textContent = dice === null ? "" : dice.toFixed(4);
   });
 }
@@ -114,6 +115,7 @@ function label_row(label) {
   swatch.className = "swatch";
   swatch.style.background = label.color;
   const name = document.createElement("label");
+  name.title = label.name;
   name.append(choose, swatch, label.name);
   row.insertCell().append(show);
   row.insertCell().append(name);

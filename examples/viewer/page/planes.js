@@ -159,7 +159,8 @@ export class PlaneView {
       for (const {u, v} of polygon) context.lineTo(left + u * scale_u, top + v * scale_v);
       context.closePath();
       context.stroke();
-      for (const point of polygon) {
+      const points = contour.drag ? [contour.grabbed] : polygon;   // while one is dragged the others are too many to show
+      for (const point of points) {
         context.fillStyle = point === contour.grabbed ? "yellow" : "white";
         context.fillRect(left + point.u * scale_u - 3, top + point.v * scale_v - 3, 6, 6);
       }

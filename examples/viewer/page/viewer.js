@@ -183,6 +183,7 @@ const kKeys = {
     state.opacity = state.opacity > 0 ? 0 : opacity_before;
   },
   i: () => interpolate(),
+  l: () => element("views").classList.toggle("one"),
   "?": () => element("keys").showModal(),
 };
 kPresets.forEach((_, i) => { kKeys[String(i + 1)] = () => use_preset(i); });
