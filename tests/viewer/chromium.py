@@ -46,7 +46,7 @@ class Page:
         self.requests, self.complaints, self.dialogs = [], [], []
         tab = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
         self.session = self.call("Target.attachToTarget", targetId=tab["targetId"], flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log", "DOM", "Accessibility"):
+        for domain in ("Page", "Runtime", "Network", "Log", "DOM", "Accessibility"):   # Network stalls on bodies of 50 MB
             self.call(f"{domain}.enable")
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
         self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=os.path.abspath(downloads))
