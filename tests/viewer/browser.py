@@ -44,6 +44,11 @@ def pixel(x, y):
     }})()""")
 
 
+def label_color():
+    color = page.evaluate("state.labels.find(({id}) => id === state.label).color")
+    return [int(color[at:at + 2], 16) for at in (1, 3, 5)]
+
+
 def cross():
     return page.evaluate("state.cross")
 
@@ -84,6 +89,33 @@ def planes_are_in_proportion():
         expected = size[u] * spacing[u] / (size[v] * spacing[v])
         check(abs(wide / high / expected - 1) < 0.03, f"{plane}: {wide} x {high} pixels, expected a ratio of {expected:.3f}")
     page.evaluate("(Object.assign(state, {level: 40, width: 400, opacity: 0.4, outlines: true}), 0)")
+
+
+def planes_are_the_right_way_round():
+    """A block painted to the left, back and head is seen there, and the letters' sides are those sides."""
+    size = page.evaluate("state.grid.size")
+    block = [n - 4 for n in size]
+    page.evaluate(f"""(async () => {{
+      const {{editor, grid}} = state, [x0, y0, z0] = {block};
+      editor.begin({{label: state.label}});
+      for (let x = x0 - 2; x <= x0 + 2; ++x) for (let y = y0 - 2; y <= y0 + 2; ++y) for (let z = z0 - 2; z <= z0 + 2; ++z) {{
+        editor.set(grid.index([x, y, z]), state.label);
+      }}
+      editor.end();
+      state.opacity = 1;
+      (await import('/state.js')).go_to([x0 - 2, y0 - 2, z0 - 2]);   // the crosshair beside the block's middle
+    }})()""")
+    page.settle()
+    color = label_color()
+    for plane, down, letters in (("axial", 1, "RLAP"), ("coronal", -1, "RLSI"), ("sagittal", -1, "APSI")):
+        x, y = place(plane, block)
+        check(pixel(x, y) == color, f"{plane}: the block has color {pixel(x, y)}, not {color}")
+        other_x, other_y = place(plane, [0, 0, 0])
+        check(x > other_x and down * (y - other_y) > 0, f"{plane}: block at {x}, {y}, first voxel at {other_x}, {other_y}")
+        shown = page.evaluate(f"Object.values((await import('/volume.js')).kPlanes.{plane}.letters).join('')")
+        check(shown == letters, f"{plane}: letters {shown}")
+    page.key("z", control=True)
+    page.evaluate("(state.opacity = 0.4, 0)")
 
 
 def scrolls_and_links():
@@ -128,8 +160,7 @@ def window_and_opacity():
     for opacity in (0, 50, 100):
         page.choose("#opacity", opacity)
         colors[opacity] = pixel(*place("axial", inside))
-    color = page.evaluate("state.labels.find(({id}) => id === state.label).color")
-    color = [int(color[at:at + 2], 16) for at in (1, 3, 5)]
+    color = label_color()
     check(colors[0][0] == colors[0][1] == colors[0][2], f"at opacity 0 the voxel is {colors[0]}, not grey")
     check(max(abs(a - b) for a, b in zip(colors[100], color)) <= 2, f"at opacity 100 the voxel is {colors[100]}, not {color}")
     middle = [(a + b) / 2 for a, b in zip(colors[0], color)]
@@ -356,6 +387,7 @@ def main():
     try:
         opens_with_its_scan()
         planes_are_in_proportion()
+        planes_are_the_right_way_round()
         scrolls_and_links()
         inside = window_and_opacity()
         paints_and_undoes(inside)

@@ -105,8 +105,8 @@ export function refine(polygon, {step_mm, spacing_u, spacing_v}) {
 }
 
 /**
- * Moves the first point of `polygon` by (du, dv) and lets its neighbours follow: fully near it, not at all `reach_mm` away along
- * the outline. Returns a new polygon.
+ * Moves the first point of `polygon` by (du, dv) and lets its neighbours follow: fully near it, not at all `reach_mm` away
+ * along the outline. Returns a new polygon.
  */
 export function drag_point(polygon, {du, dv, reach_mm, spacing_u, spacing_v}) {
   const result = polygon.map((point) => ({...point}));

@@ -62,8 +62,8 @@ export function drag(view, at) {
 }
 
 /**
- * The mask follows the outline where it was moved, and only there: voxels at which the old and the new polygons differ, and their
- * neighbours, for the old polygon was simplified and may have missed the mask's border by a voxel.
+ * The mask follows the outline where it was moved, and only there: voxels at which the old and the new polygons differ, and
+ * their neighbours, for the old polygon was simplified and may have missed the mask's border by a voxel.
  */
 export function release(view) {
   const contour = state.contour;
