@@ -87,7 +87,7 @@ def planes_are_in_proportion():
         }})()""")
         size, spacing = page.evaluate("state.grid.size"), page.evaluate("state.grid.spacing")
         expected = size[u] * spacing[u] / (size[v] * spacing[v])
-        check(abs(wide / high / expected - 1) < 0.03, f"{plane}: {wide} x {high} pixels, expected a ratio of {expected:.3f}")
+        check(high > 0 and abs(wide / high / expected - 1) < 0.03, f"{plane}: {wide} x {high} pixels, expected a ratio of {expected:.3f}")
     page.evaluate("(Object.assign(state, {level: 40, width: 400, opacity: 0.4, outlines: true}), 0)")
 
 
@@ -256,22 +256,25 @@ def contour_points(inside):
 
 
 def interpolates():
-    """Two discs four slices apart, drawn where the label is not: the slices between get discs too."""
+    """Two discs four slices apart, drawn where the label is not: the slices between get discs too, at the same place."""
     page.key("b")
     page.choose("#size", 8)
     size = page.evaluate("state.grid.size")
-    corner = [size[0] // 2, 5, 0]
-    areas = {}
-    for z in (size[2] - 6, size[2] - 2):
-        page.choose("[data-plane=axial]", z + 1)
+    for plane, axis, middle in (("coronal", 1, [size[0] // 2, 0, 5]), ("axial", 2, [size[0] // 2, 5, 0])):
+        areas = []
+        for number in (size[axis] - 6, size[axis] - 2):
+            middle[axis] = number
+            page.choose(f"[data-plane={plane}]", number + 1)
+            start = voxels()
+            page.drag([place(plane, middle)])
+            areas.append(voxels() - start)
         start = voxels()
-        page.drag([place("axial", [corner[0], corner[1], z])])
-        areas[z] = voxels() - start
-    start = voxels()
-    page.key("i")
-    page.wait("$('#status').value.startsWith('Interpolated')")
-    between, area = voxels() - start, areas[size[2] - 2]
-    check(abs(between - 3 * area) <= 0.3 * area, f"{between} voxels between discs of {areas}")
+        page.key("i")
+        page.wait(f"$('#status').value.startsWith('Interpolated') && $('#status').value.includes('{plane}')")
+        between = voxels() - start
+        check(abs(between - 3 * areas[0]) <= 0.3 * areas[0], f"{plane}: {between} voxels between discs of {areas}")
+        middle[axis] = size[axis] - 4
+        check(page.evaluate(f"state.editor.labels[state.grid.index({middle})] === state.label"), f"{plane}: elsewhere")
     shot("interpolated")
     page.key("z", control=True)
     check(voxels() == start, "undo of the interpolation")
@@ -333,7 +336,7 @@ def shows_the_mesh():
       for (let i = 0; i < data.length; i += 4) if (data[i] > 40) { ++seen; shades.add(data[i]); }
       return [seen / (w * h), shades.size];
     })()""")
-    check(seen > 0.05 and shades > 20, f"the mesh fills {seen:.3f} of its view in {shades} shades")
+    check(seen > 0.01 and shades > 20, f"the mesh fills {seen:.3f} of its view in {shades} shades")
     shot("mesh")
 
 
