@@ -87,7 +87,7 @@ def planes_are_in_proportion():
         }})()""")
         size, spacing = page.evaluate("state.grid.size"), page.evaluate("state.grid.spacing")
         expected = size[u] * spacing[u] / (size[v] * spacing[v])
-        check(high > 0 and abs(wide / high / expected - 1) < 0.03, f"{plane}: {wide} x {high} pixels, expected a ratio of {expected:.3f}")
+        check(high > 0 and abs(wide / high / expected - 1) < 0.03, f"{plane}: {wide} x {high} pixels, expected {expected:.3f}")
     page.evaluate("(Object.assign(state, {level: 40, width: 400, opacity: 0.4, outlines: true}), 0)")
 
 
