@@ -69,6 +69,28 @@ TEST_CASE("the palette has 26 different colours and repeats") {
   CHECK(io::previewing::label_colour(27).r == io::previewing::label_colour(1).r);
 }
 
+TEST_CASE("an overlay is one slice of each plane, through the most of the mask or where it is told") {
+  Volume<float> ct(grid_of({40, 20, 10}, 3), 40.f);   // 40 x 20 x 30 mm
+  Volume<std::uint8_t> mask(ct.grid());
+  for (Index y = 5; y < 15; ++y)
+    for (Index x = 20; x < 35; ++x) mask(7, y, x) = 1;   // RAS: on the patient's right
+  const io::RgbImage axial = io::overlay(ct, mask, {.look = {.panel_pixels = 80}});
+  CHECK(axial.width == 80);
+  CHECK(axial.height == 40);
+  CHECK(pixel(axial, 10, 20) == std::array{230, 159, 0});   // x = 34 is the fifth voxel from the right: an outline
+  CHECK(pixel(axial, 60, 20) == std::array{128, 128, 128});
+  const io::RgbImage below = io::overlay(ct, mask, {.slice = 2, .look = {.panel_pixels = 80}});
+  CHECK(pixel(below, 10, 20) == std::array{128, 128, 128});
+  const io::RgbImage coronal = io::overlay(ct, mask, {.view = io::View::coronal, .look = {.panel_pixels = 80}});
+  CHECK(coronal.width == 80);
+  CHECK(coronal.height == 60);
+  CHECK(pixel(coronal, 20, 17) == std::array{230, 159, 0});   // head is up: slice 7 of 10 is in the upper half's end
+  const io::RgbImage sagittal = io::overlay(ct, mask, {.view = io::View::sagittal, .look = {.panel_pixels = 60}});
+  CHECK(sagittal.width == 40);
+  CHECK(sagittal.height == 60);
+  CHECK_THROWS_AS(io::overlay(ct, mask, {.slice = 10}), Error);
+}
+
 TEST_CASE("one voxel works; foreign grids and odd options are refused") {
   const Volume<float> dot(grid_of({1, 1, 1}));
   CHECK(io::preview(dot, Volume<std::uint8_t>(dot.grid(), 255)).width > 0);

@@ -1,6 +1,7 @@
 // One picture to judge a segmentation by: axial slices through it, one coronal, one sagittal, in true proportions.
 // Radiological convention: the patient's right is on the left of the picture, whatever way the voxels are stored.
 #pragma once
+#include <optional>
 #include <string_view>
 
 #include "../core/finite.hpp"
@@ -9,6 +10,9 @@
 #include "png.hpp"
 
 namespace ctseg::io {
+
+/// Which way a slice is cut.
+enum class View { axial, coronal, sagittal };
 
 struct PreviewOptions {
   WindowHu window_hu{};
@@ -84,6 +88,18 @@ struct Plane {
   Index slice = 0;
   char left_letter = 'R', right_letter = 'L';
 };
+
+inline Plane plane_of(View view, Index slice) {
+  if (view == View::axial) return {.slice = slice};
+  if (view == View::coronal) return {.right = 0, .down = 2, .through = 1, .feet_down = true, .slice = slice};
+  return {.right = 1,
+          .down = 2,
+          .through = 0,
+          .feet_down = true,
+          .slice = slice,
+          .left_letter = 'A',
+          .right_letter = 'P'};
+}
 
 inline std::array<Index, 3> extents(Xyz<Index> shape) { return {shape.x, shape.y, shape.z}; }
 
@@ -252,17 +268,38 @@ RgbImage preview(const Volume<float>& ct, const Volume<std::uint8_t>& mask, cons
     draw(canvas, scene, {.slice = slices[k]},
          {column * (panel.width + kGap), row * (panel.height + kGap), panel.width, panel.height}, options);
   }
-  draw(canvas, scene, {.right = 0, .down = 2, .through = 1, .feet_down = true, .slice = fullest(profile(scene.mask, 1))},
-       coronal, options);
-  draw(canvas, scene,
-       {.right = 1,
-        .down = 2,
-        .through = 0,
-        .feet_down = true,
-        .slice = fullest(profile(scene.mask, 0)),
-        .left_letter = 'A',
-        .right_letter = 'P'},
-       sagittal, options);
+  draw(canvas, scene, plane_of(View::coronal, fullest(profile(scene.mask, 1))), coronal, options);
+  draw(canvas, scene, plane_of(View::sagittal, fullest(profile(scene.mask, 0))), sagittal, options);
+  return std::move(canvas.image);
+}
+
+struct OverlayOptions {
+  View view = View::axial;
+  std::optional<Index> slice{};   // counted from the patient's right, front or feet; unset: the one with the most mask
+  PreviewOptions look{};          // panel_pixels: the picture's longer side
+};
+
+/// One slice with the mask over it, in true millimetre proportions.
+/// Errors    those of preview; bad_argument for a slice that is not there.
+template <class = void>
+RgbImage overlay(const Volume<float>& ct, const Volume<std::uint8_t>& mask, const OverlayOptions& options = {}) {
+  using namespace previewing;
+  previewing::check(ct, mask, options.look);
+  Scene scene{reorient(ct, "LPS"), reorient(mask, "LPS"), {}};
+  if (options.look.truth) scene.truth = reorient(*options.look.truth, "LPS");
+  Plane plane = plane_of(options.view, 0);
+  const auto n = extents(scene.ct.shape());
+  const Index slices = n[static_cast<std::size_t>(plane.through)];
+  plane.slice = options.slice ? *options.slice : fullest(profile(scene.mask, plane.through));
+  if (plane.slice < 0 || plane.slice >= slices)
+    throw Error(Code::bad_argument, "overlay", text("slice = ", plane.slice, "; there are ", slices, ", counted from 0."));
+  const Xyz<double> mm = scene.ct.spacing_mm();
+  const double spacing[] = {mm.x, mm.y, mm.z};
+  const auto length = [&](int axis) { return static_cast<double>(n[static_cast<std::size_t>(axis)]) * spacing[axis]; };
+  const double scale = options.look.panel_pixels / std::max(length(plane.right), length(plane.down));
+  const auto pixels = [&](int axis) { return std::max(static_cast<int>(std::lround(length(axis) * scale)), 1); };
+  Canvas canvas(pixels(plane.right), pixels(plane.down));
+  draw(canvas, scene, plane, {0, 0, canvas.image.width, canvas.image.height}, options.look);
   return std::move(canvas.image);
 }
 

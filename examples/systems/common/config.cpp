@@ -1,0 +1,125 @@
+#include "config.hpp"
+
+namespace systems {
+
+template <class F> void fields(LossConfig& l, F& f) {
+  f("dice", l.dice, cs::json::Range{0, 100});
+  f("ce", l.ce, cs::json::Range{0, 100});
+  f("smooth", l.smooth, cs::json::Range{0, 100});
+  f("background", l.background);
+  f("class_weights", l.class_weights, cs::json::Range{0, 1e6});
+}
+template <class F> void fields(TrainingConfig& t, F& f) {
+  f("steps", t.steps, cs::json::Range{1, 1e8});
+  f("epochs", t.epochs, cs::json::Range{0, 1e6});
+  f("steps_per_epoch", t.steps_per_epoch, cs::json::Range{0, 1e6});
+  f("batch", t.batch, cs::json::Range{1, 1024});
+  f("patch", t.patch, cs::json::Range{1, 4096});
+  f("positive", t.positive, cs::json::Range{0, 1e6});
+  f("negative", t.negative, cs::json::Range{0, 1e6});
+  f("sampling", t.sampling, cs::json::Range{0, 1e6});
+  f("augment", t.augment);
+  f("loss", t.loss);
+  f("optimizer", t.optimizer);
+  f("learning_rate", t.learning_rate, cs::json::Range{0, 100});
+  f("weight_decay", t.weight_decay, cs::json::Range{0, 100});
+  f("clip_norm", t.clip_norm, cs::json::Range{0, 1e9});
+  f("schedule", t.schedule);
+  f("factor", t.factor, cs::json::Range{0, 1});
+  f("every", t.every, cs::json::Range{1, 1e8});
+  f("warm_up", t.warm_up, cs::json::Range{0, 1e8});
+  f("max_memory_mb", t.max_memory_mb, cs::json::Range{0, 1e9});
+  f("workers", t.workers, cs::json::Range{0, 256});
+  f("validate_every", t.validate_every, cs::json::Range{0, 1e8});
+  f("checkpoint_every", t.checkpoint_every, cs::json::Range{1, 1e8});
+  f("patience", t.patience, cs::json::Range{0, 1e6});
+}
+template <class F> void fields(Relabel& r, F& f) {
+  f.required("from", r.from, cs::json::Range{0, 255});
+  f.required("to", r.to, cs::json::Range{0, 255});
+}
+template <class F> void fields(DataConfig& d, F& f) {
+  f("layout", d.layout);
+  f("train", d.train, cs::json::Range{0, 1});
+  f("test", d.test, cs::json::Range{0, 1});
+  f("relabel", d.relabel);
+}
+template <class F> void fields(PhantomConfig& p, F& f) {
+  f("shape", p.shape, cs::json::Range{1, 2048});
+  f("spacing_mm", p.spacing_mm, cs::json::Range{0.1, 100});
+  f("train", p.train, cs::json::Range{1, 10000});
+  f("val", p.val, cs::json::Range{0, 10000});
+  f("test", p.test, cs::json::Range{0, 10000});
+  f("noise_hu", p.noise_hu, cs::json::Range{0, 1000});
+  f("blur_mm", p.blur_mm, cs::json::Range{0, 100});
+}
+
+namespace {
+
+cs::Json read_json(const fs::path& file) {
+  const auto bytes = cs::io::read_file(file, {.max_bytes = Index{4} << 20});
+  cs::Json j = cs::json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file.string());
+  if (!j.is_object()) throw cs::Error(cs::Code::bad_input, file.string(), "must be a JSON object.");
+  return j;
+}
+
+/// A file with what its recipe and its base say in their place.
+cs::Json read_merged(const fs::path& file, int depth = 0) {
+  if (depth > 8) throw cs::Error(cs::Code::bad_input, file.string(), "\"base\" leads more than 8 files away.");
+  cs::Json own = read_json(file);
+  if (own.contains("recipe") && own["recipe"].is_string())
+    own["recipe"] = read_json(file.parent_path() / own["recipe"].get<std::string>());
+  if (!own.contains("base") || !own["base"].is_string()) return own;
+  cs::Json merged = read_merged(file.parent_path() / own["base"].get<std::string>(), depth + 1);
+  own.erase("base");
+  merged.merge_patch(own);
+  return merged;
+}
+
+cs::Layout layout_of(const std::string& name) {
+  using namespace cs::layouts;
+  return one_of<cs::Layout>("data.layout", name,
+                            {{"ct_scans_masks", ct_scans_masks},
+                             {"pairs", pairs},
+                             {"decathlon", decathlon},
+                             {"nnunet", nnunet},
+                             {"lits", lits},
+                             {"imagecas", imagecas},
+                             {"verse", verse},
+                             {"case_folders", case_folders}});
+}
+
+}   // namespace
+
+Config read_config(const fs::path& file) {
+  const cs::Json merged = read_merged(file);
+  Config config;
+  cs::Json recipe;
+  cs::json::Reader members(merged, {file.string()});
+  members.required("recipe", recipe);
+  members("training", config.training);
+  members("data", config.data);
+  members("phantom", config.phantom);
+  members.finish();
+  config.recipe = cs::recipe_from_json(recipe, file.string());
+  return config;
+}
+
+fs::path find_config(const std::string& system, const std::string& name) {
+  if (fs::exists(name)) return name;
+  const fs::path preset = fs::path(CTSEG_SYSTEMS_DIR) / system / (name + ".json");
+  if (fs::exists(preset)) return preset;
+  throw cs::Error(cs::Code::io, name, text("is neither a file nor a preset of this system; looked for ", preset.string(), "."));
+}
+
+cs::CaseSplit find_cases(const fs::path& data, const Config& config, std::uint64_t seed) {
+  const cs::Layout layout = layout_of(config.data.layout);
+  if (!fs::is_directory(data / "train"))
+    return cs::split(cs::find_cases(data, layout), {.train = config.data.train, .test = config.data.test, .seed = seed});
+  cs::CaseSplit parts{.train = cs::find_cases(data / "train", layout)};
+  if (fs::is_directory(data / "val")) parts.val = cs::find_cases(data / "val", layout);
+  if (fs::is_directory(data / "test")) parts.test = cs::find_cases(data / "test", layout);
+  return parts;
+}
+
+}   // namespace systems

@@ -1,0 +1,101 @@
+// The liver in a CT, by a 3-D U-Net: DICOM or NIfTI in, a mask and one JSON object out.
+//   ctseg_liver prepare | train | evaluate | segment --phantom      README.md beside this file has the whole story
+#include <cmath>
+
+#include "../common/system.hpp"
+
+namespace {
+
+using namespace systems;
+
+/// What the system reports, under its names; what needs a true mask and has none is null.
+cs::Json metrics(const cs::LabelScores& s, bool judged) {
+  const auto number = [&](double v) { return judged && cs::is_finite(v) ? cs::Json(v) : cs::Json(); };
+  return {{"dice", number(s.dice)},
+          {"iou", number(s.iou)},
+          {"sensitivity", number(s.sensitivity)},
+          {"specificity", number(s.specificity)},
+          {"pixel_accuracy", number(s.accuracy)},
+          {"volume_ml", s.volume_ml},
+          {"quality_grade", judged ? cs::Json(s.quality_grade) : cs::Json()},
+          {"meets_clinical_standards", judged ? cs::Json(s.meets_clinical_standards) : cs::Json()}};
+}
+
+void prepare(const Arguments& a, const Config& config, Console& console) {
+  const cs::CaseSplit parts = find_cases(a.data, config, a.seed);
+  for (const auto& [name, files] : {std::pair("train", parts.train), {"val", parts.val}, {"test", parts.test}})
+    console.result(text(name, "\n", table_of(prepare_cases(files, a, config, console))));
+}
+
+void train(const Arguments& a, const Config& config, Console& console) {
+  train_model(a, config, find_cases(a.data, config, a.seed), console);
+}
+
+/// Scores of the test patients: one object each, and the means, graded by the same rule.
+void evaluate(const Arguments& a, const Config& config, Console& console) {
+  cs::Context<cs::Cpu> ctx{context_options(a, console)};
+  const cs::LoadedModel model = load(model_file(a), ctx);
+  cs::Json out{{"cases", cs::Json::object()}};
+  double seconds = 0;
+  const auto report = evaluate_cases(
+      ctx, model, find_cases(a.data, config, a.seed).test, config,
+      {.options = {.labels = {1}},
+       .each =
+           [&](const Judged& j) {
+             out["cases"][j.files.name] = metrics(j.scores.labels[0], true);
+             seconds += j.made.seconds.total;
+           }},
+      console);
+  cs::LabelScores mean;
+  for (const auto score : {&cs::LabelScores::dice, &cs::LabelScores::iou, &cs::LabelScores::sensitivity,
+                           &cs::LabelScores::specificity, &cs::LabelScores::accuracy, &cs::LabelScores::volume_ml})
+    mean.*score = cs::summarize(report, 1, score).mean;
+  cs::evaluation::grade(mean, report.options.quality);
+  out["mean"] = metrics(mean, true);
+  out["seconds_per_case"] = seconds / static_cast<double>(report.cases.size());
+  write_text(fs::path(a.output) / "evaluation" / "cases.csv", cs::to_csv(report));
+  write_text(fs::path(a.output) / "evaluation" / "evaluation.json", out.dump(2) + "\n");
+  console.result(out.dump(2) + "\n");
+}
+
+std::string truth_file;
+
+/// One scan: the mask on its own grid, a picture, and the JSON object that a web back end reads.
+void segment(const Arguments& a, const Config& config, Console& console) {
+  cs::Context<cs::Cpu> ctx{context_options(a, console)};
+  const cs::LoadedModel model = load(model_file(a), ctx);
+  console.keep(truth_file);
+  Segmented s = segment_scan(ctx, model, a, config, console);
+  cs::LabelScores scores;
+  scores.volume_ml = cs::volume_ml(s.mask());
+  if (!truth_file.empty())
+    scores = cs::evaluate(s.mask(), read_truth({.label = truth_file}, s.scan, config, console), {.labels = {1}}).labels[0];
+  const std::string json = metrics(scores, !truth_file.empty()).dump(2) + "\n";
+  cli::Staging out(folder_of(a, s), console);
+  out.write("result.json", json);
+  write_results(out, s, {.low = -160, .high = 240}, console);
+  console.result(json);
+  for (const std::string& path : out.outputs()) console.note(path);
+}
+
+/// dataset/{train,val,test}/{ct_scans,masks}
+std::pair<fs::path, fs::path> phantom_files(const std::string& part, Index patient) {
+  const std::string name = text("phantom_", patient, ".nii.gz");
+  return {fs::path(part) / "ct_scans" / name, fs::path(part) / "masks" / name};
+}
+
+}   // namespace
+
+int main(int argc, char** argv) {
+  return run({.name = "liver",
+              .what = "The liver in a CT, by a 3-D U-Net",
+              .phantoms = {.region = cs::Region::thorax_abdomen,
+                           .mask = [](const cs::Phantom& p) { return cs::mask_of(p, cs::Organ::liver); },
+                           .files = phantom_files},
+              .commands = {{"prepare", "read, check and preprocess DATA/{train,val,test}/{ct_scans,masks}", prepare},
+                           {"train", "train on DATA/train, validate on DATA/val", train},
+                           {"evaluate", "score the model on DATA/test", evaluate},
+                           {"segment", "segment one scan", segment}},
+              .extras = {{"--truth", &truth_file, "segment: the true mask of CASE, to score the result"}}},
+             argc, argv);
+}
