@@ -28,15 +28,19 @@ struct RunOptions {
   long address_bytes = -1;     // most memory, as by `ulimit -v`
   std::vector<int> closed{};   // of stdin, stdout and stderr: 0, 1, 2
   bool reader_left = false;    // stdout is a pipe that nobody reads
+  std::string program = "ctseg";
+  std::vector<std::pair<std::string, std::string>> environment{};   // added to that of the test
 };
 
 /// The program lies beside this test.
-inline std::filesystem::path ctseg_program() { return std::filesystem::read_symlink("/proc/self/exe").parent_path() / "ctseg"; }
+inline std::filesystem::path ctseg_program(const std::string& name = "ctseg") {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
+}
 
 inline Ran run_ctseg(const std::vector<std::string>& arguments, const RunOptions& options = {}) {
   const TempFolder streams;
   const std::string out = options.stdout_to.empty() ? (streams / "out").string() : options.stdout_to, err = streams / "err";
-  std::string program = ctseg_program().string();
+  std::string program = ctseg_program(options.program).string();
   std::vector<char*> words{program.data()};
   std::vector<std::string> copies = arguments;
   for (std::string& word : copies) words.push_back(word.data());
@@ -61,6 +65,7 @@ inline Ran run_ctseg(const std::vector<std::string>& arguments, const RunOptions
       ::dup2(ends[1], 1), ::close(ends[0]), ::close(ends[1]);
     }
     for (const int stream : options.closed) ::close(stream);
+    for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
     ::execv(program.c_str(), words.data());
     ::_exit(127);
   }

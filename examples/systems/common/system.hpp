@@ -64,8 +64,11 @@ std::vector<cs::Case> prepare_cases(const std::vector<cs::CaseFiles>& files, con
 std::string table_of(const std::vector<cs::Case>& cases);
 
 /// Trains the configuration's network and writes model.safetensors, log.csv, curve.svg, board/ (TensorBoard), checkpoints/
-/// and run.json into the output folder. The model is the one of the best validation, where there is any.
-cs::FitResult train_model(const Arguments& a, const Config& config, const cs::CaseSplit& cases, Console& console);
+/// and run.json, which it returns, into the output folder. The model is the one of the best validation, where there is any.
+cs::RunRecord train_model(const Arguments& a, const Config& config, const cs::CaseSplit& cases, Console& console);
+
+/// What a run wrote, a path a line; with --json all of its record.
+std::string shown(const cs::RunRecord& run, const Console& console);
 
 /// The model file that the arguments name, else OUTPUT/model.safetensors: of ctseg, or weights with a recipe beside them.
 fs::path model_file(const Arguments& a);

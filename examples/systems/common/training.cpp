@@ -131,7 +131,7 @@ template <class Net> cs::FitResult fit_network(cs::Context<cs::Cpu>& ctx, Net& n
 
 }   // namespace
 
-cs::FitResult train_model(const Arguments& a, const Config& config, const cs::CaseSplit& cases, Console& console) {
+cs::RunRecord train_model(const Arguments& a, const Config& config, const cs::CaseSplit& cases, Console& console) {
   const fs::path out = a.output, checkpoints = out / "checkpoints";
   if (!a.resume && fs::exists(checkpoints) && !fs::is_empty(checkpoints))
     throw cs::Error(cs::Code::bad_argument, checkpoints.string(),
@@ -159,14 +159,15 @@ cs::FitResult train_model(const Arguments& a, const Config& config, const cs::Ca
                  {"best_dice", fitted.best_score}};
   for (const char* name : {"model.safetensors", "log.csv", "curve.svg", "run.json"})
     run.outputs.push_back((out / name).string());
-  const std::string json = cs::to_json(run);
-  write_text(out / "run.json", json);
-  if (console.common().json) {
-    console.result(json);
-  } else {
-    for (const std::string& path : run.outputs) console.result(path + "\n");
-  }
-  return fitted;
+  write_text(out / "run.json", cs::to_json(run));
+  return run;
+}
+
+std::string shown(const cs::RunRecord& run, const Console& console) {
+  if (console.common().json) return cs::to_json(run);
+  std::string lines;
+  for (const std::string& path : run.outputs) lines += path + "\n";
+  return lines;
 }
 
 }   // namespace systems

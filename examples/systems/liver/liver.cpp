@@ -23,12 +23,12 @@ cs::Json metrics(const cs::LabelScores& s, bool judged) {
 
 void prepare(const Arguments& a, const Config& config, Console& console) {
   const cs::CaseSplit parts = find_cases(a.data, config, a.seed);
-  for (const auto& [name, files] : {std::pair("train", parts.train), {"val", parts.val}, {"test", parts.test}})
+  for (const auto& [name, files] : {std::pair("train", parts.train), std::pair("val", parts.val), std::pair("test", parts.test)})
     console.result(text(name, "\n", table_of(prepare_cases(files, a, config, console))));
 }
 
 void train(const Arguments& a, const Config& config, Console& console) {
-  train_model(a, config, find_cases(a.data, config, a.seed), console);
+  console.result(shown(train_model(a, config, find_cases(a.data, config, a.seed), console), console));
 }
 
 /// Scores of the test patients: one object each, and the means, graded by the same rule.

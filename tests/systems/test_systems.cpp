@@ -1,0 +1,162 @@
+// The programs of the systems, from phantoms to their reports, with networks of a few channels: what they write and under which
+// names. How well they segment is what their reproduce.sh are for.
+#include <doctest/doctest.h>
+
+#include <fstream>
+
+#include "../cli/run_ctseg.hpp"
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// One system in a folder of its own, with a preset that makes its phantom task tiny.
+class System {
+ public:
+  System(const std::string& name, const std::string& changes) : name_(name) {
+    const fs::path base = fs::path(CTSEG_SOURCE_DIR) / "examples" / "systems" / name / "phantom.json";
+    nlohmann::json config = nlohmann::json::parse(changes);
+    config["base"] = base.string();
+    std::ofstream(folder_ / "tiny.json") << config.dump();
+  }
+  fs::path operator/(const std::string& file) const { return folder_ / "out" / file; }
+  Ran run(std::vector<std::string> words, RunOptions options = {}) const {
+    for (const std::string& word : {std::string("--phantom"), std::string("-q"), "-c" + (folder_ / "tiny.json").string(),
+                                    "-o" + (folder_ / "out").string(), std::string("--threads"), std::string("2")})
+      words.push_back(word);
+    options.program = "ctseg_" + name_;
+    const Ran ran = run_ctseg(words, options);
+    CAPTURE(ran.err);
+    CHECK(ran.status == 0);
+    return ran;
+  }
+  nlohmann::json json(const std::string& file) const { return nlohmann::json::parse(slurp(*this / file)); }
+
+ private:
+  TempFolder folder_;
+  std::string name_;
+};
+
+std::vector<std::string> keys_of(const nlohmann::json& j) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : j.items()) keys.push_back(key);
+  return keys;
+}
+std::size_t lines_in(const std::string& words) { return static_cast<std::size_t>(std::count(words.begin(), words.end(), '\n')); }
+
+// All three: the same steps, patients and optimizer.
+const std::string kTraining = R"("steps": 3, "validate_every": 0, "checkpoint_every": 2, "warm_up": 0)";
+
+TEST_CASE("liver: phantoms to the JSON of a web back end") {
+  const System liver("liver", R"({"recipe": {"network": {"features": [4, 4, 8, 8, 8]}, "sliding_window": {"window": [32, 32, 32]}},
+    "phantom": {"shape": [40, 40, 40], "spacing_mm": [10, 10, 10], "train": 2, "val": 1, "test": 1},
+    "training": {"patch": [32, 32, 32], "batch": 1, )" + kTraining + "}}");
+  const Ran prepared = liver.run({"prepare"});
+  CHECK(has(prepared.out, "phantom_0\t"));
+  CHECK(fs::exists(liver / "data/val/ct_scans/phantom_2.nii.gz"));
+  CHECK(fs::exists(liver / "data/test/masks/phantom_3.nii.gz"));
+  liver.run({"train"});
+  for (const char* file : {"model.safetensors", "log.csv", "curve.svg", "run.json"}) CHECK(fs::exists(liver / file));
+  CHECK(fs::exists(liver / "board"));
+  CHECK(lines_in(slurp(liver / "log.csv")) == 4);
+
+  const std::vector<std::string> keys{"dice", "iou", "meets_clinical_standards", "pixel_accuracy", "quality_grade", "sensitivity",
+                                      "specificity", "volume_ml"};   // sorted by the parser
+  const auto judged = json_of(liver.run({"evaluate"}));
+  CHECK(keys_of(judged["mean"]) == keys);
+  CHECK(keys_of(judged["cases"]["phantom_3"]) == keys);
+  CHECK(judged["mean"]["meets_clinical_standards"] == false);   // after three steps
+  CHECK(judged["mean"]["pixel_accuracy"].is_number());
+  const auto made = json_of(liver.run({"segment"}));
+  CHECK(keys_of(made) == keys);
+  CHECK(made["dice"].is_null());
+  CHECK(made["volume_ml"] == judged["cases"]["phantom_3"]["volume_ml"]);
+  for (const char* file : {"mask.nii.gz", "preview.png", "result.json", "run.json"})
+    CHECK(fs::exists(liver / ("phantom_3/" + std::string(file))));
+  const auto scored = json_of(liver.run({"segment", (liver / "data/test/ct_scans/phantom_3.nii.gz").string(), "--truth",
+                                         (liver / "data/test/masks/phantom_3.nii.gz").string()}));
+  CHECK(scored["dice"] == judged["cases"]["phantom_3"]["dice"]);
+}
+
+TEST_CASE("coronary: model choice, ONNX, with and without augmentation") {
+  const System coronary("coronary", R"({"recipe": {"network": {"features": [4, 4, 4, 8, 8, 4]},
+      "sliding_window": {"window": [32, 32, 32], "overlap": 0.1},
+      "preprocess": [{"step": "ZScore", "voxels": "nonzero"}, {"step": "Spacing", "spacing_mm": {"x": 3, "y": 3, "z": 3}}]},
+    "phantom": {"shape": [40, 40, 40], "spacing_mm": [4, 4, 4], "train": 3, "val": 0, "test": 1},
+    "training": {"patch": [32, 32, 32], "batch": 1, )" + kTraining + "}}");
+  CHECK(lines_in(coronary.run({"compare"}).out) == 2);   // of 4 patients 80 % are 3
+  const auto compared = coronary.json("comparison.json");
+  for (const char* arm : {"baseline", "augmented"}) {
+    CHECK(compared[arm]["cases"].size() == 1);
+    CHECK(compared[arm]["cldice"].contains("mean"));
+    CHECK(compared[arm]["seconds_per_case"].get<double>() > 0);
+  }
+  CHECK(compared["dice_difference"].is_number());
+  CHECK(fs::exists(coronary / "data/4.img.nii.gz"));
+  CHECK(fs::exists(coronary / "data/4.label.nii.gz"));
+
+  // Which model: the uploaded one, else the path, else the environment, else the one in the output folder.
+  const std::string baseline = coronary / "baseline/model.safetensors", augmented = coronary / "augmented/model.safetensors";
+  fs::copy_file(baseline, coronary / "model.safetensors");
+  const std::vector<std::pair<std::string, std::string>> environment{{"CTSEG_MODEL", augmented}};
+  const auto chosen = [&](const std::vector<std::string>& words, const RunOptions& options) {
+    return json_of(coronary.run(words, options))["model"].get<std::string>();
+  };
+  CHECK(chosen({"segment", "-m", baseline, "--upload", augmented}, {}) == augmented);
+  CHECK(chosen({"segment", "-m", baseline}, {.environment = environment}) == baseline);
+  CHECK(chosen({"segment"}, {.environment = environment}) == augmented);
+  const auto made = json_of(coronary.run({"segment"}));
+  CHECK(made["model"] == (coronary / "model.safetensors").string());
+  CHECK(made["inference_seconds"].get<double>() > 0);
+
+  if (const Ran exported = coronary.run({"export"}); exported.status == 0) {
+    const auto other = json_of(coronary.run({"segment", "-m", coronary / "model.onnx"}));
+    CHECK(other["volume_ml"].get<double>() == doctest::Approx(made["volume_ml"].get<double>()).epsilon(1e-3));
+  }
+}
+
+TEST_CASE("spine: 26 outputs by name, tables by class, part and size, a picture of each plane") {
+  const System spine("spine", R"({"recipe": {"network": {"width": 1}, "sliding_window": {"window": [32, 32, 32], "overlap": 0.1},
+      "preprocess": [{"step": "Spacing", "spacing_mm": {"x": 12, "y": 12, "z": 12}}, {"step": "WindowHu", "low": -200, "high": 800}]},
+    "phantom": {"shape": [30, 30, 64], "spacing_mm": [10, 10, 12], "train": 1, "val": 0, "test": 1},
+    "training": {"patch": [32, 32, 32], "batch": 1, )" + kTraining + "}}");
+  const std::string table = spine.run({"labels"}).out;
+  CHECK(lines_in(table) == 27);
+  CHECK(has(table, "\n7,C7,cervical,"));
+  CHECK(has(table, "\n25,sacrum,sacral,"));
+  spine.run({"train"});
+  CHECK(fs::exists(spine / "curve.svg"));
+  CHECK(lines_in(spine.run({"evaluate"}).out) == 26);
+  const auto judged = spine.json("evaluation/evaluation.json");
+  CHECK(judged["classes"].size() == 25);
+  CHECK(judged["regions"]["cervical"]["classes"] == 7);
+  CHECK(judged["regions"]["thoracic"]["classes"] == 12);
+  CHECK(judged["sizes"].contains("small"));
+  CHECK(judged["dice_mean"].is_number());
+  spine.run({"segment"});
+  for (const char* file : {"mask.nii.gz", "preview.png", "run.json", "vertebrae.csv", "ids.csv", "axial.png", "coronal.png", "sagittal.png"})
+    CHECK(fs::exists(spine / ("sub-phantom1_ct/" + std::string(file))));
+  for (const char* file : {"axial.png", "coronal.png", "sagittal.png"})
+    CHECK(fs::exists(spine / ("evaluation/sub-phantom1/" + std::string(file))));
+}
+
+TEST_CASE("presets of all systems are read; mistakes are named") {
+  for (const auto& entry : fs::recursive_directory_iterator(fs::path(CTSEG_SOURCE_DIR) / "examples" / "systems")) {
+    if (entry.path().extension() != ".json") continue;
+    CAPTURE(entry.path());
+    const TempFolder out;
+    const Ran ran = run_ctseg({"segment", "no_scan.nii", "-c", entry.path(), "-o", out / "out", "-q"},
+                              {.program = "ctseg_" + entry.path().parent_path().filename().string()});
+    CHECK(ran.status == 3);   // read, and then there is no model
+    CHECK(has(ran.err, "model.safetensors"));
+  }
+  const TempFolder folder;
+  std::ofstream(folder / "odd.json") << R"({"recipe": {}, "training": {"setps": 3}})";
+  const Ran odd = run_ctseg({"train", "-c", folder / "odd.json"}, {.program = "ctseg_liver"});
+  CHECK(odd.status == 3);
+  CHECK(has(odd.err, "\"setps\""));
+  CHECK(run_ctseg({"segment", "x.nii", "--device", "cuda"}, {.program = "ctseg_liver"}).status == 3);
+  CHECK(run_ctseg({"paint"}, {.program = "ctseg_liver"}).status == 2);
+}
+
+}   // namespace
