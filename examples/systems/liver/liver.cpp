@@ -78,6 +78,29 @@ void segment(const Arguments& a, const Config& config, Console& console) {
   for (const std::string& path : out.outputs()) console.note(path);
 }
 
+/// What a network of the configuration costs on a scan: random weights take as long as trained ones.
+void measure(const Arguments& a, const Config& config, Console& console) {
+  cs::Context<cs::Cpu> ctx{context_options(a, console)};
+  cs::LoadedModel model{config.recipe, cs::make_model(config.recipe.network)};
+  model.model.initialize(ctx);
+  const Segmented s = segment_scan(ctx, model, a, config, console);
+  const cs::SegmentSeconds& t = s.made.seconds;
+  const cs::Json out{{"config", fs::path(a.config).stem().string()},
+                     {"parameters", model.model.parameter_count()},
+                     {"threads", ctx.executor().threads()},
+                     {"accuracy", a.accuracy},
+                     {"windows", s.made.windows},
+                     {"windows_of_air", s.made.skipped},
+                     {"seconds", t.total},
+                     {"preprocess_seconds", t.preprocess},
+                     {"network_seconds", t.network},
+                     {"resample_seconds", t.stitch + t.resample},
+                     {"postprocess_seconds", t.postprocess},
+                     {"peak_memory_mb", s.run.peak_memory_mb},
+                     {"plan", s.made.plan}};
+  console.result(out.dump(2) + "\n");
+}
+
 /// dataset/{train,val,test}/{ct_scans,masks}
 std::pair<fs::path, fs::path> phantom_files(const std::string& part, Index patient) {
   const std::string name = text("phantom_", patient, ".nii.gz");
@@ -95,7 +118,8 @@ int main(int argc, char** argv) {
               .commands = {{"prepare", "read, check and preprocess DATA/{train,val,test}/{ct_scans,masks}", prepare},
                            {"train", "train on DATA/train, validate on DATA/val", train},
                            {"evaluate", "score the model on DATA/test", evaluate},
-                           {"segment", "segment one scan", segment}},
+                           {"segment", "segment one scan", segment},
+                           {"measure", "time and memory of segmenting CASE, with random weights", measure}},
               .extras = {{"--truth", &truth_file, "segment: the true mask of CASE, to score the result"}}},
              argc, argv);
 }

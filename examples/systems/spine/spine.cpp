@@ -14,7 +14,7 @@ constexpr cs::WindowHu kBoneHu{.low = -200, .high = 800};
 
 /// Groups of the tables: parts of the spine, and sizes, for small vertebrae are the hard part.
 std::string region_of(const std::string& name) {
-  return name[0] == 'C' ? "cervical" : name[0] == 'T' ? "thoracic" : name[0] == 'L' ? "lumbar" : "sacral";
+  return name[0] == 'C' ? "cervical" : name[0] == 'T' ? "thoracic" : name[0] == 'L' ? "lumbar" : "other";
 }
 std::string size_of(double volume_ml) { return volume_ml < 15 ? "small" : volume_ml < 40 ? "medium" : "large"; }
 
