@@ -18,8 +18,14 @@ void set_defaults(const System& system, Arguments& a) {
     throw cs::Error(cs::Code::unsupported, "--device", "cuda: this program was built for the CPU; auto takes what there is.");
 }
 
-/// False where all was said already: help, version, or what is wrong with the command line; `status` is that of the program then.
-bool parse(const System& system, const std::vector<const char*>& words, Arguments& a, cli::Common& common, int& status) {
+struct Parsed {
+  Arguments arguments{};
+  cli::Common common{};
+  std::optional<int> status{};   // of a program that has said all already: help, version, what is wrong with the command line
+};
+Parsed parse(const System& system, const std::vector<const char*>& words) {
+  Parsed out;
+  Arguments& a = out.arguments;
   CLI::App program(system.what, text("ctseg_", system.name));
   program.require_subcommand(1);
   program.set_version_flag("--version", std::string(cs::kVersion));
@@ -37,45 +43,45 @@ bool parse(const System& system, const std::vector<const char*>& words, Argument
     c.add_flag("--phantom", a.phantom, "synthetic patients, made where they are missing: runs without data");
     c.add_flag("--resume", a.resume, "go on with the training in the output folder");
     c.add_option("--seed", a.seed, "of the split, weights, samples and augmentation");
-    c.add_option("--threads", common.threads, "0: one per processor")->check(CLI::Range(0, 1024));
-    c.add_flag("--json", common.json, "one JSON object on stdout");
-    c.add_flag("-q,--quiet", common.quiet, "no progress on stderr");
+    c.add_option("--threads", out.common.threads, "0: one per processor")->check(CLI::Range(0, 1024));
+    c.add_flag("--json", out.common.json, "one JSON object on stdout");
+    c.add_flag("-q,--quiet", out.common.quiet, "no progress on stderr");
     for (const Extra& extra : system.extras) c.add_option(extra.flag, *extra.value, extra.help);
   }
   try {
     program.parse(static_cast<int>(words.size()), words.data());
-    return true;
+    set_defaults(system, a);
   } catch (const CLI::ParseError& said) {
-    status = program.exit(said) == 0 ? cli::kOk : cli::kUsage;
-    return false;
+    out.status = program.exit(said) == 0 ? cli::kOk : cli::kUsage;
   }
+  return out;
 }
 
-/// Makes the phantoms that are missing. Those of other settings are not mixed with them.
-void make_phantoms(const System& system, const Arguments& a, const PhantomConfig& p, Console& console) {
-  const fs::path data = a.data, note = data / "phantom.txt";
+/// Makes the phantoms that are missing. Neither other data nor phantoms of other settings are mixed with them.
+void make_phantoms(const System& system, const Job& job) {
+  const PhantomConfig& p = job.config.phantom;
+  const fs::path data = job.arguments.data, note = data / "phantom.txt";
   cs::PhantomOptions o{.region = system.phantoms.region, .shape = {p.shape.at(0), p.shape.at(1), p.shape.at(2)}};
   if (!p.spacing_mm.empty()) o.spacing_mm = {p.spacing_mm.at(0), p.spacing_mm.at(1), p.spacing_mm.at(2)};
   o.noise_hu = p.noise_hu, o.blur_mm = p.blur_mm;
   const std::string settings = text(o.shape, " voxels of ", o.spacing_mm, " mm, noise ", o.noise_hu, ", blur ", o.blur_mm, "\n");
+  if (!fs::exists(note) && fs::exists(data) && !fs::is_empty(data))
+    throw cs::Error(cs::Code::bad_argument, data.string(), "holds something else than phantoms. Hint: --data names another folder.");
   if (fs::exists(note)) {
     const auto bytes = cs::io::read_file(note);
     if (std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) != settings)
-      throw cs::Error(cs::Code::bad_input, data.string(), "holds phantoms of other settings. Hint: another --output or --data.");
+      throw cs::Error(cs::Code::bad_argument, data.string(), "holds phantoms of other settings. Hint: another --output or --data.");
   }
-  if (!fs::exists(note) && fs::exists(data) && !fs::is_empty(data))
-    throw cs::Error(cs::Code::bad_argument, data.string(), "holds something else than phantoms. Hint: --data names another folder.");
   write_text(note, settings);
-  cs::ThreadPool threads(console.common().threads);
-  cli::Progress progress(console, "phantoms", p.train + p.val + p.test);
-  for (Index i = 0; i < p.train + p.val + p.test; ++i) {
-    const auto [scan, mask] =
-        system.phantoms.files(i < p.train ? "train" : i < p.train + p.val ? "val" : "test", i);
+  const Index patients = p.train + p.val + p.test;
+  cli::Progress progress(job.console, "phantoms", patients);
+  for (Index i = 0; i < patients; ++i) {
+    const auto [scan, mask] = system.phantoms.files(i < p.train ? "train" : i < p.train + p.val ? "val" : "test", i);
     if (fs::exists(data / scan) && fs::exists(data / mask)) continue;
-    console.check_cancelled();
+    job.console.check_cancelled();
     fs::create_directories((data / scan).parent_path()), fs::create_directories((data / mask).parent_path());
     o.seed = static_cast<std::uint64_t>(i);
-    const cs::Phantom phantom = cs::make_phantom(o, &threads);
+    const cs::Phantom phantom = cs::make_phantom(o, &job.ctx.executor());
     cli::write_mask(data / mask, system.phantoms.mask(phantom));
     cli::write_exactly(data / scan, phantom.ct);
     progress.done(i + 1);
@@ -83,12 +89,12 @@ void make_phantoms(const System& system, const Arguments& a, const PhantomConfig
 }
 
 int status_of(cs::Code code) {
-  return code == cs::Code::bad_argument ? cli::kUsage : code == cs::Code::out_of_memory ? cli::kResources
-         : code == cs::Code::cancelled                                                  ? cli::kInterrupted
-                                                                                        : cli::kBadInput;
+  if (code == cs::Code::bad_argument) return cli::kUsage;
+  if (code == cs::Code::out_of_memory) return cli::kResources;
+  return code == cs::Code::cancelled ? cli::kInterrupted : cli::kBadInput;
 }
-int fail(const System& system, int status, const char* message) {
-  std::fprintf(stderr, "ctseg_%s: error: %s\n", system.name, message);
+int fail(const System& system, int status, const std::string& message) {
+  std::fprintf(stderr, "ctseg_%s: error: %s\n", system.name, message.c_str());
   return status;
 }
 
@@ -97,16 +103,13 @@ int fail(const System& system, int status, const char* message) {
 int run(const System& system, int argc, const char* const* argv) try {
   cli::occupy_streams();
   const std::stop_token cancel = cli::watch_signals();   // before any other thread
-  Arguments a;
-  cli::Common common;
-  int status = cli::kOk;
-  if (!parse(system, {argv, argv + argc}, a, common, status)) return status;
-  set_defaults(system, a);
-  Console console(common, cancel);
-  const Config config = read_config(a.config);
-  if (a.phantom) make_phantoms(system, a, config.phantom, console);
+  const Parsed parsed = parse(system, {argv, argv + argc});
+  if (parsed.status) return *parsed.status;
+  Console console(parsed.common, cancel);
+  Job job(parsed.arguments, read_config(parsed.arguments.config), console);
+  if (job.arguments.phantom) make_phantoms(system, job);
   for (const Command& command : system.commands)
-    if (a.command == command.name) command.run(a, config, console);
+    if (job.arguments.command == command.name) command.run(job);
   const std::string& words = console.results();
   if (std::fwrite(words.data(), 1, words.size(), stdout) != words.size() || std::fflush(stdout) != 0)
     return fail(system, cli::kBadInput, "stdout cannot be written.");
@@ -114,7 +117,7 @@ int run(const System& system, int argc, const char* const* argv) try {
 } catch (const cs::Error& error) {
   return fail(system, status_of(error.code()), error.what());
 } catch (const std::bad_alloc&) {
-  return fail(system, cli::kResources, cli::memory_words().c_str());
+  return fail(system, cli::kResources, "the program " + cli::memory_words());
 } catch (const std::exception& error) {
   return fail(system, cli::kInternal, error.what());
 }

@@ -30,7 +30,7 @@ cat > "$out/summary.json" << END
   "network": "$(sed -n 's/.*"name": "\(.*\)",\{0,1\}$/\1/p' "$(dirname "$0")/../$name/phantom.json" | head -n 1)",
   "steps": $(number "$out/run.json" '"figures"' steps),
   "parameters": $(number "$out/run.json" '"figures"' parameters),
-  "training_seconds": $(number "$out/run.json" '"stages_s"' train),
+  "training_seconds": $(number "$out/run.json" '"figures"' training_seconds),
   "peak_memory_mb": $(number "$out/run.json" '"peak_memory_mb"' peak_memory_mb),
   "threads": $threads,
   "dice": $dice,

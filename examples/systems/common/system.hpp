@@ -8,7 +8,6 @@
 #include <ctseg/metrics/report.hpp>
 #include <ctseg/recipe/segment.hpp>
 #include <ctseg/report/run.hpp>
-#include <ctseg/train/fit_options.hpp>
 
 #include "../../ctseg/console.hpp"
 #include "../../ctseg/models.hpp"
@@ -27,9 +26,22 @@ struct Arguments {
   std::uint64_t seed = 0;
 };
 
+/// One run of one command: what it was told, where it may speak, and the context that its networks run in.
+struct Job {
+  Arguments arguments;
+  Config config;
+  Console& console;
+  cs::Context<cs::Cpu> ctx;
+
+  Job(Arguments a, Config c, Console& console);
+  fs::path output() const { return arguments.output; }
+  /// The model that the arguments name, else the one that `train` wrote.
+  fs::path model() const { return arguments.model.empty() ? output() / "model.safetensors" : fs::path(arguments.model); }
+};
+
 struct Command {
   const char *name, *help;
-  void (*run)(const Arguments&, const Config&, Console&);
+  void (*run)(Job&);
 };
 /// An option that one system alone has.
 struct Extra {
@@ -54,30 +66,23 @@ struct System {
 /// that are not there yet, runs the command. stdout gets results only; exit status as ctseg has them.
 int run(const System& system, int argc, const char* const* argv);
 
-/// Options of a context: threads, Ctrl-C, where warnings go. `seed` is that of the arguments.
-cs::ContextOptions context_options(const Arguments& a, Console& console);
-
+/// The data set's cases, in parts.
+cs::CaseSplit find_cases(const Job& job);
 /// Cases as the network sees them, with labels as its classes; kept in OUTPUT/prepared for the next time.
-std::vector<cs::Case> prepare_cases(const std::vector<cs::CaseFiles>& files, const Arguments& a, const Config& config,
-                                    Console& console);
-/// A table of prepared cases: grid, range, voxels of each class that occurs.
-std::string table_of(const std::vector<cs::Case>& cases);
+std::vector<cs::Case> prepare_cases(Job& job, const std::vector<cs::CaseFiles>& files);
+/// Prepares all parts and says what there is: grids, ranges, voxels of each class.
+void prepare_all(Job& job);
 
 /// Trains the configuration's network and writes model.safetensors, log.csv, curve.svg, board/ (TensorBoard), checkpoints/
 /// and run.json, which it returns, into the output folder. The model is the one of the best validation, where there is any.
-cs::RunRecord train_model(const Arguments& a, const Config& config, const cs::CaseSplit& cases, Console& console);
+cs::RunRecord train_model(Job& job);
+/// The same as a command: the files that were written are its result.
+void train(Job& job);
 
-/// What a run wrote, a path a line; with --json all of its record.
-std::string shown(const cs::RunRecord& run, const Console& console);
+/// A model file of ctseg, or weights (PyTorch's too) with a recipe beside them.
+cs::LoadedModel load(Job& job, const fs::path& file);
 
-/// The model file that the arguments name, else OUTPUT/model.safetensors: of ctseg, or weights with a recipe beside them.
-fs::path model_file(const Arguments& a);
-cs::LoadedModel load(const fs::path& model, cs::Context<cs::Cpu>& ctx);
-
-/// The true mask of a case in the recipe's ids, on the scan's grid.
-cs::Volume<std::uint8_t> read_truth(const cs::CaseFiles& files, const Scan& scan, const Config& config, Console& console);
-
-/// The scan that the arguments name (with --phantom and no name: the first one of the test patients) by their model.
+/// One scan and what a model made of it.
 struct Segmented {
   Scan scan;
   cs::ModelRecipe recipe;
@@ -86,14 +91,17 @@ struct Segmented {
 
   const cs::Volume<std::uint8_t>& mask() const { return *made.labels; }
 };
-Segmented segment_scan(cs::Context<cs::Cpu>& ctx, const cs::LoadedModel& model, const Arguments& a, const Config& config,
-                       Console& console);
+/// The scan that the arguments name, with --phantom and no name the first test patient.
+Segmented segment_scan(Job& job, const cs::LoadedModel& model);
 /// OUTPUT/NAME, with the name of the scan: where its results go.
-fs::path folder_of(const Arguments& a, const Segmented& s);
+fs::path folder_of(const Job& job, const Segmented& s);
 /// mask.nii.gz, preview.png and, last, run.json. Results appear together; others may be staged before.
-void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window, Console& console);
+void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window);
 
-/// One case that was segmented.
+/// The true mask of a case in the recipe's ids, on the scan's grid.
+cs::Volume<std::uint8_t> read_truth(Job& job, const fs::path& file, const Scan& scan);
+
+/// One case that was segmented and compared.
 struct Judged {
   const cs::CaseFiles& files;
   const Scan& scan;
@@ -101,19 +109,18 @@ struct Judged {
   const cs::Segmentation& made;
   const cs::CaseScores& scores;
 };
-struct EvaluateCases {
-  cs::EvaluationOptions options{};
+struct EvaluateOptions {
+  std::vector<cs::CaseFiles> files{};
+  cs::EvaluationOptions scores{};
   std::function<void(const Judged&)> each{};   // called after each case
 };
 /// Segments cases and compares them with their masks.
-cs::EvaluationReport evaluate_cases(cs::Context<cs::Cpu>& ctx, const cs::LoadedModel& model,
-                                    const std::vector<cs::CaseFiles>& files, const Config& config, const EvaluateCases& how,
-                                    Console& console);
+cs::EvaluationReport evaluate_cases(Job& job, const cs::LoadedModel& model, const EvaluateOptions& options);
 
 /// Names of labels 0, 1, ... of a recipe.
 std::vector<std::string> label_names(const cs::ModelRecipe& recipe);
 
-/// The file whole or not at all.
+/// The file whole or not at all; its folder is made.
 void write_text(const fs::path& file, std::string_view words);
 
 }   // namespace systems

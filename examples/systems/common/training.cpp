@@ -60,50 +60,27 @@ class Lines final : public cs::FitObserver {
   const Console& console_;
 };
 
-/// The cases, prepared.
-struct Cases {
-  std::vector<cs::Case> train, val;
-};
+/// As the configuration says, for patches of the network's rank.
+template <cs::AnySpec S> cs::PatchSampler<S> sampler_of(Job& job) {
+  const TrainingConfig& t = job.config.training;
+  const auto& window = std::get<cs::SlidingWindowOptions<S::kDim>>(job.config.recipe.sliding_window);
+  auto patch = window.window.value;
+  if (!t.patch.empty() && t.patch.size() != patch.size())
+    throw cs::Error(cs::Code::bad_input, job.arguments.config,
+                    text("training.patch has ", t.patch.size(), " extents for a network of ", patch.size(), " axes."));
+  std::copy(t.patch.begin(), t.patch.end(), patch.begin());
+  return {prepare_cases(job, find_cases(job).train),
+          {.patch = patch,
+           .positive = t.positive,
+           .negative = t.negative,
+           .class_weights = t.sampling,
+           .outside = window.outside,
+           .augment = augmentation(t.augment),
+           .executor = &job.ctx.executor()}};
+}
 
-template <class Net> cs::FitResult fit_network(cs::Context<cs::Cpu>& ctx, Net& net, const Arguments& a, const Config& config,
-                                               Cases cases, Console& console) {
-  using S = typename Net::Spec;
-  const TrainingConfig& t = config.training;
-  const fs::path out = a.output;
-  const auto& window = std::get<cs::SlidingWindowOptions<S::kDim>>(config.recipe.sliding_window);
-  cs::PatchSamplerOptions<S::kDim> sampling{.patch = window.window,
-                                            .positive = t.positive,
-                                            .negative = t.negative,
-                                            .class_weights = t.sampling,
-                                            .outside = window.outside,
-                                            .augment = augmentation(t.augment),
-                                            .executor = &ctx.executor()};
-  if (!t.patch.empty()) {
-    auto patch = sampling.patch.value;
-    if (t.patch.size() != patch.size())
-      throw cs::Error(cs::Code::bad_input, a.config, text("training.patch has ", t.patch.size(), " extents, not ", patch.size()));
-    std::copy(t.patch.begin(), t.patch.end(), patch.begin());
-    sampling.patch = patch;
-  }
-  const cs::PatchSampler<S> patches(std::move(cases.train), sampling);
-
-  std::optional<cs::Adam<S>> adam;
-  std::optional<cs::AdamW<S>> adamw;
-  if (one_of<bool>("training.optimizer", t.optimizer, {{"adam", true}, {"adamw", false}}))
-    adam.emplace(net.parameters(), cs::AdamOptions{.learning_rate = t.learning_rate, .weight_decay = t.weight_decay});
-  else
-    adamw.emplace(net.parameters(), cs::AdamWOptions{.learning_rate = t.learning_rate, .weight_decay = t.weight_decay});
-  cs::AdamBase<S>& optimizer = adam ? static_cast<cs::AdamBase<S>&>(*adam) : *adamw;
-
-  Lines lines(console);
-  cs::TextLog csv(out / "log.csv", cs::TextLogFormat::csv);
-  cs::TensorBoardLog board(out / "board");
-  cs::LearningCurve curve;
-  std::vector<cs::FitObserver*> observers{&lines, &csv, &board, &curve};
-  std::optional<cs::DiceValidation<Net>> dice;
-  if (!cases.val.empty()) observers.push_back(&dice.emplace(ctx, net, cases.val, window));
-  cs::FitObservers all(observers);
-
+template <cs::AnySpec S> cs::FitOptions<S> options_of(Job& job, Index cases, bool validates) {
+  const TrainingConfig& t = job.config.training;
   cs::FitOptions<S> o{.steps = t.steps, .batch = t.batch, .epochs = t.epochs, .steps_per_epoch = t.steps_per_epoch};
   o.loss = cs::dice_ce({.dice_weight = t.loss.dice,
                         .ce_weight = t.loss.ce,
@@ -115,15 +92,43 @@ template <class Net> cs::FitResult fit_network(cs::Context<cs::Cpu>& ctx, Net& n
   o.clip_norm = t.clip_norm;
   o.max_memory = t.max_memory_mb * 1000000;
   o.workers = static_cast<int>(t.workers);
-  if (dice) {
-    const Index epoch = t.steps_per_epoch > 0 ? t.steps_per_epoch : (std::ssize(patches.cases()) + t.batch - 1) / t.batch;
+  if (validates) {
+    const Index epoch = t.steps_per_epoch > 0 ? t.steps_per_epoch : (cases + t.batch - 1) / t.batch;
     const Index last = t.epochs > 0 ? t.epochs * epoch : t.steps;
     o.validate_every = t.validate_every > 0 ? t.validate_every : last;
     o.early_stop.patience = t.patience;
   }
-  o.checkpoints = {.folder = out / "checkpoints", .every = t.checkpoint_every, .resume = a.resume};
-  o.observer = &all;
-  const cs::FitResult fitted = cs::fit(ctx, net, optimizer, patches, o);
+  o.checkpoints = {.folder = job.output() / "checkpoints", .every = t.checkpoint_every, .resume = job.arguments.resume};
+  return o;
+}
+
+template <class Net> cs::FitResult fit_network(Job& job, Net& net) {
+  using S = typename Net::Spec;
+  const TrainingConfig& t = job.config.training;
+  const fs::path out = job.output();
+  const cs::PatchSampler<S> patches = sampler_of<S>(job);
+  const std::vector<cs::Case> held_out = prepare_cases(job, find_cases(job).val);
+
+  std::optional<cs::Adam<S>> adam;
+  std::optional<cs::AdamW<S>> adamw;
+  if (one_of<bool>("training.optimizer", t.optimizer, {{"adam", true}, {"adamw", false}}))
+    adam.emplace(net.parameters(), cs::AdamOptions{.learning_rate = t.learning_rate, .weight_decay = t.weight_decay});
+  else
+    adamw.emplace(net.parameters(), cs::AdamWOptions{.learning_rate = t.learning_rate, .weight_decay = t.weight_decay});
+  cs::AdamBase<S>& optimizer = adam ? static_cast<cs::AdamBase<S>&>(*adam) : *adamw;
+
+  Lines lines(job.console);
+  cs::TextLog csv(out / "log.csv", cs::TextLogFormat::csv);
+  cs::TensorBoardLog board(out / "board");
+  cs::LearningCurve curve;
+  std::vector<cs::FitObserver*> observers{&lines, &csv, &board, &curve};
+  std::optional<cs::DiceValidation<Net>> dice;
+  const auto& window = std::get<cs::SlidingWindowOptions<S::kDim>>(job.config.recipe.sliding_window);
+  if (!held_out.empty()) observers.push_back(&dice.emplace(job.ctx, net, held_out, window));
+  cs::FitObservers all(observers);
+  cs::FitOptions<S> options = options_of<S>(job, std::ssize(patches.cases()), dice.has_value());
+  options.observer = &all;
+  const cs::FitResult fitted = cs::fit(job.ctx, net, optimizer, patches, options);
   curve.write(out / "curve.svg");
   if (const fs::path best = out / "checkpoints" / "best.safetensors"; dice && fs::exists(best)) cs::io::load_weights(best, net);
   return fitted;
@@ -131,30 +136,27 @@ template <class Net> cs::FitResult fit_network(cs::Context<cs::Cpu>& ctx, Net& n
 
 }   // namespace
 
-cs::RunRecord train_model(const Arguments& a, const Config& config, const cs::CaseSplit& cases, Console& console) {
-  const fs::path out = a.output, checkpoints = out / "checkpoints";
-  if (!a.resume && fs::exists(checkpoints) && !fs::is_empty(checkpoints))
+cs::RunRecord train_model(Job& job) {
+  const fs::path out = job.output(), checkpoints = out / "checkpoints";
+  if (!job.arguments.resume && fs::exists(checkpoints) && !fs::is_empty(checkpoints))
     throw cs::Error(cs::Code::bad_argument, checkpoints.string(),
                     "holds an earlier training. Hint: --resume goes on with it; -o names another folder for a new one.");
-  cs::RunRecord run{.command = "train", .inputs = {a.config, a.data}, .accuracy = a.accuracy, .seed = a.seed};
+  cs::RunRecord run{.command = "train", .inputs = {job.arguments.config, job.arguments.data}};
+  run.accuracy = job.arguments.accuracy, run.seed = job.arguments.seed;
+  run.threads = job.ctx.executor().threads(), run.isa = text(job.ctx.traits().isa);
   cs::RunClock clock(run);
-  cs::Context<cs::Cpu> ctx{context_options(a, console)};
-  run.threads = ctx.executor().threads(), run.isa = text(ctx.traits().isa);
   fs::create_directories(out);
-  cs::AnyModel model = cs::make_model(config.recipe.network);
-  model.initialize(ctx);
-  Cases prepared{prepare_cases(cases.train, a, config, console), prepare_cases(cases.val, a, config, console)};
-  clock.stage("prepare");
-  console.note(text(text(model.config()), ", ", model.parameter_count(), " parameters, ", prepared.train.size(),
-                    " cases to train on, ", prepared.val.size(), " to validate"));
-  const cs::FitResult fitted =
-      model.visit([&](auto& net) { return fit_network(ctx, net, a, config, std::move(prepared), console); });
-  clock.stage("train");
-  cs::save_model(out / "model.safetensors", model, config.recipe);
+  cs::AnyModel model = cs::make_model(job.config.recipe.network);
+  model.initialize(job.ctx);
+  job.console.note(text(text(model.config()), ", ", model.parameter_count(), " parameters"));
+  const cs::FitResult fitted = model.visit([&](auto& net) { return fit_network(job, net); });
+  clock.stage("prepare and train");
+  cs::save_model(out / "model.safetensors", model, job.config.recipe);
   clock.finish();
-  run.model = (out / "model.safetensors").string(), run.model_name = config.recipe.about.name;
+  run.model = (out / "model.safetensors").string(), run.model_name = job.config.recipe.about.name;
   run.figures = {{"steps", static_cast<double>(fitted.last_step)},
                  {"parameters", static_cast<double>(model.parameter_count())},
+                 {"training_seconds", fitted.seconds},
                  {"loss", fitted.loss},
                  {"best_dice", fitted.best_score}};
   for (const char* name : {"model.safetensors", "log.csv", "curve.svg", "run.json"})
@@ -163,11 +165,10 @@ cs::RunRecord train_model(const Arguments& a, const Config& config, const cs::Ca
   return run;
 }
 
-std::string shown(const cs::RunRecord& run, const Console& console) {
-  if (console.common().json) return cs::to_json(run);
-  std::string lines;
-  for (const std::string& path : run.outputs) lines += path + "\n";
-  return lines;
+void train(Job& job) {
+  const cs::RunRecord run = train_model(job);
+  if (job.console.common().json) return job.console.result(cs::to_json(run));
+  for (const std::string& path : run.outputs) job.console.result(path + "\n");
 }
 
 }   // namespace systems

@@ -21,31 +21,16 @@ cs::Json metrics(const cs::LabelScores& s, bool judged) {
           {"meets_clinical_standards", judged ? cs::Json(s.meets_clinical_standards) : cs::Json()}};
 }
 
-void prepare(const Arguments& a, const Config& config, Console& console) {
-  const cs::CaseSplit parts = find_cases(a.data, config, a.seed);
-  for (const auto& [name, files] : {std::pair("train", parts.train), std::pair("val", parts.val), std::pair("test", parts.test)})
-    console.result(text(name, "\n", table_of(prepare_cases(files, a, config, console))));
-}
-
-void train(const Arguments& a, const Config& config, Console& console) {
-  console.result(shown(train_model(a, config, find_cases(a.data, config, a.seed), console), console));
-}
-
 /// Scores of the test patients: one object each, and the means, graded by the same rule.
-void evaluate(const Arguments& a, const Config& config, Console& console) {
-  cs::Context<cs::Cpu> ctx{context_options(a, console)};
-  const cs::LoadedModel model = load(model_file(a), ctx);
-  cs::Json out{{"cases", cs::Json::object()}};
+void evaluate(Job& job) {
+  cs::Json out = {{"cases", cs::Json::object()}};
   double seconds = 0;
-  const auto report = evaluate_cases(
-      ctx, model, find_cases(a.data, config, a.seed).test, config,
-      {.options = {.labels = {1}},
-       .each =
-           [&](const Judged& j) {
-             out["cases"][j.files.name] = metrics(j.scores.labels[0], true);
-             seconds += j.made.seconds.total;
-           }},
-      console);
+  const auto add = [&](const Judged& j) {
+    out["cases"][j.files.name] = metrics(j.scores.labels[0], true);
+    seconds += j.made.seconds.total;
+  };
+  const cs::EvaluationReport report =
+      evaluate_cases(job, load(job, job.model()), {.files = find_cases(job).test, .scores = {.labels = {1}}, .each = add});
   cs::LabelScores mean;
   for (const auto score : {&cs::LabelScores::dice, &cs::LabelScores::iou, &cs::LabelScores::sensitivity,
                            &cs::LabelScores::specificity, &cs::LabelScores::accuracy, &cs::LabelScores::volume_ml})
@@ -53,42 +38,39 @@ void evaluate(const Arguments& a, const Config& config, Console& console) {
   cs::evaluation::grade(mean, report.options.quality);
   out["mean"] = metrics(mean, true);
   out["seconds_per_case"] = seconds / static_cast<double>(report.cases.size());
-  write_text(fs::path(a.output) / "evaluation" / "cases.csv", cs::to_csv(report));
-  write_text(fs::path(a.output) / "evaluation" / "evaluation.json", out.dump(2) + "\n");
-  console.result(out.dump(2) + "\n");
+  write_text(job.output() / "evaluation" / "cases.csv", cs::to_csv(report));
+  write_text(job.output() / "evaluation" / "evaluation.json", out.dump(2) + "\n");
+  job.console.result(out.dump(2) + "\n");
 }
 
-std::string truth_file;
+std::string truth_file;   // --truth
 
 /// One scan: the mask on its own grid, a picture, and the JSON object that a web back end reads.
-void segment(const Arguments& a, const Config& config, Console& console) {
-  cs::Context<cs::Cpu> ctx{context_options(a, console)};
-  const cs::LoadedModel model = load(model_file(a), ctx);
-  console.keep(truth_file);
-  Segmented s = segment_scan(ctx, model, a, config, console);
+void segment(Job& job) {
+  job.console.keep(truth_file);
+  Segmented s = segment_scan(job, load(job, job.model()));
   cs::LabelScores scores;
   scores.volume_ml = cs::volume_ml(s.mask());
   if (!truth_file.empty())
-    scores = cs::evaluate(s.mask(), read_truth({.label = truth_file}, s.scan, config, console), {.labels = {1}}).labels[0];
+    scores = cs::evaluate(s.mask(), read_truth(job, truth_file, s.scan), {.labels = {1}}).labels[0];
   const std::string json = metrics(scores, !truth_file.empty()).dump(2) + "\n";
-  cli::Staging out(folder_of(a, s), console);
+  cli::Staging out(folder_of(job, s), job.console);
   out.write("result.json", json);
-  write_results(out, s, {.low = -160, .high = 240}, console);
-  console.result(json);
-  for (const std::string& path : out.outputs()) console.note(path);
+  write_results(out, s, {.low = -160, .high = 240});
+  job.console.result(json);
+  for (const std::string& path : out.outputs()) job.console.note(path);
 }
 
 /// What a network of the configuration costs on a scan: random weights take as long as trained ones.
-void measure(const Arguments& a, const Config& config, Console& console) {
-  cs::Context<cs::Cpu> ctx{context_options(a, console)};
-  cs::LoadedModel model{config.recipe, cs::make_model(config.recipe.network)};
-  model.model.initialize(ctx);
-  const Segmented s = segment_scan(ctx, model, a, config, console);
+void measure(Job& job) {
+  cs::LoadedModel model{job.config.recipe, cs::make_model(job.config.recipe.network)};
+  model.model.initialize(job.ctx);
+  const Segmented s = segment_scan(job, model);
   const cs::SegmentSeconds& t = s.made.seconds;
-  const cs::Json out{{"config", fs::path(a.config).stem().string()},
+  const cs::Json out{{"config", fs::path(job.arguments.config).stem().string()},
                      {"parameters", model.model.parameter_count()},
-                     {"threads", ctx.executor().threads()},
-                     {"accuracy", a.accuracy},
+                     {"threads", s.run.threads},
+                     {"accuracy", s.run.accuracy},
                      {"windows", s.made.windows},
                      {"windows_of_air", s.made.skipped},
                      {"seconds", t.total},
@@ -98,7 +80,7 @@ void measure(const Arguments& a, const Config& config, Console& console) {
                      {"postprocess_seconds", t.postprocess},
                      {"peak_memory_mb", s.run.peak_memory_mb},
                      {"plan", s.made.plan}};
-  console.result(out.dump(2) + "\n");
+  job.console.result(out.dump(2) + "\n");
 }
 
 /// dataset/{train,val,test}/{ct_scans,masks}
@@ -115,7 +97,7 @@ int main(int argc, char** argv) {
               .phantoms = {.region = cs::Region::thorax_abdomen,
                            .mask = [](const cs::Phantom& p) { return cs::mask_of(p, cs::Organ::liver); },
                            .files = phantom_files},
-              .commands = {{"prepare", "read, check and preprocess DATA/{train,val,test}/{ct_scans,masks}", prepare},
+              .commands = {{"prepare", "read, check and preprocess DATA/{train,val,test}/{ct_scans,masks}", prepare_all},
                            {"train", "train on DATA/train, validate on DATA/val", train},
                            {"evaluate", "score the model on DATA/test", evaluate},
                            {"segment", "segment one scan", segment},

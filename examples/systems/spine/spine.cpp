@@ -25,17 +25,7 @@ std::string id_table(const cs::ModelRecipe& recipe) {
     out += text(l.id, ",", l.name, ",", l.id == 0 ? "" : region_of(l.name), ",", l.color.value_or(""), "\n");
   return out;
 }
-void labels(const Arguments&, const Config& config, Console& console) { console.result(id_table(config.recipe)); }
-
-void prepare(const Arguments& a, const Config& config, Console& console) {
-  const cs::CaseSplit parts = find_cases(a.data, config, a.seed);
-  for (const auto& [name, files] : {std::pair("train", parts.train), std::pair("val", parts.val), std::pair("test", parts.test)})
-    console.result(text(name, "\n", table_of(prepare_cases(files, a, config, console))));
-}
-
-void train(const Arguments& a, const Config& config, Console& console) {
-  console.result(shown(train_model(a, config, find_cases(a.data, config, a.seed), console), console));
-}
+void labels(Job& job) { job.console.result(id_table(job.config.recipe)); }
 
 /// One slice of each plane, through the most of the mask; of the truth a white outline.
 template <class Folder>
@@ -78,21 +68,20 @@ template <class Group> cs::Json group_means(const std::vector<ClassScore>& class
   return out;
 }
 
-void evaluate(const Arguments& a, const Config& config, Console& console) {
-  cs::Context<cs::Cpu> ctx{context_options(a, console)};
-  const cs::LoadedModel model = load(model_file(a), ctx);
-  const fs::path out = fs::path(a.output) / "evaluation";
+void evaluate(Job& job) {
+  const cs::LoadedModel model = load(job, job.model());
+  const fs::path out = job.output() / "evaluation";
   double seconds = 0;
-  EvaluateCases how{.options = {.empty = cs::EmptyPolicy::nnunet, .surfaces = false}};
+  EvaluateOptions how{.files = find_cases(job).test, .scores = {.empty = cs::EmptyPolicy::nnunet, .surfaces = false}};
   for (const cs::LabelInfo& l : model.recipe.labels)
-    if (l.id > 0) how.options.labels.push_back(static_cast<std::uint8_t>(l.id));
+    if (l.id > 0) how.scores.labels.push_back(static_cast<std::uint8_t>(l.id));
   how.each = [&](const Judged& j) {
     const fs::path folder = out / j.files.name;
     fs::create_directories(folder);
     write_planes(folder, j.scan, j.mask, &j.truth);
     seconds += j.made.seconds.total;
   };
-  const auto report = evaluate_cases(ctx, model, find_cases(a.data, config, a.seed).test, config, how, console);
+  const cs::EvaluationReport report = evaluate_cases(job, model, how);
   const std::vector<ClassScore> classes = class_scores(report, model.recipe);
 
   std::string table = "id,name,region,size,volume_ml,cases,dice,std\n";
@@ -114,24 +103,23 @@ void evaluate(const Arguments& a, const Config& config, Console& console) {
   write_text(out / "cases.csv", cs::to_csv(report));
   write_text(out / "evaluation.json", summary.dump(2) + "\n");
   write_text(out / "distribution.svg", cs::distribution_svg(report));
-  console.result(console.common().json ? summary.dump(2) + "\n" : table);
+  job.console.result(job.console.common().json ? summary.dump(2) + "\n" : table);
 }
 
 /// One scan: its mask, the vertebrae that were found with their volumes, and a picture of each plane.
-void segment(const Arguments& a, const Config& config, Console& console) {
-  cs::Context<cs::Cpu> ctx{context_options(a, console)};
-  Segmented s = segment_scan(ctx, load(model_file(a), ctx), a, config, console);
+void segment(Job& job) {
+  Segmented s = segment_scan(job, load(job, job.model()));
   std::string found = "id,name,voxels,volume_ml,x_lps_mm,y_lps_mm,z_lps_mm\n";
   for (const cs::LabelMeasure& m : s.run.labels)
     found += text(int{m.label}, ",", m.name, ",", m.voxels, ",", brief(m.volume_ml), ",", brief(m.centroid_mm.x, 1), ",",
                   brief(m.centroid_mm.y, 1), ",", brief(m.centroid_mm.z, 1), "\n");
-  cli::Staging out(folder_of(a, s), console);
+  cli::Staging out(folder_of(job, s), job.console);
   out.write("vertebrae.csv", found);
   out.write("ids.csv", id_table(s.recipe));
   write_planes(out, s.scan, s.mask(), nullptr);
-  write_results(out, s, kBoneHu, console);
-  console.result(console.common().json ? cs::to_json(s.run) : found);
-  for (const std::string& path : out.outputs()) console.note(path);
+  write_results(out, s, kBoneHu);
+  job.console.result(job.console.common().json ? cs::to_json(s.run) : found);
+  for (const std::string& path : out.outputs()) job.console.note(path);
 }
 
 /// rawdata/sub-NAME/sub-NAME_ct.nii.gz and derivatives/sub-NAME/sub-NAME_seg-vert_msk.nii.gz of train/, val/ and test/, as VerSe.
@@ -149,7 +137,7 @@ int main(int argc, char** argv) {
               .phantoms = {.region = cs::Region::whole_spine,
                            .mask = [](const cs::Phantom& p) { return p.vertebrae; },
                            .files = phantom_files},
-              .commands = {{"prepare", "read, check and preprocess DATA, in VerSe's layout", prepare},
+              .commands = {{"prepare", "read, check and preprocess DATA, in VerSe's layout", prepare_all},
                            {"train", "train; log.csv, curve.svg and board/ are the learning curves", train},
                            {"evaluate", "Dice of each class, part of the spine and size; overlays of each plane", evaluate},
                            {"segment", "segment one scan", segment},
