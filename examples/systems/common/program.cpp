@@ -58,7 +58,7 @@ Parsed parse(const System& system, const std::vector<const char*>& words) {
 }
 
 /// Makes the phantoms that are missing. Neither other data nor phantoms of other settings are mixed with them.
-void make_phantoms(const System& system, const Job& job) {
+void make_phantoms(const System& system, Job& job) {
   const PhantomConfig& p = job.config.phantom;
   const fs::path data = job.arguments.data, note = data / "phantom.txt";
   cs::PhantomOptions o{.region = system.phantoms.region, .shape = {p.shape.at(0), p.shape.at(1), p.shape.at(2)}};
