@@ -42,15 +42,19 @@ std::vector<std::string> keys_of(const nlohmann::json& j) {
   for (const auto& [key, value] : j.items()) keys.push_back(key);
   return keys;
 }
-std::size_t lines_in(const std::string& words) { return static_cast<std::size_t>(std::count(words.begin(), words.end(), '\n')); }
+std::size_t lines_in(const std::string& words) {
+  return static_cast<std::size_t>(std::count(words.begin(), words.end(), '\n'));
+}
 
 // All three: the same steps, patients and optimizer.
 const std::string kTraining = R"("steps": 3, "validate_every": 0, "checkpoint_every": 2, "warm_up": 0)";
 
 TEST_CASE("liver: phantoms to the JSON of a web back end") {
-  const System liver("liver", R"({"recipe": {"network": {"features": [4, 4, 8, 8, 8]}, "sliding_window": {"window": [32, 32, 32]}},
+  const System liver("liver",
+                     R"({"recipe": {"network": {"features": [4, 4, 8, 8, 8]}, "sliding_window": {"window": [32, 32, 32]}},
     "phantom": {"shape": [40, 40, 40], "spacing_mm": [10, 10, 10], "train": 2, "val": 1, "test": 1},
-    "training": {"patch": [32, 32, 32], "batch": 1, )" + kTraining + "}}");
+    "training": {"patch": [32, 32, 32], "batch": 1, )" +
+                         kTraining + "}}");
   const Ran prepared = liver.run({"prepare"});
   CHECK(has(prepared.out, "phantom_0\t"));
   CHECK(fs::exists(liver / "data/val/ct_scans/phantom_2.nii.gz"));
@@ -60,8 +64,9 @@ TEST_CASE("liver: phantoms to the JSON of a web back end") {
   CHECK(fs::exists(liver / "board"));
   CHECK(lines_in(slurp(liver / "log.csv")) == 4);
 
-  const std::vector<std::string> keys{"dice", "iou", "meets_clinical_standards", "pixel_accuracy", "quality_grade", "sensitivity",
-                                      "specificity", "volume_ml"};   // sorted by the parser
+  const std::vector<std::string> keys{"dice",           "iou",           "meets_clinical_standards",
+                                      "pixel_accuracy", "quality_grade", "sensitivity",
+                                      "specificity",    "volume_ml"};   // sorted by the parser
   const auto judged = json_of(liver.run({"evaluate"}));
   CHECK(keys_of(judged["mean"]) == keys);
   CHECK(keys_of(judged["cases"]["phantom_3"]) == keys);
@@ -83,7 +88,8 @@ TEST_CASE("coronary: model choice, ONNX, with and without augmentation") {
       "sliding_window": {"window": [32, 32, 32], "overlap": 0.1},
       "preprocess": [{"step": "ZScore", "voxels": "nonzero"}, {"step": "Spacing", "spacing_mm": {"x": 3, "y": 3, "z": 3}}]},
     "phantom": {"shape": [40, 40, 40], "spacing_mm": [4, 4, 4], "train": 3, "val": 0, "test": 1},
-    "training": {"patch": [32, 32, 32], "batch": 1, )" + kTraining + "}}");
+    "training": {"patch": [32, 32, 32], "batch": 1, )" +
+                                        kTraining + "}}");
   CHECK(lines_in(coronary.run({"compare"}).out) == 2);   // of 4 patients 80 % are 3
   const auto compared = coronary.json("comparison.json");
   for (const char* arm : {"baseline", "augmented"}) {
@@ -116,10 +122,12 @@ TEST_CASE("coronary: model choice, ONNX, with and without augmentation") {
 }
 
 TEST_CASE("spine: 26 outputs by name, tables by class, part and size, a picture of each plane") {
-  const System spine("spine", R"({"recipe": {"network": {"width": 1}, "sliding_window": {"window": [32, 32, 32], "overlap": 0.1},
+  const System spine("spine",
+                     R"({"recipe": {"network": {"width": 1}, "sliding_window": {"window": [32, 32, 32], "overlap": 0.1},
       "preprocess": [{"step": "Spacing", "spacing_mm": {"x": 12, "y": 12, "z": 12}}, {"step": "WindowHu", "low": -200, "high": 800}]},
     "phantom": {"shape": [30, 30, 64], "spacing_mm": [10, 10, 12], "train": 1, "val": 0, "test": 1},
-    "training": {"patch": [32, 32, 32], "batch": 1, )" + kTraining + "}}");
+    "training": {"patch": [32, 32, 32], "batch": 1, )" +
+                         kTraining + "}}");
   const std::string table = spine.run({"labels"}).out;
   CHECK(lines_in(table) == 27);
   CHECK(has(table, "\n7,C7,cervical,"));
@@ -134,7 +142,8 @@ TEST_CASE("spine: 26 outputs by name, tables by class, part and size, a picture 
   CHECK(judged["sizes"].contains("small"));
   CHECK(judged["dice_mean"].is_number());
   spine.run({"segment"});
-  for (const char* file : {"mask.nii.gz", "preview.png", "run.json", "vertebrae.csv", "ids.csv", "axial.png", "coronal.png", "sagittal.png"})
+  for (const char* file :
+       {"mask.nii.gz", "preview.png", "run.json", "vertebrae.csv", "ids.csv", "axial.png", "coronal.png", "sagittal.png"})
     CHECK(fs::exists(spine / ("sub-phantom1_ct/" + std::string(file))));
   for (const char* file : {"axial.png", "coronal.png", "sagittal.png"})
     CHECK(fs::exists(spine / ("evaluation/sub-phantom1/" + std::string(file))));

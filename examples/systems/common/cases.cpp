@@ -80,7 +80,8 @@ std::vector<cs::Case> prepare_cases(Job& job, const std::vector<cs::CaseFiles>& 
 
 void prepare_all(Job& job) {
   const cs::CaseSplit parts = find_cases(job);
-  for (const auto& [name, files] : {std::pair("train", &parts.train), std::pair("val", &parts.val), std::pair("test", &parts.test)})
+  for (const auto& [name, files] :
+       {std::pair("train", &parts.train), std::pair("val", &parts.val), std::pair("test", &parts.test)})
     if (!files->empty()) job.console.result(text(name, "\n", table_of(prepare_cases(job, *files))));
 }
 

@@ -18,20 +18,20 @@ struct LossConfig {
   std::vector<double> class_weights{};   // one a channel
 };
 struct TrainingConfig {
-  Index steps = 1000, epochs = 0;           // epochs above 0 count instead of steps
-  Index steps_per_epoch = 0;                // 0: as many as it takes to draw one sample per case
-  Index batch = 2;                          // patches a step
-  std::vector<Index> patch{};               // z, y, x, or y, x; unset: the recipe's window
-  double positive = 1, negative = 1;        // share of patches around foreground and background
-  std::vector<double> sampling{};           // in their place: how often each class lies under the centre
-  std::string augment = "none";             // none, light, coronary, lung_nodules, liver_slices
+  Index steps = 1000, epochs = 0;      // epochs above 0 count instead of steps
+  Index steps_per_epoch = 0;           // 0: as many as it takes to draw one sample per case
+  Index batch = 2;                     // patches a step
+  std::vector<Index> patch{};          // z, y, x, or y, x; unset: the recipe's window
+  double positive = 1, negative = 1;   // share of patches around foreground and background
+  std::vector<double> sampling{};      // in their place: how often each class lies under the centre
+  std::string augment = "none";        // none, light, coronary, lung_nodules, liver_slices
   LossConfig loss{};
-  std::string optimizer = "adam";           // adam, adamw
+  std::string optimizer = "adam";   // adam, adamw
   double learning_rate = 1e-4, weight_decay = 0, clip_norm = 0;
-  std::string schedule = "constant";        // constant, cosine, poly, exponential, step
-  double factor = 0.95;                     // of exponential and step
-  Index every = 1, warm_up = 0;             // epochs for exponential and step, else steps
-  Index max_memory_mb = 0;                  // above 0: stages are computed again in backward, then batches halved, to fit
+  std::string schedule = "constant";   // constant, cosine, poly, exponential, step
+  double factor = 0.95;                // of exponential and step
+  Index every = 1, warm_up = 0;        // epochs for exponential and step, else steps
+  Index max_memory_mb = 0;             // above 0: stages are computed again in backward, then batches halved, to fit
   Index workers = 0, validate_every = 0, checkpoint_every = 500, patience = 0;   // validate_every: 0 is at the end only
 };
 struct Relabel {
@@ -65,8 +65,8 @@ fs::path find_config(const std::string& system, const std::string& name);
 cs::CaseSplit find_cases(const fs::path& data, const Config& config, std::uint64_t seed);
 
 /// The value beside a name.
-template <class T> T one_of(const std::string& key, const std::string& found,
-                            std::initializer_list<std::pair<const char*, T>> all) {
+template <class T>
+T one_of(const std::string& key, const std::string& found, std::initializer_list<std::pair<const char*, T>> all) {
   std::string names;
   for (const auto& [name, value] : all) {
     if (found == name) return value;

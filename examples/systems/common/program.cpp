@@ -64,13 +64,16 @@ void make_phantoms(const System& system, Job& job) {
   cs::PhantomOptions o{.region = system.phantoms.region, .shape = {p.shape.at(0), p.shape.at(1), p.shape.at(2)}};
   if (!p.spacing_mm.empty()) o.spacing_mm = {p.spacing_mm.at(0), p.spacing_mm.at(1), p.spacing_mm.at(2)};
   o.noise_hu = p.noise_hu, o.blur_mm = p.blur_mm;
-  const std::string settings = text(o.shape, " voxels of ", o.spacing_mm, " mm, noise ", o.noise_hu, ", blur ", o.blur_mm, "\n");
+  const std::string settings =
+      text(o.shape, " voxels of ", o.spacing_mm, " mm, noise ", o.noise_hu, ", blur ", o.blur_mm, "\n");
   if (!fs::exists(note) && fs::exists(data) && !fs::is_empty(data))
-    throw cs::Error(cs::Code::bad_argument, data.string(), "holds something else than phantoms. Hint: --data names another folder.");
+    throw cs::Error(cs::Code::bad_argument, data.string(),
+                    "holds something else than phantoms. Hint: --data names another folder.");
   if (fs::exists(note)) {
     const auto bytes = cs::io::read_file(note);
     if (std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) != settings)
-      throw cs::Error(cs::Code::bad_argument, data.string(), "holds phantoms of other settings. Hint: another --output or --data.");
+      throw cs::Error(cs::Code::bad_argument, data.string(),
+                      "holds phantoms of other settings. Hint: another --output or --data.");
   }
   write_text(note, settings);
   const Index patients = p.train + p.val + p.test;

@@ -25,10 +25,9 @@ cs::LoadedModel load_onnx(const fs::path& file, const cs::ModelRecipe& recipe) {
 void export_onnx(const cs::LoadedModel& model, const fs::path& file) {
   model.model.visit([&]<cs::AnySpec S>(const cs::AnyNetwork<S>& net) {
     const auto& window = std::get<cs::SlidingWindowOptions<S::kDim>>(model.recipe.sliding_window).window;
-    cs::onnx::export_model(net,
-                           {.shape = {1, model.model.in_channels(), window.value},
-                            .metadata = {{"ctseg", cs::to_json(model.recipe).dump()}}},
-                           file);
+    cs::onnx::export_model(
+        net, {.shape = {1, model.model.in_channels(), window.value}, .metadata = {{"ctseg", cs::to_json(model.recipe).dump()}}},
+        file);
   });
 }
 

@@ -51,8 +51,7 @@ void segment(Job& job) {
   Segmented s = segment_scan(job, load(job, job.model()));
   cs::LabelScores scores;
   scores.volume_ml = cs::volume_ml(s.mask());
-  if (!truth_file.empty())
-    scores = cs::evaluate(s.mask(), read_truth(job, truth_file, s.scan), {.labels = {1}}).labels[0];
+  if (!truth_file.empty()) scores = cs::evaluate(s.mask(), read_truth(job, truth_file, s.scan), {.labels = {1}}).labels[0];
   const std::string json = metrics(scores, !truth_file.empty()).dump(2) + "\n";
   cli::Staging out(folder_of(job, s), job.console);
   out.write("result.json", json);

@@ -28,11 +28,11 @@ std::string id_table(const cs::ModelRecipe& recipe) {
 void labels(Job& job) { job.console.result(id_table(job.config.recipe)); }
 
 /// One slice of each plane, through the most of the mask; of the truth a white outline.
-template <class Folder>
-void write_planes(Folder& folder, const Scan& scan, const cs::Volume<std::uint8_t>& mask, const cs::Volume<std::uint8_t>* truth) {
+template <class Folder> void write_planes(Folder& folder, const Scan& scan, const cs::Volume<std::uint8_t>& mask,
+                                          const cs::Volume<std::uint8_t>* truth) {
   using cs::io::View;
-  for (const auto& [name, view] :
-       {std::pair("axial.png", View::axial), std::pair("coronal.png", View::coronal), std::pair("sagittal.png", View::sagittal)})
+  for (const auto& [name, view] : {std::pair("axial.png", View::axial), std::pair("coronal.png", View::coronal),
+                                   std::pair("sagittal.png", View::sagittal)})
     cs::io::write_png(folder / name,
                       cs::io::overlay(scan.volume, mask,
                                       {.view = view, .look = {.window_hu = kBoneHu, .panel_pixels = 600, .truth = truth}}));

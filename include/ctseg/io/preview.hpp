@@ -92,13 +92,7 @@ struct Plane {
 inline Plane plane_of(View view, Index slice) {
   if (view == View::axial) return {.slice = slice};
   if (view == View::coronal) return {.right = 0, .down = 2, .through = 1, .feet_down = true, .slice = slice};
-  return {.right = 1,
-          .down = 2,
-          .through = 0,
-          .feet_down = true,
-          .slice = slice,
-          .left_letter = 'A',
-          .right_letter = 'P'};
+  return {.right = 1, .down = 2, .through = 0, .feet_down = true, .slice = slice, .left_letter = 'A', .right_letter = 'P'};
 }
 
 inline std::array<Index, 3> extents(Xyz<Index> shape) { return {shape.x, shape.y, shape.z}; }
