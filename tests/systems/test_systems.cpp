@@ -124,7 +124,8 @@ TEST_CASE("coronary: model choice, ONNX, with and without augmentation") {
 TEST_CASE("spine: 26 outputs by name, tables by class, part and size, a picture of each plane") {
   const System spine("spine",
                      R"({"recipe": {"network": {"width": 1}, "sliding_window": {"window": [32, 32, 32], "overlap": 0.1},
-      "preprocess": [{"step": "Spacing", "spacing_mm": {"x": 12, "y": 12, "z": 12}}, {"step": "WindowHu", "low": -200, "high": 800}]},
+      "preprocess": [{"step": "Spacing", "spacing_mm": {"x": 12, "y": 12, "z": 12}},
+                     {"step": "WindowHu", "low": -200, "high": 800}]},
     "phantom": {"shape": [30, 30, 64], "spacing_mm": [10, 10, 12], "train": 1, "val": 0, "test": 1},
     "training": {"patch": [32, 32, 32], "batch": 1, )" +
                          kTraining + "}}");

@@ -122,7 +122,7 @@ void segment(Job& job) {
   for (const std::string& path : out.outputs()) job.console.note(path);
 }
 
-/// rawdata/sub-NAME/sub-NAME_ct.nii.gz and derivatives/sub-NAME/sub-NAME_seg-vert_msk.nii.gz of train/, val/ and test/, as VerSe.
+/// VerSe's layout, below train/, val/ and test/.
 std::pair<fs::path, fs::path> phantom_files(const std::string& part, Index patient) {
   const std::string name = text("sub-phantom", patient);
   return {fs::path(part) / "rawdata" / name / (name + "_ct.nii.gz"),
