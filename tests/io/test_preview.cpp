@@ -77,10 +77,13 @@ TEST_CASE("an overlay is one slice of each plane, through the most of the mask o
   const io::RgbImage axial = io::overlay(ct, mask, {.look = {.panel_pixels = 80}});
   CHECK(axial.width == 80);
   CHECK(axial.height == 40);
-  CHECK(pixel(axial, 12, 11) == std::array{230, 159, 0});   // above the letter R
+  CHECK(pixel(axial, 20, 10) == std::array{230, 159, 0});   // an outline, beside the letter R
   CHECK(pixel(axial, 60, 20) == std::array{128, 128, 128});
   const io::RgbImage below = io::overlay(ct, mask, {.slice = 2, .look = {.panel_pixels = 80}});
-  CHECK(pixel(below, 12, 11) == std::array{128, 128, 128});
+  CHECK(pixel(below, 20, 10) == std::array{128, 128, 128});
+  Volume<std::uint8_t> truth(ct.grid());
+  truth(2, 10, 5) = 1;
+  CHECK(pixel(io::overlay(ct, mask, {.look = {.panel_pixels = 80, .truth = &truth}}), 20, 10) == std::array{128, 128, 128});
   const io::RgbImage coronal = io::overlay(ct, mask, {.view = io::View::coronal, .look = {.panel_pixels = 80}});
   CHECK(coronal.width == 80);
   CHECK(coronal.height == 60);

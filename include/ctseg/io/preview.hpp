@@ -269,7 +269,7 @@ RgbImage preview(const Volume<float>& ct, const Volume<std::uint8_t>& mask, cons
 
 struct OverlayOptions {
   View view = View::axial;
-  std::optional<Index> slice{};   // counted from the patient's right, front or feet; unset: the one with the most mask
+  std::optional<Index> slice{};   // counted from the patient's right, front or feet; unset: with the most of truth, else mask
   PreviewOptions look{};          // panel_pixels: the picture's longer side
 };
 
@@ -284,7 +284,8 @@ RgbImage overlay(const Volume<float>& ct, const Volume<std::uint8_t>& mask, cons
   Plane plane = plane_of(options.view, 0);
   const auto n = extents(scene.ct.shape());
   const Index slices = n[static_cast<std::size_t>(plane.through)];
-  plane.slice = options.slice ? *options.slice : fullest(profile(scene.mask, plane.through));
+  const Volume<std::uint8_t>& shown = scene.truth ? *scene.truth : scene.mask;
+  plane.slice = options.slice ? *options.slice : fullest(profile(shown, plane.through));
   if (plane.slice < 0 || plane.slice >= slices)
     throw Error(Code::bad_argument, "overlay", text("slice = ", plane.slice, "; there are ", slices, ", counted from 0."));
   const Xyz<double> mm = scene.ct.spacing_mm();
