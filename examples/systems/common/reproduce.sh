@@ -27,7 +27,7 @@ cat > "$out/summary.json" << END
 {
   "system": "$name",
   "data": "synthetic",
-  "network": "$(sed -n 's/.*"name": "\(.*\)",\{0,1\}$/\1/p' "$(dirname "$0")/../$name/phantom.json" | head -n 1)",
+  "network": "$(sed -n 's/.*"name": "\([^"]*\)".*/\1/p' "$out/run.json" | head -n 1)",
   "steps": $(number "$out/run.json" '"figures"' steps),
   "parameters": $(number "$out/run.json" '"figures"' parameters),
   "training_seconds": $(number "$out/run.json" '"figures"' training_seconds),
