@@ -19,6 +19,7 @@ struct Arguments {
   SegmentArguments segment{};
   ConvertArguments convert{};
   TrainArguments train{};
+  PlanArguments plan{};
   BenchArguments bench{};
 };
 
@@ -229,12 +230,41 @@ void add_train(CLI::App& program, Arguments& all) {
   TrainArguments& a = all.train;
   CLI::App& c = add_command(program, "train", "Train a model as a configuration file says",
                             "  ctseg phantom thorax_abdomen -o data/ --count 20 --mask liver\n"
-                            "  ctseg train liver.json -o run/\n  ctseg train liver.json -o run/ --resume",
+                            "  ctseg train liver.json -o run/\n  ctseg train liver.json -o run/ --resume\n"
+                            "  ctseg train --plan plan/nnUNetPlans.json --data nnUNet_raw/Dataset001_Liver -o run/",
                             all.common);
-  c.add_option("CONFIG", a.config, "JSON: recipe, data, training; docs/command_line.md has its fields")->required();
+  c.add_option("CONFIG", a.config, "JSON: recipe, data, training; docs/command_line.md has its fields");
   c.add_option("-o,--output", a.output, "folder for the model, checkpoints and logs")->required();
+  c.add_option("--plan", a.plan, "plans of `ctseg plan` or nnU-Net in place of CONFIG: trained as nnU-Net does");
+  c.add_option("--data", a.data, "the data set of the plan, in nnU-Net's raw layout");
+  c.add_option("--configuration", a.configuration, "which of the plan's: 2d, 3d_fullres, 3d_lowres")->capture_default_str();
+  c.add_option("--fold", a.fold, "which of nnU-Net's five folds is kept for validation; all: none")
+      ->check(CLI::IsMember({"0", "1", "2", "3", "4", "all"}))
+      ->capture_default_str();
+  c.add_option("--epochs", a.epochs, "of a plan")->check(CLI::Range(1, 1000000))->capture_default_str();
+  c.add_option("--steps-per-epoch", a.steps_per_epoch, "of a plan")->check(CLI::Range(1, 1000000))->capture_default_str();
   c.add_option("--seed", a.seed, "of weights, samples and augmentation")->capture_default_str();
   c.add_flag("--resume", a.resume, "go on from the last checkpoint in the output folder");
+}
+
+void add_plan(CLI::App& program, Arguments& all) {
+  PlanArguments& a = all.plan;
+  CLI::App& c = add_command(program, "plan", "Plan a training as nnU-Net does: fingerprint, spacings, patches, networks, batches",
+                            "  ctseg plan nnUNet_raw/Dataset001_Liver -o plan/\n"
+                            "  ctseg plan nnUNet_raw/Dataset001_Liver -o plan/ --preset resenc_l --fingerprint "
+                            "plan/dataset_fingerprint.json\n"
+                            "  ctseg train --plan plan/nnUNetPlans.json --data nnUNet_raw/Dataset001_Liver -o run/",
+                            all.common);
+  c.add_option("DATASET", a.dataset, "a folder in nnU-Net's raw layout: dataset.json, imagesTr, labelsTr")->required();
+  c.add_option("-o,--output", a.output, "folder for the plans, dataset_fingerprint.json and dataset.json")->required();
+  c.add_option("--preset", a.preset, "which of nnU-Net's planners")
+      ->check(CLI::IsMember({"default", "resenc", "resenc_m", "resenc_l", "resenc_xl"}))
+      ->capture_default_str();
+  c.add_option("--gpu-memory", a.gpu_memory_gb, "plan for a card of so many GB; unset: what the preset is made for")
+      ->check(CLI::Range(1.0, 4096.0));
+  c.add_option("--spacing", a.spacing_mm, "voxel size of 3d_fullres X,Y,Z in mm; unset: found")->delimiter(',')->expected(3);
+  c.add_option("--fingerprint", a.fingerprint, "a dataset_fingerprint.json in place of reading all images again");
+  c.add_option("--name", a.name, "name of the plans; unset: nnU-Net's for the preset");
 }
 
 void add_bench(CLI::App& program, Arguments& all) {
@@ -275,6 +305,7 @@ Parsed parse(int argc, const char* const* argv) {
   add_info(program, *all), add_segment(program, *all), add_train(program, *all), add_evaluate(program, *all);
   add_convert(program, *all);
   add_export(program, *all), add_preview(program, *all), add_phantom(program, *all), add_bench(program, *all);
+  add_plan(program, *all);
   Parsed out;
   try {
     program.parse(argc, argv);
@@ -302,6 +333,7 @@ Parsed parse(int argc, const char* const* argv) {
     if (name == "segment") return segment(all->segment, console);
     if (name == "convert") return convert(all->convert, console);
     if (name == "train") return train(all->train, console);
+    if (name == "plan") return plan(all->plan, console);
     return bench(all->bench, console);
   };
   return out;

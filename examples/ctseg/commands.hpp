@@ -68,8 +68,15 @@ struct ConvertArguments {
 };
 struct TrainArguments {
   std::string config{}, output{};
+  std::string plan{}, data{}, configuration = "3d_fullres", fold = "0";   // in place of config
+  Index epochs = 1000, steps_per_epoch = 250;                              // of a plan
   std::uint64_t seed = 0;
   bool resume = false;
+};
+struct PlanArguments {
+  std::string dataset{}, output{}, preset = "default", fingerprint{}, name{};
+  double gpu_memory_gb = 0;           // 0: the preset's
+  std::vector<double> spacing_mm{};   // x, y, z of 3d_fullres
 };
 struct BenchArguments {
   std::string name{};
@@ -86,6 +93,7 @@ void phantom(const PhantomArguments&, Console&);
 void segment(const SegmentArguments&, Console&);
 void convert(const ConvertArguments&, Console&);
 void train(const TrainArguments&, Console&);
+void plan(const PlanArguments&, Console&);
 void bench(const BenchArguments&, Console&);
 
 }   // namespace cli

@@ -34,7 +34,8 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"report", {"core", "ops", "image", "io", "metrics"}},   // not in the umbrella: what programs write beside results
     {"interop", {"core", "ops", "nn", "image", "io"}},   // not in the umbrella: needs libraries that ctseg does not
     {"recipe", {"core", "ops", "nn", "models", "image", "io", "infer", "post"}},   // not in the umbrella: needs nlohmann-json
-    {"nnunet", {"core", "ops", "image", "io", "post", "recipe"}},   // not in the umbrella: what nnU-Net wrote, as recipes
+    {"nnunet",   // not in the umbrella: nnU-Net's files; what it plans and trains touches everything
+     {"core", "ops", "nn", "models", "image", "io", "data", "infer", "post", "recipe", "loss", "optim", "train"}},
     {"train", {"core", "ops", "nn", "loss", "optim", "data", "metrics", "infer", "image", "io"}},   // never models
 };
 constexpr int kMaxHeaderLines = 400;
