@@ -1,7 +1,10 @@
-// ctseg train: a configuration file becomes a model file. Data are read and prepared as the recipe says, so that training sees
-// what segmenting will see.
+// ctseg train: a configuration file, or a plan, becomes a model file. Data are read and prepared as the recipe says, so that
+// training sees what segmenting will see.
 #include <ctseg/data/dataset.hpp>
 #include <ctseg/data/split.hpp>
+#include <ctseg/nnunet/model_recipe.hpp>
+#include <ctseg/nnunet/plan_dataset.hpp>
+#include <ctseg/nnunet/plan_training.hpp>
 #include <ctseg/report/run.hpp>
 #include <ctseg/train/log.hpp>
 #include <ctseg/train/validate.hpp>
@@ -10,6 +13,8 @@
 #include "models.hpp"
 
 namespace cli {
+
+namespace nn = ctseg::nnunet;
 
 namespace {
 
@@ -146,33 +151,110 @@ class Lines final : public cs::FitObserver {
   Console& console_;
 };
 
+/// What is trained on which cases; with a preset, in nnU-Net's way.
+struct Task {
+  TrainConfig config{};
+  cs::ModelRecipe recipe{};
+  cs::CaseSplit split{};
+  std::optional<nn::TrainingPreset> preset{};
+};
+
+/// By a configuration file.
+Task configured(const TrainArguments& a, Console& console) {
+  Task task;
+  TrainConfig& config = task.config;
+  const auto bytes = cs::io::read_file(a.config, {.max_bytes = Index{4} << 20});
+  cs::json::Reader::take(cs::json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, a.config), {a.config},
+                         config);
+  console.keep(a.config);
+  if (config.recipe.is_string()) console.keep(fs::path(a.config).parent_path() / config.recipe.get<std::string>());
+  task.recipe = recipe_of(config, a.config);
+  const fs::path folder = fs::path(a.config).parent_path() / config.data.folder;
+  std::vector<cs::CaseFiles> files = cs::find_cases(folder, layout_of(a.config, config.data.layout));
+  task.split.train = files;
+  if (config.data.validation > 0)
+    task.split = cs::split(files, {.train = 1 - config.data.validation, .test = 0, .seed = a.seed});
+  return task;
+}
+
+/// The cases of a raw data set: all to train on, or all but those that nnU-Net's fold keeps.
+cs::CaseSplit fold_of(const nn::RawDataset& data, const std::string& fold) {
+  cs::CaseSplit split;
+  for (const nn::RawCase& c : data.cases) split.train.push_back({c.name, c.name, c.images[0], c.label});
+  if (fold == "all") return split;
+  const auto kept = nn::validation_folds(data.cases.size())[static_cast<std::size_t>(fold[0] - '0')];
+  for (const std::size_t i : kept) split.val.push_back(split.train[i]);
+  for (auto i = kept.rbegin(); i != kept.rend(); ++i)
+    split.train.erase(split.train.begin() + static_cast<std::ptrdiff_t>(*i));
+  return split;
+}
+
+/// By a plans file and the data set that it was made for.
+Task planned(const TrainArguments& a, Console& console) {
+  console.keep(a.plan), console.keep(fs::path(a.data) / "dataset.json");
+  const nn::RawDataset data = nn::read_raw_dataset(a.data);
+  const std::string about = (fs::path(a.data) / "dataset.json").string();
+  const nn::TrainedPlans plans = nn::read_plans(a.plan);
+  const nn::TrainedConfiguration configuration = plans.configuration(a.configuration);
+  const nn::DatasetJson dataset = nn::dataset_from_json(data.json, about);
+  const auto refuse = [&](const std::string& words) { throw cs::Error(cs::Code::unsupported, about, words); };
+  if (data.facts.channel_names.size() != 1)
+    refuse(text("has ", data.facts.channel_names.size(), " channels; train takes scans of one."));
+  if (dataset.has_regions() || data.json["labels"].contains("ignore"))
+    refuse("has regions or an ignored label; train takes labels that exclude each other.");
+  if (!configuration.previous_stage.empty())
+    refuse(text(a.configuration, " is trained on masks of ", configuration.previous_stage, "; train makes single networks."));
+  nn::CheckpointInfo info{.configuration = a.configuration, .trainer_name = "nnUNetTrainer"};
+  for (Index axis = 0; axis < configuration.dim(); ++axis) info.mirroring_axes.push_back(axis);
+  Task task{.recipe = nn::recipe_of({plans, dataset, info, a.plan}), .split = fold_of(data, a.fold)};
+  task.config.training.workers = 1;
+  task.preset = nn::TrainingPreset{.batch = configuration.members().get<Index>("batch_size", {1, 4096}),
+                                   .classes = cs::out_channels_of(task.recipe.network),
+                                   .batch_dice = configuration.members().get<bool>("batch_dice"),
+                                   .epochs = a.epochs,
+                                   .steps_per_epoch = a.steps_per_epoch};
+  return task;
+}
+
 struct Setting {
   const TrainArguments& arguments;
-  const TrainConfig& config;
-  const cs::ModelRecipe& recipe;
+  const Task& task;
   const std::vector<cs::Case>& held_out;
 };
+
+template <class S> cs::PatchSamplerOptions<S::kDim> sampling_of(const Setting& s) {
+  const TrainingConfig& t = s.task.config.training;
+  const auto& window = std::get<cs::SlidingWindowOptions<S::kDim>>(s.task.recipe.sliding_window);
+  if (s.task.preset) return nn::training_sampling(*s.task.preset, window.window);
+  cs::PatchSamplerOptions<S::kDim> sampling{.patch = window.window, .positive = t.positive, .negative = t.negative};
+  sampling.outside = window.outside;
+  if (t.patch.empty()) return sampling;
+  auto patch = sampling.patch.value;
+  if (t.patch.size() != patch.size())
+    throw cs::Error(cs::Code::bad_input, s.arguments.config,
+                    text("training.patch has ", t.patch.size(), " extents for a network of ", patch.size(), " axes."));
+  std::copy(t.patch.begin(), t.patch.end(), patch.begin());
+  sampling.patch = patch;
+  return sampling;
+}
+
+template <class S> cs::FitOptions<S> fit_options_of(const Setting& s) {
+  if (s.task.preset) return nn::training_options<S>(*s.task.preset);
+  const TrainingConfig& t = s.task.config.training;
+  cs::FitOptions<S> options{.steps = t.steps, .batch = t.batch};
+  options.schedule = {.kind = schedule_of(s.arguments.config, t.schedule), .warm_up = t.warm_up};
+  options.clip_norm = t.clip_norm;
+  return options;
+}
 
 /// Trains one network, of either rank, and leaves it with its best weights.
 template <class Net> cs::FitResult train_network(cs::Context<cs::Cpu>& ctx, Net& net, std::vector<cs::Case> cases,
                                                  const Setting& s, Console& console) {
   using S = typename Net::Spec;
-  const TrainingConfig& t = s.config.training;
-  const auto& window = std::get<cs::SlidingWindowOptions<S::kDim>>(s.recipe.sliding_window);
-  cs::PatchSamplerOptions<S::kDim> sampling{.patch = window.window, .positive = t.positive, .negative = t.negative};
-  sampling.outside = window.outside;
-  if (!t.patch.empty()) {
-    auto patch = sampling.patch.value;
-    if (t.patch.size() != patch.size())
-      throw cs::Error(cs::Code::bad_input, s.arguments.config,
-                      text("training.patch has ", t.patch.size(), " extents for a network of ", patch.size(), " axes."));
-    std::copy(t.patch.begin(), t.patch.end(), patch.begin());
-    sampling.patch = patch;
-  }
+  const TrainingConfig& t = s.task.config.training;
+  cs::PatchSamplerOptions<S::kDim> sampling = sampling_of<S>(s);
   sampling.executor = &ctx.executor();
   const cs::PatchSampler<S> patches(std::move(cases), sampling);
-  cs::AdamW<S> adam(net.parameters(),
-                    {.learning_rate = static_cast<float>(t.learning_rate), .weight_decay = static_cast<float>(t.weight_decay)});
 
   const fs::path out = s.arguments.output;
   Lines lines(console);
@@ -180,16 +262,21 @@ template <class Net> cs::FitResult train_network(cs::Context<cs::Cpu>& ctx, Net&
   cs::LearningCurve curve;
   std::vector<cs::FitObserver*> observers{&lines, &csv, &curve};
   std::optional<cs::DiceValidation<Net>> dice;
-  if (!s.held_out.empty()) observers.push_back(&dice.emplace(ctx, net, s.held_out, window));
+  if (!s.held_out.empty())
+    observers.push_back(
+        &dice.emplace(ctx, net, s.held_out, std::get<cs::SlidingWindowOptions<S::kDim>>(s.task.recipe.sliding_window)));
   cs::FitObservers all(observers);
-  cs::FitOptions<S> options{.steps = t.steps, .batch = t.batch};
-  options.schedule = {.kind = schedule_of(s.arguments.config, t.schedule), .warm_up = t.warm_up};
-  options.clip_norm = t.clip_norm;
+  cs::FitOptions<S> options = fit_options_of<S>(s);
+  const Index steps = options.epochs > 0 ? options.epochs * options.steps_per_epoch : options.steps;
   options.workers = static_cast<int>(t.workers);
-  options.validate_every = dice ? (t.validate_every > 0 ? t.validate_every : t.steps) : 0;
+  options.validate_every = dice ? (t.validate_every > 0 ? t.validate_every : steps) : 0;
   options.checkpoints = {.folder = out / "checkpoints", .every = t.checkpoint_every, .resume = s.arguments.resume};
   options.observer = &all;
-  const cs::FitResult result = cs::fit(ctx, net, adam, patches, options);
+  const auto run = [&](auto optimizer) { return cs::fit(ctx, net, optimizer, patches, options); };
+  const cs::FitResult result = s.task.preset
+                                   ? run(cs::Sgd<S>(net.parameters(), nn::training_sgd()))
+                                   : run(cs::AdamW<S>(net.parameters(), {.learning_rate = static_cast<float>(t.learning_rate),
+                                                                        .weight_decay = static_cast<float>(t.weight_decay)}));
   curve.write(out / "curve.svg");
   if (const fs::path best = out / "checkpoints" / "best.safetensors"; dice && fs::exists(best)) cs::io::load_weights(best, net);
   return result;
@@ -198,26 +285,20 @@ template <class Net> cs::FitResult train_network(cs::Context<cs::Cpu>& ctx, Net&
 }   // namespace
 
 void train(const TrainArguments& a, Console& console) {
-  cs::RunRecord run{.command = "train", .inputs = {a.config}, .accuracy = "standard", .seed = a.seed};
+  const bool by_plan = !a.plan.empty();
+  if (by_plan == !a.config.empty() || by_plan == a.data.empty())
+    throw cs::Error(cs::Code::bad_argument, "train", "takes CONFIG, or --plan with --data; either of the two.");
+  const std::string source = by_plan ? a.plan : a.config;
+  cs::RunRecord run{.command = "train", .inputs = {source}, .accuracy = "standard", .seed = a.seed};
   cs::RunClock clock(run);
-  const auto bytes = cs::io::read_file(a.config, {.max_bytes = Index{4} << 20});
-  TrainConfig config;
-  cs::json::Reader::take(cs::json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, a.config), {a.config},
-                         config);
+  const Task task = by_plan ? planned(a, console) : configured(a, console);
   const fs::path checkpoints = fs::path(a.output) / "checkpoints";
   if (!a.resume && fs::exists(checkpoints) && !fs::is_empty(checkpoints))
     throw cs::Error(cs::Code::bad_argument, checkpoints.string(),
                     "holds an earlier training. Hint: --resume goes on with it; -o names another folder for a new one.");
-  console.keep(a.config);
-  if (config.recipe.is_string()) console.keep(fs::path(a.config).parent_path() / config.recipe.get<std::string>());
   for (const char* name : {"model.safetensors", "log.csv", "curve.svg", "run.json"})
     console.expect_output(fs::path(a.output) / name);
-  const cs::ModelRecipe recipe = recipe_of(config, a.config);
-  const fs::path folder = fs::path(a.config).parent_path() / config.data.folder;
-  std::vector<cs::CaseFiles> files = cs::find_cases(folder, layout_of(a.config, config.data.layout));
-  cs::CaseSplit split;
-  split.train = files;
-  if (config.data.validation > 0) split = cs::split(files, {.train = 1 - config.data.validation, .test = 0, .seed = a.seed});
+  const cs::ModelRecipe& recipe = task.recipe;
 
   cs::Context<cs::Cpu> ctx{
       {.threads = console.common().threads, .seed = a.seed, .cancel = console.cancel(), .log = console.log()}};
@@ -225,12 +306,12 @@ void train(const TrainArguments& a, Console& console) {
   fs::create_directories(a.output);
   cs::AnyModel model = cs::make_model(recipe.network);
   model.initialize(ctx);
-  std::vector<cs::Case> cases = prepare_all(split.train, recipe, a.config, console, ctx.executor());
-  const std::vector<cs::Case> held_out = prepare_all(split.val, recipe, a.config, console, ctx.executor());
+  std::vector<cs::Case> cases = prepare_all(task.split.train, recipe, source, console, ctx.executor());
+  const std::vector<cs::Case> held_out = prepare_all(task.split.val, recipe, source, console, ctx.executor());
   clock.stage("read");
   console.note(text(text(model.config()), ", ", model.parameter_count(), " parameters, ", cases.size(), " cases to train on, ",
                     held_out.size(), " to validate"));
-  const Setting setting{a, config, recipe, held_out};
+  const Setting setting{a, task, held_out};
   const cs::FitResult fitted =
       model.visit([&](auto& net) { return train_network(ctx, net, std::move(cases), setting, console); });
   clock.stage("train");

@@ -127,7 +127,7 @@ TEST_CASE("help: every command explains itself with examples that name it") {
   const Ran all = run_ctseg({"--help"});
   CHECK(all.status == 0);
   CHECK(run_ctseg({"--version"}).out.starts_with("ctseg 0."));
-  for (const std::string name : {"info", "segment", "train", "evaluate", "export", "preview", "phantom", "bench"}) {
+  for (const std::string name : {"info", "segment", "train", "evaluate", "export", "preview", "phantom", "bench", "plan"}) {
     CHECK(has(all.out, "  " + name + " "));
     const Ran ran = run_ctseg({name, "--help"});
     CHECK(ran.status == 0);
