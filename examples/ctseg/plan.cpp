@@ -73,10 +73,12 @@ std::string summary(const nn::ExperimentPlan& plan) {
   for (std::size_t k = 0; k < d.channel_names.size(); ++k) {
     const nn::IntensityProperties& p = plan.fingerprint.foreground[k];
     out += text("channel ", k, " \"", d.channel_names[k], "\": ", plan.normalization_schemes[k],
-                plan.use_mask_for_norm[k] ? " inside the mask" : "", "; foreground mean ", p.mean, ", sd ", p.std,
-                ", 0.5 % ", p.percentile_00_5, ", 99.5 % ", p.percentile_99_5, "\n");
+                plan.use_mask_for_norm[k] ? " inside the mask" : "", "; foreground mean ", p.mean, ", sd ", p.std, ", 0.5 % ",
+                p.percentile_00_5, ", 99.5 % ", p.percentile_99_5, "\n");
   }
-  out += text("axes ", joined(plan.transpose_forward, " "), " of z y x; ",
+  out += "axes ";
+  for (const std::size_t axis : plan.transpose_forward) out += std::string(1, "zyx"[axis]) + " ";
+  out += text("of the files, in this order; ",
               plan.plan_3d_lowres ? "patches see little of a case: 3d_lowres and a cascade are planned too\n" : "no cascade\n");
   return out + "\n" + table(plan);
 }

@@ -184,8 +184,7 @@ cs::CaseSplit fold_of(const nn::RawDataset& data, const std::string& fold) {
   if (fold == "all") return split;
   const auto kept = nn::validation_folds(data.cases.size())[static_cast<std::size_t>(fold[0] - '0')];
   for (const std::size_t i : kept) split.val.push_back(split.train[i]);
-  for (auto i = kept.rbegin(); i != kept.rend(); ++i)
-    split.train.erase(split.train.begin() + static_cast<std::ptrdiff_t>(*i));
+  for (auto i = kept.rbegin(); i != kept.rend(); ++i) split.train.erase(split.train.begin() + static_cast<std::ptrdiff_t>(*i));
   return split;
 }
 
@@ -276,7 +275,7 @@ template <class Net> cs::FitResult train_network(cs::Context<cs::Cpu>& ctx, Net&
   const cs::FitResult result = s.task.preset
                                    ? run(cs::Sgd<S>(net.parameters(), nn::training_sgd()))
                                    : run(cs::AdamW<S>(net.parameters(), {.learning_rate = static_cast<float>(t.learning_rate),
-                                                                        .weight_decay = static_cast<float>(t.weight_decay)}));
+                                                                         .weight_decay = static_cast<float>(t.weight_decay)}));
   curve.write(out / "curve.svg");
   if (const fs::path best = out / "checkpoints" / "best.safetensors"; dice && fs::exists(best)) cs::io::load_weights(best, net);
   return result;

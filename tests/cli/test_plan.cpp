@@ -19,12 +19,14 @@ void write_dataset(const std::filesystem::path& folder, int cases) {
     Volume<std::uint8_t> label(grid);
     for (Index z = 4; z < 11; ++z)
       for (Index y = 5; y < 12; ++y)
-        for (Index x = 5 + k % 3; x < 13; ++x) label(z, y, x) = 1, ct(z, y, x) = 100.f + static_cast<float>((x + y + z + k) % 5);
+        for (Index x = 5 + k % 3; x < 13; ++x)
+          label(z, y, x) = 1, ct(z, y, x) = 100.f + static_cast<float>((x + y + z + k) % 5);
     io::write_nifti(folder / "imagesTr" / text("case", k, "_0000.nii.gz"), ct);
     io::write_nifti(folder / "labelsTr" / text("case", k, ".nii.gz"), label);
   }
-  spill(folder / "dataset.json", text(R"({"channel_names": {"0": "CT"}, "labels": {"background": 0, "block": 1}, "numTraining": )",
-                                      cases, R"(, "file_ending": ".nii.gz"})"));
+  spill(folder / "dataset.json",
+        text(R"({"channel_names": {"0": "CT"}, "labels": {"background": 0, "block": 1}, "numTraining": )", cases,
+             R"(, "file_ending": ".nii.gz"})"));
 }
 bool holds(const std::string& all, std::string_view part) { return all.find(part) != std::string::npos; }
 
@@ -38,7 +40,7 @@ TEST_CASE("plan: files for nnU-Net, a table for people, JSON for programs; input
   INFO(ran.err);
   REQUIRE(ran.status == 0);
   for (const char* words : {"Dataset007_Blocks: 5 cases, 2 labels; planned as ExperimentPlanner", "CTNormalization",
-                            "3d_fullres", "patch         18 x 20", "16 x 18 x 20", "nnUNetPlans.json\n"})
+                            "3d_fullres", "patch         20 x 20", "16 x 18 x 20", "nnUNetPlans.json\n"})
     CHECK_MESSAGE(holds(ran.out, words), words << "\n" << ran.out);
   const json plan = json::parse(slurp(folder / "plan" / "nnUNetPlans.json"));
   CHECK(plan["configurations"]["3d_fullres"]["spacing"] == json({1.5, 1.0, 1.0}));

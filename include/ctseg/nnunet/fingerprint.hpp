@@ -147,7 +147,7 @@ class FingerprintCollector {
 
  private:
   static constexpr Index kDraws = 100'000'000;   // of all cases together
-  static constexpr std::uint32_t kSeed = 1234;           // of every case
+  static constexpr std::uint32_t kSeed = 1234;   // of every case
 
   Index cases_;
   DatasetFingerprint so_far_{};

@@ -23,9 +23,9 @@ inline std::span<const json::Name<PlannerPreset>> names_of(PlannerPreset) {
 
 struct PlannerOptions {
   PlannerPreset preset = PlannerPreset::standard;
-  double gpu_memory_gb = 0;                             // 0: what the preset is made for
-  std::optional<std::array<double, 3>> spacing_mm{};    // z, y, x of 3d_fullres; unset: found
-  std::string plans_name{};                             // empty: nnU-Net's name for the preset
+  double gpu_memory_gb = 0;                            // 0: what the preset is made for
+  std::optional<std::array<double, 3>> spacing_mm{};   // z, y, x of 3d_fullres; unset: found
+  std::string plans_name{};                            // empty: nnU-Net's name for the preset
 };
 
 /// What a data set says of itself beside its images: dataset.json and the name of its folder.
@@ -141,8 +141,7 @@ std::vector<double> first_patch(const std::vector<double>& spacing_mm, const std
 }
 
 /// The axis that is longest next to the median case; the last of equal ones.
-template <class = void>
-std::size_t axis_to_reduce(const std::vector<Index>& patch, const std::vector<double>& median_shape) {
+template <class = void> std::size_t axis_to_reduce(const std::vector<Index>& patch, const std::vector<double>& median_shape) {
   std::size_t most = 0;
   const auto ratio = [&](std::size_t d) { return static_cast<double>(patch[d]) / median_shape[d]; };
   for (std::size_t d = 1; d < patch.size(); ++d)
@@ -198,9 +197,8 @@ PlannedConfiguration configuration_of(const ConfigurationTask& task, const Plann
 
 /// 3d_lowres where a patch of 3d_fullres sees less than a quarter of the median case: voxels grow by 3 % until it sees that
 /// much, the finer axes first while they are less than half as long. None if that more than halves nothing.
-template <class = void>
-std::optional<PlannedConfiguration> lowres_of(const PlannedConfiguration& full, const PlannerOptions& o,
-                                              const DatasetFacts& dataset) {
+template <class = void> std::optional<PlannedConfiguration> lowres_of(const PlannedConfiguration& full, const PlannerOptions& o,
+                                                                      const DatasetFacts& dataset) {
   constexpr double kGrowth = 1.03, kLeastSeen = 0.25;
   const std::vector<double>& median = full.median_image_size_in_voxels;
   std::optional<PlannedConfiguration> low;

@@ -65,8 +65,7 @@ template <class = void> Json configurations_json(const ExperimentPlan& plan) {
     out["3d_lowres"]["next_stage"] = "3d_cascade_fullres";
   }
   if (plan.plan_3d_fullres) out["3d_fullres"] = configuration_json(*plan.plan_3d_fullres, plan);
-  if (plan.plan_3d_lowres)
-    out["3d_cascade_fullres"] = {{"inherits_from", "3d_fullres"}, {"previous_stage", "3d_lowres"}};
+  if (plan.plan_3d_lowres) out["3d_cascade_fullres"] = {{"inherits_from", "3d_fullres"}, {"previous_stage", "3d_lowres"}};
   return out;
 }
 
@@ -78,8 +77,8 @@ template <class = void> Json to_json(const ExperimentPlan& plan) {
   std::vector<Index> shape;
   for (const std::size_t d : plan.transpose_forward) {
     spacing.push_back(planning::median(planning::column(plan.fingerprint.spacings, d)));
-    shape.push_back(static_cast<Index>(
-        planning::rounded(planning::median(planning::column(plan.fingerprint.shapes_after_crop, d)))));
+    shape.push_back(
+        static_cast<Index>(planning::rounded(planning::median(planning::column(plan.fingerprint.shapes_after_crop, d)))));
   }
   return {{"dataset_name", plan.dataset.name},
           {"plans_name", planning::plans_name(plan.options)},

@@ -29,9 +29,7 @@ template <AnySpec S> Loss<S> training_loss(const TrainingPreset& p) {
   return deep_supervision(nnunet_dice_ce({.batch_dice = p.batch_dice}), {.mode = SupervisionMode::nnunet});
 }
 
-inline SgdOptions training_sgd() {
-  return {.learning_rate = 1e-2, .momentum = 0.99, .weight_decay = 3e-5, .nesterov = true};
-}
+inline SgdOptions training_sgd() { return {.learning_rate = 1e-2, .momentum = 0.99, .weight_decay = 3e-5, .nesterov = true}; }
 
 /// Steps, batch, loss, schedule (poly 0.9, once an epoch) and clipping (12). The caller adds folders and observers.
 template <AnySpec S> FitOptions<S> training_options(const TrainingPreset& p) {
