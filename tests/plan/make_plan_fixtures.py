@@ -85,7 +85,7 @@ def made_up():
                                   fingerprint(5, 20, [[5.0, 8.0, 10.0, 10.0, 10.0], (1.3, 1.8), (1.3, 1.8)],
                                               [(7, 12), (200, 260), (150, 232)], ("cineMRI",))),
         "Dataset006_ThickCtHead": (dataset_json(labels=6, cases=40),
-                                   fingerprint(6, 15, [[5.0, 5.0, 4.8, 0.5], (0.4, 0.49), (0.4, 0.49)],
+                                   fingerprint(6, 15, [[5.0, 5.0, 4.8, 0.375], (0.4, 0.49), (0.4, 0.49)],
                                                [(26, 40), [512], [512]])),
         "Dataset007_Brain": (dataset_json(mr4, regions, 484, regions_class_order=[1, 2, 3]),
                              fingerprint(7, 20, one, [(130, 146), (160, 180), (130, 150)], mr4, 0.41)),
