@@ -21,6 +21,7 @@ struct Arguments {
   TrainArguments train{};
   PlanArguments plan{};
   BenchArguments bench{};
+  ViewArguments view{};
 };
 
 CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& what, const std::string& examples,
@@ -33,9 +34,9 @@ CLI::App& add_command(CLI::App& program, const std::string& name, const std::str
   return command;
 }
 
-void add_case(CLI::App& command, CaseOptions& input) {
+void add_case(CLI::App& command, CaseOptions& input, bool required = true) {
   command.add_option("CASE", input.path, ".nii, .nii.gz, .mha, .mhd, .npy with --spacing, a DICOM folder or one of its files")
-      ->required();
+      ->required(required);
   command.add_option("--spacing", input.spacing_mm, "voxel size of a .npy file: X,Y,Z in mm")->delimiter(',')->expected(3);
   command.add_option("--series", input.series, "SeriesInstanceUID, where a DICOM folder holds several");
 }
@@ -292,6 +293,22 @@ void add_bench(CLI::App& program, Arguments& all) {
       ->capture_default_str();
 }
 
+void add_view(CLI::App& program, Arguments& all) {
+  ViewArguments& a = all.view;
+  CLI::App& c = add_command(program, "view", "Look at scans, segment them and correct masks, in a browser on this machine",
+                            "  ctseg view ct.nii.gz -m liver.safetensors\n"
+                            "  ctseg view ct.nii.gz --mask mask.nii.gz\n"
+                            "  ctseg view --port 8080 --store /data/viewer",
+                            all.common);
+  add_case(c, a.input, false);
+  c.add_option("-m,--model", a.models, "model files to choose from, before that of CTSEG_MODEL")->take_all();
+  c.add_option("--mask", a.mask, "a mask of the CASE, to begin with");
+  c.add_option("--port", a.port, "of 127.0.0.1; 0: any that is free")->check(CLI::Range(0, 65535))->capture_default_str();
+  c.add_option("--store", a.store, "folder of scans, masks and history; unset: ~/.local/share/ctseg");
+  c.add_option("--max-upload", a.max_upload, "the largest scan or model that may be uploaded")->capture_default_str();
+  c.add_option("--token-file", a.token_file, "write the address with its token there, for other programs");
+}
+
 }   // namespace
 
 Parsed parse(int argc, const char* const* argv) {
@@ -306,6 +323,7 @@ Parsed parse(int argc, const char* const* argv) {
   add_convert(program, *all);
   add_export(program, *all), add_preview(program, *all), add_phantom(program, *all), add_bench(program, *all);
   add_plan(program, *all);
+  add_view(program, *all);
   Parsed out;
   try {
     program.parse(argc, argv);
@@ -334,6 +352,7 @@ Parsed parse(int argc, const char* const* argv) {
     if (name == "convert") return convert(all->convert, console);
     if (name == "train") return train(all->train, console);
     if (name == "plan") return plan(all->plan, console);
+    if (name == "view") return view(all->view, console);
     return bench(all->bench, console);
   };
   return out;

@@ -84,6 +84,12 @@ struct BenchArguments {
   Index classes = 26;
   std::string max_memory{}, network = "stand-in", how = "blocks";
 };
+struct ViewArguments {
+  CaseOptions input{};
+  std::vector<std::string> models{};
+  std::string mask{}, store{}, token_file{}, max_upload = "2G";
+  int port = 0;
+};
 
 void info(const InfoArguments&, Console&);
 void evaluate(const EvaluateArguments&, Console&);
@@ -95,5 +101,6 @@ void convert(const ConvertArguments&, Console&);
 void train(const TrainArguments&, Console&);
 void plan(const PlanArguments&, Console&);
 void bench(const BenchArguments&, Console&);
+void view(const ViewArguments&, Console&);
 
 }   // namespace cli

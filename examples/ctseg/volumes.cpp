@@ -26,7 +26,7 @@ struct Collector {
 };
 
 cs::io::ReadOptions read_options(const CaseOptions& which) {
-  cs::io::ReadOptions options;
+  cs::io::ReadOptions options{.max_bytes = which.max_bytes};
   const bool npy = cs::io::ends_with(which.path, ".npy");
   if (which.spacing_mm.empty() && npy)
     throw cs::Error(cs::Code::bad_argument, which.path,

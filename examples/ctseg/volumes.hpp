@@ -13,6 +13,7 @@ struct CaseOptions {
   std::string path{};
   std::vector<double> spacing_mm{};   // of a .npy file: x, y, z
   std::string series{};               // of a DICOM folder that holds several
+  Index max_bytes = Index{1} << 34;   // of voxels
 };
 
 struct Scan {

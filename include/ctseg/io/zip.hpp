@@ -9,6 +9,7 @@ struct ZipEntry {
   std::string name;
   Index header = 0, limit = 0;   // where its local header begins, and the entry behind it
   Index bytes = 0;               // of its content
+  Index packed = 0;              // of what lies in the archive
   std::uint32_t crc = 0;         // 0: not computed
   unsigned method = 0, flags = 0;
 };
@@ -44,11 +45,16 @@ class ZipDirectory {
       throw Error(Code::unsupported, source_.name(),
                   text("entry ", printable(e.name), (e.flags & 1) != 0 ? " is encrypted" : " is compressed", " (method ",
                        int(e.method), "); torch.save stores entries as they are. Hint: save it again with torch.save."));
+    return {.begin = begin_of(e), .bytes = e.bytes, .crc = e.crc};
+  }
+  /// Where the `packed` bytes of an entry begin, whatever was done to them.
+  /// Errors    bad_input if its own header says something else.
+  Index begin_of(const ZipEntry& e) const {
     const std::string header = source_.read(e.header, kLocal);
     const Index name = number(header, 26, 2), extra = number(header, 28, 2), begin = e.header + kLocal + name + extra;
-    if (header.compare(0, 4, "PK\3\4") != 0 || source_.read(e.header + kLocal, name) != e.name || begin + e.bytes > e.limit)
+    if (header.compare(0, 4, "PK\3\4") != 0 || source_.read(e.header + kLocal, name) != e.name || e.packed > e.limit - begin)
       refuse(text("has an entry ", printable(e.name), " whose own header does not agree with the directory"));
-    return {.begin = begin, .bytes = e.bytes, .crc = e.crc};
+    return begin;
   }
 
  private:
@@ -102,6 +108,7 @@ class ZipDirectory {
                  .flags = static_cast<unsigned>(number(all, at + 8, 2))};
       Index packed = number(all, at + 20, 4);
       widen(e, packed, all.substr(static_cast<std::size_t>(at + kCentral + name), static_cast<std::size_t>(extra)));
+      e.packed = packed;
       if (e.method == 0 && packed != e.bytes) refuse(text("has an entry ", printable(e.name), " of two sizes"));
       entries_.push_back(std::move(e));
       at += kCentral + name + extra + comment;

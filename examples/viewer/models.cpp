@@ -1,0 +1,88 @@
+#include "models.hpp"
+
+#include <cstdlib>
+#include <ctseg/io/torch_file.hpp>
+
+#include "../ctseg/models.hpp"
+#include "uploads.hpp"
+
+namespace viewer {
+
+Models::Models(Store& store, const std::vector<std::string>& named) : store_(store) {
+  for (const std::string& path : named) named_.push_back(entry_of(path, "option", ""));
+  if (const char* path = std::getenv("CTSEG_MODEL"); path && *path) named_.push_back(entry_of(path, "environment", ""));
+  std::vector<fs::path> uploads;
+  const auto try_to = [](auto&& add) {
+    try {
+      add();
+    } catch (const cs::Error&) {   // no model, or not any more: there is nothing to choose
+    }
+  };
+  for (const ModelRow& row : store_.models()) {
+    uploads.push_back(store_ / row.file);
+    try_to([&] { uploads_.push_back(entry_of(store_ / row.file, "upload", row.name)); });
+  }
+  std::vector<fs::path> files;
+  for (const auto& file : fs::directory_iterator(store_ / "models"))
+    if (file.path().extension() == ".safetensors" && std::find(uploads.begin(), uploads.end(), file.path()) == uploads.end())
+      files.push_back(file.path());
+  std::sort(files.begin(), files.end());
+  for (const fs::path& file : files) try_to([&] { found_.push_back(entry_of(file, "store", "")); });
+}
+
+ModelEntry Models::entry_of(const fs::path& path, const std::string& source, const std::string& name) {
+  const cs::LoadModelOptions options{.weights = {.reader = cs::io::torch_reader()}};
+  const cs::ModelRecipe recipe = cs::model_file::recipe_for(path, cs::io::weights::index_of(path, options.weights), options);
+  ModelEntry entry{.id = ++last_, .name = recipe.about.name, .source = source, .path = path};
+  if (entry.name.empty()) entry.name = name.empty() ? path.filename().string() : name;
+  entry.bytes = static_cast<Index>(fs::file_size(path));
+  for (const cs::LabelInfo& label : recipe.labels)
+    if (label.id != 0) entry.labels.push_back({label.id, label.name, label.color.value_or(color_of(label.id))});
+  return entry;
+}
+
+std::vector<ModelEntry> Models::list() {
+  const std::lock_guard lock(mutex_);
+  std::vector<ModelEntry> all = named_;
+  all.insert(all.end(), uploads_.begin(), uploads_.end());
+  all.insert(all.end(), found_.begin(), found_.end());
+  return all;
+}
+
+ModelEntry Models::find(Index id) {
+  const std::vector<ModelEntry> all = list();
+  if (id == 0 && all.empty())
+    throw Refusal{409, "there is no model. Hint: upload one, or start with -m MODEL or CTSEG_MODEL=MODEL."};
+  if (id == 0) return all.front();
+  for (const ModelEntry& entry : all)
+    if (entry.id == id) return entry;
+  throw Refusal{404, text("there is no model ", id, ".")};
+}
+
+ModelEntry Models::add_upload(const fs::path& file, const std::string& name) {
+  fs::path checked = file;   // by this name it is no checkpoint of PyTorch, which would need a recipe beside it
+  checked += ".safetensors";
+  fs::rename(file, checked);
+  try {
+    const std::lock_guard lock(mutex_);
+    ModelEntry entry = entry_of(checked, "upload", shown_name(name));
+    const std::string kept = "models/upload_" + checked.stem().string() + "_" + text(cs::Index{::time(nullptr)}) + ".safetensors";
+    fs::rename(checked, store_ / kept);
+    store_.add(ModelRow{.name = shown_name(name), .file = kept});
+    entry.path = store_ / kept;
+    uploads_.insert(uploads_.begin(), entry);
+    return entry;
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(checked, ignored);
+    throw;
+  }
+}
+
+Json Models::describe(const ModelEntry& entry) {
+  Json labels = Json::array();
+  for (const LabelName& label : entry.labels) labels.push_back({{"id", label.id}, {"name", label.name}, {"color", label.color}});
+  return {{"id", entry.id}, {"name", entry.name}, {"source", entry.source}, {"labels", labels}, {"bytes", entry.bytes}};
+}
+
+}   // namespace viewer

@@ -1,0 +1,190 @@
+#include "scans.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <ctseg/image/orientation.hpp>
+#include <ctseg/io/volume.hpp>
+
+#include "uploads.hpp"
+
+namespace viewer {
+
+namespace {
+
+constexpr Index kMostVoxels = 1'500'000'000;
+constexpr Index kBytesPerVoxel = 16;   // reading, turning and rounding a scan, and a mask of it, with room to spare
+
+std::int16_t rounded(float hu) {
+  if (!cs::is_finite(hu)) return -1024;
+  return static_cast<std::int16_t>(std::lround(std::clamp(hu, -32768.f, 32767.f)));
+}
+
+/// Tells a file from another one, or from itself after a change.
+std::string stamp_of(const fs::path& path) {
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) != 0) return {};
+  return text(Index{facts.st_size}, ".", Index{facts.st_mtim.tv_sec}, ".", Index{facts.st_mtim.tv_nsec});
+}
+
+Json facts_of(const OpenScan& scan, const cli::Scan& read) {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  for (const float v : scan.display.voxels())
+    if (cs::is_finite(v)) low = std::min(low, double{v}), high = std::max(high, double{v});
+  const auto mm = scan.display.spacing_mm();
+  const Eigen::Matrix4d m = cs::to_lps(scan.display.affine()).matrix;
+  Json lps = Json::array(), warnings = Json::array();
+  for (int i = 0; i < 4; ++i) lps.push_back({m(i, 0), m(i, 1), m(i, 2), m(i, 3)});
+  for (const std::string& line : read.warnings) {   // the path before it is ours, not people's
+    const std::size_t at = line.find("warning: ");
+    warnings.push_back(at == line.npos ? line : line.substr(at + 9));
+  }
+  return {{"shape", scan.extent()}, {"spacing_mm", {mm.x, mm.y, mm.z}}, {"hu_min", low <= high ? Json(low) : Json(nullptr)},
+          {"hu_max", low <= high ? Json(high) : Json(nullptr)}, {"lps", lps},
+          {"orientation", cs::axis_codes(scan.stored)}, {"format", read.format}, {"warnings", warnings}};
+}
+
+}   // namespace
+
+PlaneView plane_named(const std::string& name) {
+  if (name == "axial") return {0, 1, 2};
+  if (name == "coronal") return {0, 2, 1};
+  if (name == "sagittal") return {1, 2, 0};
+  throw Refusal{400, "plane must be axial, coronal or sagittal."};
+}
+
+std::size_t OpenScan::at(const PlaneView& plane, Index slice, Index i, Index j) const {
+  std::array<Index, 3> v{};
+  v[static_cast<std::size_t>(plane.right)] = i;
+  v[static_cast<std::size_t>(plane.down)] = plane.down == 2 ? extent()[2] - 1 - j : j;
+  v[static_cast<std::size_t>(plane.through)] = slice;
+  return static_cast<std::size_t>((v[2] * extent()[1] + v[1]) * extent()[0] + v[0]);
+}
+
+cs::Volume<std::uint8_t> to_stored(const OpenScan& scan, std::vector<std::uint8_t> display) {
+  return cs::reorient_like(cs::Volume<std::uint8_t>(scan.display.grid(), std::move(display)), scan.stored);
+}
+cs::Volume<std::uint8_t> to_display(const OpenScan& scan, const cs::Volume<std::uint8_t>& stored) {
+  return cs::Volume<std::uint8_t>(scan.display.grid(), std::move(cs::reorient(stored, "LPS").voxels()));
+}
+
+std::vector<std::int16_t> coarse_voxels(const OpenScan& scan, Index step) {
+  const auto n = scan.extent();
+  std::vector<std::int16_t> out;
+  for (Index z = 0; z < n[2]; z += step)
+    for (Index y = 0; y < n[1]; y += step)
+      for (Index x = 0; x < n[0]; x += step) out.push_back(scan.hu[static_cast<std::size_t>((z * n[1] + y) * n[0] + x)]);
+  return out;
+}
+std::vector<std::int16_t> slice_of(const OpenScan& scan, const PlaneView& plane, Index slice) {
+  const auto n = scan.extent();
+  std::vector<std::int16_t> out;
+  for (Index j = 0; j < n[static_cast<std::size_t>(plane.down)]; ++j)
+    for (Index i = 0; i < n[static_cast<std::size_t>(plane.right)]; ++i) out.push_back(scan.hu[scan.at(plane, slice, i, j)]);
+  return out;
+}
+
+Scans::Scans(Store& store, int threads) : store_(store), threads_(threads) {
+  const Index memory = Index{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGE_SIZE);
+  most_voxels_ = std::min(kMostVoxels, std::max<Index>(memory / kBytesPerVoxel, 1 << 24));
+}
+
+std::shared_ptr<OpenScan> Scans::read(const cli::CaseOptions& which, cli::Console& console, ScanRow& row) {
+  cli::CaseOptions limited = which;
+  limited.max_bytes = most_voxels_ * Index{sizeof(float)};
+  cli::Scan scan = cli::read_scan(limited, console);
+  const cs::Grid stored = scan.volume.grid();
+  auto out = std::make_shared<OpenScan>(OpenScan{row.id, stored, cs::reorient(scan.volume, "LPS"), {}});
+  out->hu.resize(out->display.voxels().size());
+  std::transform(out->display.voxels().begin(), out->display.voxels().end(), out->hu.begin(), &rounded);
+  if (row.facts.empty()) row.facts = facts_of(*out, scan);
+  return out;
+}
+
+void Scans::keep(std::shared_ptr<const OpenScan> scan) {
+  kept_.push_front(std::move(scan));
+  if (kept_.size() > kKept) kept_.pop_back();
+}
+
+Index Scans::add_case(const cli::CaseOptions& which, cli::Console& console) {
+  const fs::path path = fs::absolute(which.path).lexically_normal();
+  ScanRow row{.name = path.filename().empty() ? path.parent_path().filename().string() : path.filename().string(),
+              .source = "case",
+              .path = path.string(),
+              .stamp = stamp_of(path) + which.series};
+  const auto known = store_.scan_at(row.path, row.stamp);
+  auto scan = read(which, console, row);
+  scan->id = known ? known->id : store_.add(row);
+  fs::create_directories(store_ / text("scans/", scan->id));
+  cases_[scan->id] = which;
+  keep(scan);
+  return scan->id;
+}
+
+Index Scans::add_upload(const fs::path& file, const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const fs::path folder = store_.incoming();
+  struct Passing {
+    fs::path folder;
+    ~Passing() {
+      std::error_code ignored;
+      fs::remove_all(folder, ignored);
+    }
+  } passing{folder};
+  fs::create_directory(folder);
+  const std::string inside = unpack_upload(file, folder);
+  cli::Console console({.quiet = true, .threads = threads_}, {});
+  ScanRow row{.name = name, .source = "upload", .path = ""};
+  auto scan = read({.path = (folder / inside).string()}, console, row);
+  row.id = scan->id = store_.add(row);
+  row.path = text("scans/", row.id, "/", inside);
+  std::error_code error;
+  fs::rename(folder, store_ / text("scans/", row.id), error);
+  if (error) {
+    store_.remove_scan(row.id);
+    throw Refusal{507, "the scan cannot be moved into the store."};
+  }
+  store_.update(row);
+  keep(scan);
+  return row.id;
+}
+
+std::shared_ptr<const OpenScan> Scans::open(Index id) {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t k = 0; k < kept_.size(); ++k)
+    if (kept_[k]->id == id) {
+      std::rotate(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(k), kept_.begin() + static_cast<std::ptrdiff_t>(k) + 1);
+      return kept_.front();
+    }
+  auto row = store_.scan(id);
+  if (!row) throw Refusal{404, text("there is no scan ", id, ".")};
+  if (row->source == "case" && !row->stamp.starts_with(stamp_of(row->path)))
+    throw Refusal{409, text(row->name, " has changed or gone since it was opened. Hint: ctseg view it again.")};
+  cli::Console console({.quiet = true, .threads = threads_}, {});
+  const auto known = cases_.find(id);
+  const cli::CaseOptions which = known != cases_.end() ? known->second : cli::CaseOptions{.path = (store_ / row->path).string()};
+  auto scan = read(which, console, *row);   // a CASE of an earlier day has an absolute path, which `/` leaves as it is
+  if (kept_.size() >= kKept) kept_.pop_back();
+  keep(scan);
+  return scan;
+}
+
+void Scans::remove(Index id) {
+  const std::lock_guard lock(mutex_);
+  if (!store_.scan(id)) throw Refusal{404, text("there is no scan ", id, ".")};
+  std::erase_if(kept_, [&](const auto& scan) { return scan->id == id; });
+  std::error_code ignored;
+  for (const JobRow& job : store_.jobs())
+    if (job.scan == id) fs::remove_all(store_ / text("jobs/", job.id), ignored);
+  store_.remove_scan(id);
+  fs::remove_all(store_ / text("scans/", id), ignored);
+}
+
+Json Scans::describe(const ScanRow& row) {
+  Json out = {{"id", row.id}, {"name", row.name}, {"source", row.source}, {"added", row.added}};
+  out.update(row.facts);
+  return out;
+}
+
+}   // namespace viewer

@@ -1,0 +1,76 @@
+// Surfaces of masks: compact for the 3-D view, whole for downloads.
+#include <ctseg/io/mesh.hpp>
+#include <ctseg/post/decimate.hpp>
+#include <ctseg/post/surface.hpp>
+
+#include "masks.hpp"
+
+namespace viewer {
+
+namespace {
+
+/// Every other voxel along each axis, set where most of its eight are: a view of a large organ needs no more.
+cs::Volume<std::uint8_t> halved(const cs::Volume<std::uint8_t>& mask) {
+  const auto n = mask.shape();
+  Eigen::Matrix4d to_full = Eigen::Matrix4d::Identity();
+  for (int i = 0; i < 3; ++i) to_full(i, i) = 2, to_full(i, 3) = 0.5;
+  cs::Volume<std::uint8_t> out(cs::Grid{{(n.x + 1) / 2, (n.y + 1) / 2, (n.z + 1) / 2},
+                                        cs::Affine<cs::Ras>(mask.affine().matrix * to_full)});
+  const auto m = out.shape();
+  for (Index z = 0; z < m.z; ++z)
+    for (Index y = 0; y < m.y; ++y)
+      for (Index x = 0; x < m.x; ++x) {
+        int count = 0;
+        for (int k = 0; k < 8; ++k)
+          count += mask(std::min(2 * z + (k >> 2), n.z - 1), std::min(2 * y + (k >> 1 & 1), n.y - 1),
+                        std::min(2 * x + (k & 1), n.x - 1)) != 0;
+        out(z, y, x) = count >= 4;
+      }
+  return out;
+}
+
+/// The mask of one label, or of everything.
+cs::Volume<std::uint8_t> chosen(const OpenScan& scan, std::vector<std::uint8_t> voxels, Index label) {
+  for (std::uint8_t& v : voxels) v = label == 0 ? v != 0 : v == label;
+  if (std::find(voxels.begin(), voxels.end(), std::uint8_t{1}) == voxels.end())
+    throw Refusal{404, label == 0 ? std::string("the mask is empty.") : text("the mask has no voxel of label ", label, ".")};
+  return cs::Volume<std::uint8_t>(scan.display.grid(), std::move(voxels));
+}
+
+}   // namespace
+
+std::string Masks::compact_mesh(const MaskRow& m, Index label, Index most_triangles) {
+  const std::lock_guard lock(surfaces_);
+  const auto scan = scans_.open(m.scan);
+  cs::Volume<std::uint8_t> mask = chosen(*scan, voxels(m, *scan), label);
+  cs::Mesh<cs::Ras> mesh = cs::surface_of(mask);
+  while (std::ssize(mesh.triangles) > 8 * most_triangles) {   // taking triangles away one by one would take seconds
+    mask = halved(mask);
+    if (std::find(mask.voxels().begin(), mask.voxels().end(), std::uint8_t{1}) == mask.voxels().end()) break;
+    mesh = cs::surface_of(mask);
+  }
+  if (std::ssize(mesh.triangles) > most_triangles)
+    mesh = cs::decimate(mesh, {.keep = static_cast<double>(most_triangles) / static_cast<double>(mesh.triangles.size())});
+  const cs::Mesh<cs::Lps> lps = cs::to_lps(mesh);
+  std::string out;
+  const auto put = [&](const auto& value) { out.append(reinterpret_cast<const char*>(&value), sizeof value); };
+  put(static_cast<std::uint32_t>(lps.vertices.size())), put(static_cast<std::uint32_t>(lps.triangles.size()));
+  for (const auto& p : lps.vertices)
+    put(std::array<float, 3>{static_cast<float>(p.x), static_cast<float>(p.y), static_cast<float>(p.z)});
+  for (const auto& t : lps.triangles) put(t);
+  return out;
+}
+
+fs::path Masks::surface_file(const MaskRow& m, Index label, const std::string& format) {
+  const std::lock_guard lock(surfaces_);
+  const std::string file = text("scans/", m.scan, "/mesh_", m.version, label == 0 ? "_all" : text("_", label), ".", format);
+  const fs::path path = store_ / file;
+  if (fs::exists(path)) return path;   // masks do not change
+  const auto scan = scans_.open(m.scan);
+  const cs::Mesh<cs::Ras> mesh = cs::surface_of(chosen(*scan, voxels(m, *scan), label));
+  cs::io::write_mesh(path, mesh);
+  store_.add({.mask = m.id, .label = label, .triangles = std::ssize(mesh.triangles), .file = fs::path(file).filename().string()});
+  return path;
+}
+
+}   // namespace viewer

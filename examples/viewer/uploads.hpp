@@ -1,0 +1,20 @@
+// What comes in as a scan: known by its content, unpacked under names of our own, within limits.
+#pragma once
+#include "http.hpp"
+
+namespace viewer {
+
+struct UnpackLimits {
+  std::size_t most_entries = 20'000;
+  Index most_bytes = Index{8} << 30;   // of all entries together
+};
+
+/// Moves an upload into `folder`, or unpacks it there if it is a zip archive: then either one scan or the files of a DICOM series.
+/// What to read comes back, a name within the folder. Names in archives are never used for files.
+/// Errors    Refusal; bad_input for an archive that is damaged, too large or too full.
+std::string unpack_upload(const fs::path& file, const fs::path& folder, const UnpackLimits& limits = {});
+
+/// A name as people may see it: at most 120 bytes, no control characters, no folders.
+std::string shown_name(const std::string& name);
+
+}   // namespace viewer

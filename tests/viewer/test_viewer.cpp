@@ -1,0 +1,244 @@
+// The viewer's server from outside: open, upload, segment, correct, save, and everything still there after a restart.
+#include <doctest/doctest.h>
+
+#include <thread>
+
+#include "../dicom/dicom_bytes.hpp"
+#include "viewer_client.hpp"
+
+using namespace ctseg;
+using nlohmann::json;
+
+namespace {
+
+const char* const kConfig = R"({
+  "recipe": {"ctseg_recipe": 1, "about": {"name": "tiny"},
+    "network": {"network": "UNet", "dim": 3, "in_channels": 1, "out_channels": 2, "features": [2, 4]},
+    "preprocess": [{"step": "Spacing", "spacing_mm": {"x": 4, "y": 4, "z": 4}}, {"step": "WindowHu", "low": -160, "high": 240}],
+    "sliding_window": {"window": [16, 16, 16], "overlap": 0.25},
+    "labels": [{"id": 0, "name": "background"}, {"id": 1, "name": "blocks", "color": "#aa5500"}]},
+  "data": {"folder": "data", "validation": 0},
+  "training": {"steps": 2, "batch": 1}
+})";
+
+/// A scan, a model and a mask, made once.
+struct Files {
+  TempFolder folder;
+  Volume<std::uint8_t> truth = blocks();
+
+  Files() {
+    std::filesystem::create_directories(folder / "data/ct_scans"), std::filesystem::create_directories(folder / "data/masks");
+    Volume<std::uint8_t> one = truth;
+    for (auto& v : one.voxels()) v = v != 0;
+    io::write_volume(folder / "ct.nii.gz", scan_of(truth)), io::write_volume(folder / "truth.nii.gz", truth);
+    for (const char* name : {"a", "b"}) {
+      io::write_volume(folder / ("data/ct_scans/" + std::string(name) + ".nii.gz"), scan_of(truth));
+      io::write_volume(folder / ("data/masks/" + std::string(name) + ".nii.gz"), one);
+    }
+    spill(folder / "config.json", kConfig);
+    const Ran ran = run_ctseg({"train", folder / "config.json", "-o", folder / "run", "--quiet"});
+    INFO(ran.err);
+    REQUIRE(ran.status == 0);
+  }
+  std::string ct() const { return folder / "ct.nii.gz"; }
+  std::string model() const { return folder / "run/model.safetensors"; }
+};
+const Files& files() {
+  static const Files once;
+  return once;
+}
+
+std::string as_text(const std::vector<std::uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
+/// The test's grid in display order: its x runs to the left already, y forward and z to the head, so y is turned.
+std::vector<std::uint8_t> displayed(const Volume<std::uint8_t>& v) { return reorient(v, "LPS").voxels(); }
+
+json wait_for(const Viewer& viewer, Index job) {
+  json state;
+  for (int i = 0; i < 600; ++i) {
+    state = viewer.get(text("/jobs/", job)).json();
+    if (state["state"] != "queued" && state["state"] != "running") return state;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return state;
+}
+
+}   // namespace
+
+TEST_CASE("view shows a case, segments it, keeps corrections, and knows all of it the next day") {
+  const Files& f = files();
+  TempFolder store;
+  std::string job_mask;
+  {
+    Viewer viewer({f.ct(), "-m", f.model(), "--store", store / "s"});
+    REQUIRE(viewer.running());
+    const json info = viewer.get("/info").json();
+    CHECK(info["device"] == "cpu");
+    const Index id = info["scan"];
+    const json scan = viewer.get(text("/scans/", id)).json();
+    CHECK(scan["shape"] == json({20, 20, 20}));
+    CHECK(scan["spacing_mm"] == json({1.0, 1.0, 2.0}));
+    CHECK(scan["orientation"] == "LAS");
+    CHECK(scan["hu_min"] == -1000);
+    CHECK(scan["masks"].empty());
+
+    // Voxels: whole, coarse, a range, a slice.
+    const auto hu = reorient(scan_of(f.truth), "LPS");
+    const std::string all(reinterpret_cast<const char*>(hu.data()), hu.voxels().size() * 2);
+    CHECK(viewer.get(text("/scans/", id, "/voxels")).body == all);
+    CHECK(viewer.get(text("/scans/", id, "/voxels?z0=5&z1=7")).body == all.substr(5 * 800, 2 * 800));
+    CHECK(viewer.get(text("/scans/", id, "/voxels?step=4")).body.size() == 5 * 5 * 5 * 2);
+    CHECK(viewer.get(text("/scans/", id, "/slice?plane=axial&index=7")).body == all.substr(7 * 800, 800));
+    const std::string coronal = viewer.get(text("/scans/", id, "/slice?plane=coronal&index=3")).body;
+    REQUIRE(coronal.size() == 800);
+    CHECK(coronal.substr(0, 40) == all.substr(19 * 800 + 3 * 40, 40));   // the head is above
+    CHECK(viewer.get(text("/scans/", id, "/slice?plane=axial&index=20")).status == 400);
+
+    // A job, and its folder.
+    const Answer posted = viewer.post("/jobs", text("{\"scan\": ", id, "}"));
+    CHECK(posted.status == 202);
+    const json job = wait_for(viewer, posted.json()["id"]);
+    INFO(job.dump());
+    REQUIRE(job["state"] == "done");
+    CHECK(job["progress"] == 1.0);
+    const std::filesystem::path folder = job["folder"].get<std::string>();
+    CHECK(names_in(folder) == std::vector<std::string>{"job.json", "mask.nii.gz", "preview.png", "run.json"});
+    CHECK(json::parse(slurp(folder / "job.json"))["mask"] == job["mask"]);
+    job_mask = slurp(folder / "mask.nii.gz");
+    const Ran ran = run_ctseg({"segment", f.ct(), "-m", f.model(), "-o", store / "m.nii.gz"});
+    REQUIRE(ran.status == 0);
+    CHECK(io::read_volume<std::uint8_t>(store / "m.nii.gz").voxels() ==
+          io::read_volume<std::uint8_t>(folder / "mask.nii.gz").voxels());
+
+    // A correction: the truth as version 2, measured against version 1.
+    const json model_mask = viewer.get(text("/masks/", job["mask"].get<Index>())).json();
+    CHECK(model_mask["kind"] == "model");
+    CHECK(model_mask["labels"][0]["name"] == "blocks");
+    const std::string drawn = as_text(displayed(f.truth));
+    const std::string target = text("/scans/", id, "/masks?parent=", job["mask"].get<Index>(), "&note=by%20hand");
+    const Answer saved = viewer.post(target, deflated(drawn), {"Content-Encoding: gzip"});
+    REQUIRE(saved.status == 201);
+    const json mask = saved.json();
+    CHECK(mask["version"] == 2);
+    CHECK(mask["note"] == "by hand");
+    CHECK(mask["labels"].size() == 2);
+    CHECK(mask["labels"][0]["volume_ml"] == doctest::Approx(0.25));   // 125 voxels of 2 mm3
+    CHECK(mask["labels"][1]["name"] == "label 2");
+    const auto before = io::read_volume<std::uint8_t>(folder / "mask.nii.gz");
+    Index differ = 0;
+    for (std::size_t i = 0; i < before.voxels().size(); ++i) differ += before.voxels()[i] != f.truth.voxels()[i];
+    CHECK(mask["changed"] == differ);
+    CHECK(viewer.post(text("/scans/", id, "/measure"), drawn).json()["labels"][0]["voxels"] == 125);
+    CHECK(viewer.get(text("/masks/", mask["id"].get<Index>(), "/voxels")).body == drawn);
+    const auto stored = io::read_volume<std::uint8_t>(store / text("s/scans/", id, "/mask_2_edited.nii.gz"));
+    CHECK(stored.voxels() == f.truth.voxels());
+    CHECK(same_grid(stored.grid(), f.truth.grid()));
+    CHECK(viewer.stop() == 0);
+  }
+  Viewer again({f.ct(), "--store", store / "s"});
+  REQUIRE(again.running());
+  const json scans = again.get("/scans").json();
+  REQUIRE(scans.size() == 1);   // the same file is the same scan
+  CHECK(scans[0]["masks"].size() == 2);
+  CHECK(scans[0]["masks"][1]["parent"] == scans[0]["masks"][0]["id"]);
+  const json history = again.get("/history").json();
+  REQUIRE(history.size() == 4);   // scan, job, two masks
+  CHECK(again.get("/history?scan=99").json().empty());
+  CHECK(again.get("/jobs").json()[0]["state"] == "done");
+}
+
+TEST_CASE("view makes meshes, pictures and files of a mask, and interpolates slices") {
+  const Files& f = files();
+  TempFolder store;
+  Viewer viewer({f.ct(), "--mask", f.folder / "truth.nii.gz", "--store", store / "s"});
+  REQUIRE(viewer.running());
+  const json scan = viewer.get("/scans").json()[0];
+  const Index id = scan["id"], mask = scan["masks"][0]["id"];
+  CHECK(scan["masks"][0]["kind"] == "given");
+
+  const std::string mesh = viewer.get(text("/masks/", mask, "/mesh?label=1")).body;
+  REQUIRE(mesh.size() > 8);
+  std::uint32_t counts[2];
+  std::memcpy(counts, mesh.data(), 8);
+  CHECK(mesh.size() == 8 + 12 * (std::size_t{counts[0]} + counts[1]));
+  std::vector<float> xyz(3 * counts[0]);
+  std::memcpy(xyz.data(), mesh.data() + 8, 4 * xyz.size());
+  const Point<Lps> centre = to_lps(f.truth.affine()(7, 7, 7));   // voxels 5 to 9 of each axis
+  double sum[3] = {};
+  for (std::size_t i = 0; i < xyz.size(); ++i) sum[i % 3] += double{xyz[i]} / counts[0];
+  CHECK(sum[0] == doctest::Approx(centre.x).epsilon(0.01));
+  CHECK(sum[1] == doctest::Approx(centre.y).epsilon(0.01));
+  CHECK(sum[2] == doctest::Approx(centre.z).epsilon(0.01));
+  CHECK(viewer.get(text("/masks/", mask, "/mesh?label=7")).status == 404);
+
+  const Answer stl = viewer.get(text("/masks/", mask, "/file?type=stl&label=1"));
+  CHECK(stl.head.find("attachment; filename=\"scan_1_mask_1_label_1.stl\"") != std::string::npos);
+  std::uint32_t triangles = 0;
+  std::memcpy(&triangles, stl.body.data() + 80, 4);
+  CHECK(stl.body.size() == 84 + 50 * std::size_t{triangles});
+  CHECK(viewer.get(text("/masks/", mask, "/file?type=obj")).body.starts_with("# ctseg surface"));
+  for (const std::string target : {"/file?type=png", "/overlay?plane=sagittal&index=7&opacity=1"})
+    CHECK(viewer.get(text("/masks/", mask) + target).body.starts_with("\x89PNG"));
+  CHECK(viewer.get("/history").json().size() == 4);   // scan, mask, two meshes
+
+  std::string keys(2 * 400, '\0');   // a bar of 4 x 10, and one of 8 x 10
+  for (int k = 0; k < 2; ++k)
+    for (int y = 5; y < 15; ++y)
+      for (int x = 10 - 2 * (k + 1); x < 10 + 2 * (k + 1); ++x) keys[static_cast<std::size_t>(400 * k + 20 * y + x)] = 1;
+  const std::string between = viewer.post(text("/scans/", id, "/interpolate?plane=axial&slices=4,8"), keys).body;
+  REQUIRE(between.size() == 5 * 400);
+  CHECK(between.substr(0, 400) == keys.substr(0, 400));
+  CHECK(between.substr(1600) == keys.substr(400));
+  CHECK(std::count(between.begin() + 800, between.begin() + 1200, 1) == 60);   // 6 x 10 half way
+
+  const Index gone = id;
+  CHECK(viewer({.method = "DELETE", .target = text("/scans/", gone)}).status == 204);
+  CHECK(viewer.get(text("/masks/", mask)).status == 404);
+  CHECK(!std::filesystem::exists(store / text("s/scans/", gone)));
+  CHECK(std::filesystem::exists(f.ct()));
+}
+
+TEST_CASE("view takes scans and models as uploads, by their content") {
+  const Files& f = files();
+  TempFolder store;
+  Viewer viewer({"--store", store / "s"});
+  REQUIRE(viewer.running());
+  CHECK(viewer.get("/info").json()["scan"].is_null());
+  CHECK(viewer.post("/jobs", "{\"scan\": 1}").status == 404);
+  const std::string nifti = slurp(f.ct());
+  const Answer plain = viewer.post("/scans?name=a%2F..%2Fct.nii.gz", nifti);
+  REQUIRE(plain.status == 201);
+  CHECK(plain.json()["name"] == "ct.nii.gz");
+  CHECK(viewer.post("/jobs", "{\"scan\": 1}").status == 409);   // no model yet
+
+  const Answer zipped = viewer.post("/scans?name=z", zip_of({{.name = "../../evil.nii.gz", .content = nifti}}));
+  CHECK(zipped.status == 201);
+  CHECK(!std::filesystem::exists(store / "evil.nii.gz"));
+  io::write_volume(store / "x.mha", scan_of(f.truth));
+  const Answer meta = viewer.post("/scans?name=m", slurp(store / "x.mha"));
+  CHECK(meta.status == 201);
+  for (const Answer* a : {&zipped, &meta}) CHECK(a->json()["lps"] == plain.json()["lps"]);
+
+  std::vector<ZipMember> slices{{.name = "DIR/README", .content = ""}};
+  for (int z = 0; z < 6; ++z) slices.push_back({.name = text("DIR/", 9 - z), .content = dicom_test::file_of(dicom_test::ct_slice(z)), .packed = z % 2 == 0});
+  const Answer series = viewer.post("/scans?name=series.zip", zip_of(slices));
+  INFO(series.body);
+  if (series.status != 422 || !has(series.body, "without DICOM")) {
+    REQUIRE(series.status == 201);
+    CHECK(series.json()["shape"] == json({6, 5, 6}));
+    CHECK(series.json()["spacing_mm"][2] == 2.5);
+  }
+
+  CHECK(viewer.post("/models?name=mine", "not a model").status == 422);
+  const Answer model = viewer.post("/models?name=mine", slurp(f.model()));
+  REQUIRE(model.status == 201);
+  CHECK(model.json()["name"] == "tiny");
+  const json job = wait_for(viewer, viewer.post("/jobs", "{\"scan\": 1, \"overlap\": 0.5, \"accuracy\": \"fast\"}").json()["id"]);
+  CHECK(job["state"] == "done");
+
+  for (const std::string& bad : {std::string("hello"), nifti.substr(0, 500), std::string("PK\3\4"), std::string()}) {
+    const Answer refused = viewer.post("/scans?name=bad", bad);
+    CHECK(refused.status == 422);
+    CHECK(!has(refused.body, store.path.string()));
+  }
+  CHECK(names_in(store / "s/incoming").empty());
+}
