@@ -93,7 +93,7 @@ Response Routes::get_scan(Request&, Index id) {
 }
 Response Routes::delete_scan(Request&, Index id) {
   parts_.scans.remove(id);
-  return {.status = 204};
+  return {.status = 204, .body = {}};
 }
 
 Response Routes::get_voxels(Request& request, Index id) {
@@ -113,9 +113,7 @@ Response Routes::get_slice(Request& request, Index id) {
 Response Routes::save_mask(Request& request, Index id) {
   const auto scan = parts_.scans.open(id);
   const Index parent = parent_of(request, id);
-  std::string note = parameter(request, "note");
-  if (!note.empty()) note = shown_name(note);
-  MaskRow row{.scan = id, .parent = parent, .kind = "edited", .note = note};
+  MaskRow row{.scan = id, .parent = parent, .kind = "edited", .note = shown_text(parameter(request, "note"))};
   if (parent != 0) row.model = parts_.masks.row(parent).model;
   row = parts_.masks.save(std::move(row), *scan, array_of(request, std::ssize(scan->hu)));
   return json(parts_.masks.describe(row), 201);
@@ -214,7 +212,8 @@ Response Routes::add_job(Request& request, Index) {
   JobOptions options;
   std::string accuracy;
   try {
-    cs::json::Reader members(cs::json::parse(request.body, "the job"), {"the job"});
+    const Json job = cs::json::parse(request.body, "the job");
+    cs::json::Reader members(job, {"the job"});
     members.required("scan", options.scan, {1, 1e9});
     members("model", options.model, {0, 1e9});
     members("overlap", options.overlap, {0, 0.9});

@@ -5,6 +5,7 @@
 #include <microhttpd.h>
 #include <netinet/in.h>
 
+#include <cstring>
 #include <ctseg/io/file.hpp>
 #include <ctseg/recipe/json.hpp>
 
@@ -109,7 +110,7 @@ MHD_Result respond(MHD_Connection* connection, Response response) {
   return queued;
 }
 MHD_Result respond(MHD_Connection* connection, const Refusal& r) {
-  return respond(connection, {.status = r.status, .body = cs::Json{{"error", r.words}}.dump(
+  return respond(connection, Response{.status = r.status, .body = cs::Json{{"error", r.words}}.dump(
                                                       -1, ' ', false, cs::Json::error_handler_t::replace)});
 }
 

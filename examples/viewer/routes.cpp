@@ -31,7 +31,7 @@ std::string_view type_of(std::string_view name) {
 
 /// A file of the page by the path of a request; none: nullptr.
 const PageFile* page_file(const Request& request) {
-  if (request.method != "GET") return nullptr;
+  if (request.method != "GET" || !request.path.starts_with('/')) return nullptr;
   const std::string_view name = request.path == "/" ? "index.html" : std::string_view(request.path).substr(1);
   for (const PageFile& file : page_files())
     if (file.name == name) return &file;

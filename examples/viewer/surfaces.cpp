@@ -69,7 +69,7 @@ fs::path Masks::surface_file(const MaskRow& m, Index label, const std::string& f
   const auto scan = scans_.open(m.scan);
   const cs::Mesh<cs::Ras> mesh = cs::surface_of(chosen(*scan, voxels(m, *scan), label));
   cs::io::write_mesh(path, mesh);
-  store_.add({.mask = m.id, .label = label, .triangles = std::ssize(mesh.triangles), .file = fs::path(file).filename().string()});
+  store_.add(MeshRow{.mask = m.id, .label = label, .triangles = std::ssize(mesh.triangles), .file = fs::path(file).filename().string()});
   return path;
 }
 

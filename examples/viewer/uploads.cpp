@@ -121,13 +121,16 @@ std::string unpack_upload(const fs::path& file, const fs::path& folder, const Un
   return inside;
 }
 
-std::string shown_name(const std::string& name) {
-  std::string out = name.substr(name.find_last_of("/\\") + 1);   // npos + 1 is 0
-  std::erase_if(out, [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 127; });
-  while (out.size() > 120) {   // whole characters of UTF-8
-    while ((static_cast<unsigned char>(out.back()) & 0xc0) == 0x80 && out.size() > 1) out.pop_back();
-    out.pop_back();
+std::string shown_text(std::string words) {
+  std::erase_if(words, [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 127; });
+  while (words.size() > 120) {   // whole characters of UTF-8
+    while ((static_cast<unsigned char>(words.back()) & 0xc0) == 0x80 && words.size() > 1) words.pop_back();
+    words.pop_back();
   }
+  return words;
+}
+std::string shown_name(const std::string& name) {
+  const std::string out = shown_text(name.substr(name.find_last_of("/\\") + 1));   // npos + 1 is 0
   return out.empty() ? "scan" : out;
 }
 

@@ -14,7 +14,9 @@ struct UnpackLimits {
 /// Errors    Refusal; bad_input for an archive that is damaged, too large or too full.
 std::string unpack_upload(const fs::path& file, const fs::path& folder, const UnpackLimits& limits = {});
 
-/// A name as people may see it: at most 120 bytes, no control characters, no folders.
+/// Words as people may see them: at most 120 bytes, no control characters.
+std::string shown_text(std::string words);
+/// The same of a file's name, without its folders.
 std::string shown_name(const std::string& name);
 
 }   // namespace viewer
