@@ -68,8 +68,8 @@ class Viewer {
     return at == status.npos ? 0 : std::atof(status.c_str() + at + key.size() + 1) / 1024;
   }
 
-  /// Sends the bytes as they are and reads until the server closes. After `cut_s` seconds without a byte it gives up.
-  Answer say(const std::string& bytes, double cut_s = 20) const {
+  /// Sends the bytes as they are, says that there are no more if asked to, and reads until the server closes.
+  Answer say(const std::string& bytes, bool hang_up = false) const {
     const int s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in to{};
     to.sin_family = AF_INET, to.sin_port = htons(static_cast<std::uint16_t>(port_)), to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -81,9 +81,10 @@ class Viewer {
         if (n <= 0) break;
         sent += static_cast<std::size_t>(n);
       }
+      if (hang_up) ::shutdown(s, SHUT_WR);
       char piece[1 << 16];
       pollfd ready{s, POLLIN, 0};
-      while (::poll(&ready, 1, static_cast<int>(cut_s * 1000)) > 0) {
+      while (::poll(&ready, 1, 20'000) > 0) {
         const ssize_t n = ::recv(s, piece, sizeof piece, 0);
         if (n <= 0) break;
         got.append(piece, static_cast<std::size_t>(n));
