@@ -160,10 +160,10 @@ Response Routes::interpolate_slices(Request& request, Index id) {
 Response Routes::get_mask(Request&, Index id) { return json(parts_.masks.describe(parts_.masks.row(id))); }
 Response Routes::get_mask_voxels(Request& request, Index id) {
   const MaskRow row = parts_.masks.row(id);
-  std::vector<std::uint8_t> voxels = parts_.masks.voxels(row, *parts_.scans.open(row.scan));
-  if (request.header("accept-encoding").find("gzip") == std::string::npos) return binary(std::move(voxels));
+  const auto voxels = parts_.masks.voxels(row, *parts_.scans.open(row.scan));
+  if (request.header("accept-encoding").find("gzip") == std::string::npos) return binary(voxels, std::span(*voxels));
   return {.type = "application/octet-stream",
-          .body = gzipped(std::as_bytes(std::span(voxels))),
+          .body = gzipped(std::as_bytes(std::span(*voxels))),
           .headers = {{"Content-Encoding", "gzip"}}};
 }
 Response Routes::get_mesh(Request& request, Index id) {

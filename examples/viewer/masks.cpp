@@ -44,10 +44,16 @@ MaskRow Masks::row(Index id) {
   return std::move(*found);
 }
 
-std::vector<std::uint8_t> Masks::voxels(const MaskRow& row, const OpenScan& scan) {
+std::shared_ptr<const std::vector<std::uint8_t>> Masks::voxels(const MaskRow& row, const OpenScan& scan) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, voxels] : kept_)   // ids are never used again, and masks never change
+    if (id == row.id) return voxels;
   const auto stored = cs::io::read_volume<std::uint8_t>(store_ / row.file);
   if (!(stored.shape() == scan.stored.shape)) throw Refusal{409, "the mask's file was changed by somebody else."};
-  return std::move(to_display(scan, cs::Volume<std::uint8_t>(scan.stored, stored.voxels())).voxels());
+  kept_.emplace_front(row.id, std::make_shared<std::vector<std::uint8_t>>(std::move(
+                                  to_display(scan, cs::Volume<std::uint8_t>(scan.stored, stored.voxels())).voxels())));
+  if (kept_.size() > 2) kept_.pop_back();
+  return kept_.front().second;
 }
 
 Json Masks::measure(const OpenScan& scan, const std::vector<std::uint8_t>& display, Index parent,
@@ -64,8 +70,7 @@ Json Masks::measure(const OpenScan& scan, const std::vector<std::uint8_t>& displ
   Json out = {{"labels", Json::array()}};
   double sum = 0, count = 0;
   if (parent != 0) {
-    const std::vector<std::uint8_t> before = voxels(row(parent), scan);
-    overlaps = cs::overlap_table(display, before, 256);
+    overlaps = cs::overlap_table(display, *voxels(row(parent), scan), 256);
     Index same = 0;
     for (const cs::Overlap& o : overlaps) same += o.tp;
     out["changed"] = std::ssize(display) - same;
@@ -93,7 +98,7 @@ MaskRow Masks::save(MaskRow m, const OpenScan& scan, std::vector<std::uint8_t> d
   const cs::Volume<std::uint8_t> stored = to_stored(scan, std::move(display));
   m = store_.add(std::move(m));
   try {
-    cs::io::write_volume(store_ / m.file, stored);   // a new name each time: nothing is written over
+    cs::io::write_nifti(store_ / m.file, stored, {.gzip_level = 1});   // a new name each time: nothing is written over
   } catch (...) {
     store_.remove_mask(m.id);
     throw;
@@ -111,13 +116,14 @@ Json Masks::describe(const MaskRow& m) const {
 
 std::string Masks::montage_png(const MaskRow& m) {
   const auto scan = scans_.open(m.scan);
-  const cs::Volume<std::uint8_t> mask(scan->display.grid(), voxels(m, *scan));
+  const cs::Volume<std::uint8_t> mask(scan->display.grid(), *voxels(m, *scan));
   return bytes_of(cs::io::encode_png(cs::io::preview(scan->display, mask)));
 }
 
 std::string Masks::overlay_png(const MaskRow& m, const OverlayOptions& o) {
   const auto scan = scans_.open(m.scan);
-  const std::vector<std::uint8_t> mask = voxels(m, *scan);
+  const auto held = voxels(m, *scan);
+  const std::vector<std::uint8_t>& mask = *held;
   const auto n = scan->extent();
   const auto mm = scan->display.spacing_mm();
   const std::array<double, 3> spacing{mm.x, mm.y, mm.z};

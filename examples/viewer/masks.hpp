@@ -31,7 +31,8 @@ class Masks {
                const std::vector<LabelName>& names = {});
 
   MaskRow row(Index id);
-  std::vector<std::uint8_t> voxels(const MaskRow& row, const OpenScan& scan);
+  /// In display order. The last two that were asked for stay in memory.
+  std::shared_ptr<const std::vector<std::uint8_t>> voxels(const MaskRow& row, const OpenScan& scan);
   Json describe(const MaskRow& row) const;
 
   /// uint32 vertices, uint32 triangles, 3 float32 (LPS mm) each, 3 uint32 each.
@@ -47,6 +48,8 @@ class Masks {
   Store& store_;
   Scans& scans_;
   std::mutex surfaces_;   // one at a time: they take memory
+  std::mutex mutex_;      // of kept_
+  std::deque<std::pair<Index, std::shared_ptr<const std::vector<std::uint8_t>>>> kept_;
 };
 
 /// Slices between the given ones, 0 and 1: the level 0 of signed distances, which are interpolated linearly.

@@ -25,7 +25,7 @@ void add_given_mask(const ViewerOptions& options, Index id, Scans& scans, Masks&
   const auto mask = cli::read_mask_on(scan->stored, {.path = options.mask}, console);
   const std::vector<std::uint8_t> display = to_display(*scan, mask).voxels();
   for (const MaskRow& row : store.masks_of(id))
-    if (row.kind == "given" && masks.voxels(row, *scan) == display) return;
+    if (row.kind == "given" && *masks.voxels(row, *scan) == display) return;
   masks.save({.scan = id, .kind = "given", .note = fs::path(options.mask).filename().string()}, *scan, display);
 }
 

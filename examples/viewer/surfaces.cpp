@@ -29,6 +29,13 @@ cs::Volume<std::uint8_t> halved(const cs::Volume<std::uint8_t>& mask) {
   return out;
 }
 
+/// Voxel faces are two triangles each, and about a third of them look along x.
+Index about_triangles(const cs::Volume<std::uint8_t>& mask) {
+  Index steps = 0;
+  for (std::size_t i = 1; i < mask.voxels().size(); ++i) steps += mask.voxels()[i] != mask.voxels()[i - 1];
+  return 6 * steps;
+}
+
 /// The mask of one label, or of everything.
 cs::Volume<std::uint8_t> chosen(const OpenScan& scan, std::vector<std::uint8_t> voxels, Index label) {
   for (std::uint8_t& v : voxels) v = label == 0 ? v != 0 : v == label;
@@ -42,13 +49,13 @@ cs::Volume<std::uint8_t> chosen(const OpenScan& scan, std::vector<std::uint8_t> 
 std::string Masks::compact_mesh(const MaskRow& m, Index label, Index most_triangles) {
   const std::lock_guard lock(surfaces_);
   const auto scan = scans_.open(m.scan);
-  cs::Volume<std::uint8_t> mask = chosen(*scan, voxels(m, *scan), label);
-  cs::Mesh<cs::Ras> mesh = cs::surface_of(mask);
-  while (std::ssize(mesh.triangles) > 8 * most_triangles) {   // taking triangles away one by one would take seconds
-    mask = halved(mask);
-    if (std::find(mask.voxels().begin(), mask.voxels().end(), std::uint8_t{1}) == mask.voxels().end()) break;
-    mesh = cs::surface_of(mask);
+  cs::Volume<std::uint8_t> mask = chosen(*scan, *voxels(m, *scan), label);
+  while (about_triangles(mask) > 3 * most_triangles) {   // taking triangles away one by one would take seconds
+    cs::Volume<std::uint8_t> half = halved(mask);
+    if (about_triangles(half) == 0) break;   // all of it is thin
+    mask = std::move(half);
   }
+  cs::Mesh<cs::Ras> mesh = cs::surface_of(mask);
   if (std::ssize(mesh.triangles) > most_triangles)
     mesh = cs::decimate(mesh, {.keep = static_cast<double>(most_triangles) / static_cast<double>(mesh.triangles.size())});
   const cs::Mesh<cs::Lps> lps = cs::to_lps(mesh);
@@ -67,7 +74,7 @@ fs::path Masks::surface_file(const MaskRow& m, Index label, const std::string& f
   const fs::path path = store_ / file;
   if (fs::exists(path)) return path;   // masks do not change
   const auto scan = scans_.open(m.scan);
-  const cs::Mesh<cs::Ras> mesh = cs::surface_of(chosen(*scan, voxels(m, *scan), label));
+  const cs::Mesh<cs::Ras> mesh = cs::surface_of(chosen(*scan, *voxels(m, *scan), label));
   cs::io::write_mesh(path, mesh);
   store_.add(MeshRow{.mask = m.id, .label = label, .triangles = std::ssize(mesh.triangles), .file = fs::path(file).filename().string()});
   return path;
