@@ -5,7 +5,8 @@ namespace cli {
 
 void view(const ViewArguments&, Console&) {
   throw cs::Error(cs::Code::unsupported, "view",
-                  "this program was built without " CTSEG_VIEW_MISSING ". Hint: install that and build again; ./run ctseg does both.");
+                  "this program was built without " CTSEG_VIEW_MISSING
+                  ". Hint: install that and build again; ./run ctseg does both.");
 }
 
 }   // namespace cli

@@ -55,9 +55,11 @@ Json Routes::scan_with_masks(const ScanRow& row) {
 
 std::vector<std::uint8_t> Routes::array_of(Request& request, Index size) {
   const std::string coding = request.header("content-encoding");
-  if (!coding.empty() && coding != "gzip" && coding != "identity") throw Refusal{400, "Content-Encoding must be gzip, or none."};
+  if (!coding.empty() && coding != "gzip" && coding != "identity")
+    throw Refusal{400, "Content-Encoding must be gzip, or none."};
   std::string bytes = coding == "gzip" ? gunzipped(request.body, size) : std::move(request.body);
-  if (std::ssize(bytes) != size) throw Refusal{400, text("the body has ", std::ssize(bytes), " bytes; it must have ", size, ".")};
+  if (std::ssize(bytes) != size)
+    throw Refusal{400, text("the body has ", std::ssize(bytes), " bytes; it must have ", size, ".")};
   return {bytes.begin(), bytes.end()};
 }
 
@@ -100,14 +102,17 @@ Response Routes::get_voxels(Request& request, Index id) {
   const auto scan = parts_.scans.open(id);
   const Index step = number<Index>(request, "step", 1, {1, 16}), slices = scan->extent()[2];
   if (step > 1) return binary(coarse_voxels(*scan, step));
-  const Index first = number<Index>(request, "z0", 0, {0, slices - 1}), end = number<Index>(request, "z1", slices, {first + 1, slices});
+  const Index first = number<Index>(request, "z0", 0, {0, slices - 1}),
+              end = number<Index>(request, "z1", slices, {first + 1, slices});
   const Index area = scan->extent()[0] * scan->extent()[1];
-  return binary(scan, std::span(scan->hu).subspan(static_cast<std::size_t>(first * area), static_cast<std::size_t>((end - first) * area)));
+  return binary(scan, std::span(scan->hu).subspan(static_cast<std::size_t>(first * area),
+                                                  static_cast<std::size_t>((end - first) * area)));
 }
 Response Routes::get_slice(Request& request, Index id) {
   const auto scan = parts_.scans.open(id);
   const PlaneView plane = plane_named(parameter(request, "plane"));
-  return binary(slice_of(*scan, plane, needed(request, "index", {0, scan->extent()[static_cast<std::size_t>(plane.through)] - 1})));
+  return binary(
+      slice_of(*scan, plane, needed(request, "index", {0, scan->extent()[static_cast<std::size_t>(plane.through)] - 1})));
 }
 
 Response Routes::save_mask(Request& request, Index id) {

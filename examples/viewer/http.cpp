@@ -81,7 +81,7 @@ ssize_t read_body(void* user, std::uint64_t at, char* out, std::size_t most) {
 }
 void free_body(void* user) { delete static_cast<Response*>(user); }
 
-/// Nothing of a patient stays in a browser's cache, no other site shows or reads the page, and the page runs its own files only.
+/// Nothing of a patient stays in a browser's cache, no other site shows or reads the page, and it runs its own files only.
 constexpr std::pair<const char*, const char*> kHeaders[] = {
     {"Cache-Control", "no-store"},
     {"Content-Security-Policy",
@@ -96,10 +96,9 @@ MHD_Result respond(MHD_Connection* connection, Response response) {
   auto held = std::make_unique<Response>(std::move(response));
   if (!held->owner) held->bytes = std::as_bytes(std::span(held->body));
   const auto status = static_cast<unsigned>(held->status);
-  MHD_Response* out =
-      held->bytes.empty()
-          ? MHD_create_response_from_buffer(0, nullptr, MHD_RESPMEM_PERSISTENT)
-          : MHD_create_response_from_callback(held->bytes.size(), 1 << 16, &read_body, held.get(), &free_body);
+  MHD_Response* out = held->bytes.empty()
+                          ? MHD_create_response_from_buffer(0, nullptr, MHD_RESPMEM_PERSISTENT)
+                          : MHD_create_response_from_callback(held->bytes.size(), 1 << 16, &read_body, held.get(), &free_body);
   if (!out) return MHD_NO;
   for (const auto& [name, value] : kHeaders) MHD_add_response_header(out, name, value);
   if (held->status != 204) MHD_add_response_header(out, "Content-Type", held->type.c_str());
@@ -110,8 +109,9 @@ MHD_Result respond(MHD_Connection* connection, Response response) {
   return queued;
 }
 MHD_Result respond(MHD_Connection* connection, const Refusal& r) {
-  return respond(connection, Response{.status = r.status, .body = cs::Json{{"error", r.words}}.dump(
-                                                      -1, ' ', false, cs::Json::error_handler_t::replace)});
+  return respond(connection,
+                 Response{.status = r.status,
+                          .body = cs::Json{{"error", r.words}}.dump(-1, ' ', false, cs::Json::error_handler_t::replace)});
 }
 
 MHD_Result begin(HttpServer& server, MHD_Connection* connection, const char* url, const char* method, void** state) {
@@ -166,11 +166,11 @@ HttpServer::HttpServer(Site site, const HttpOptions& options) : site_(std::move(
   loopback.sin_family = AF_INET;
   loopback.sin_port = htons(static_cast<std::uint16_t>(options.port));
   loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  daemon_ = MHD_start_daemon(
-      MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, nullptr, nullptr, &serve, this,
-      MHD_OPTION_SOCK_ADDR, reinterpret_cast<sockaddr*>(&loopback), MHD_OPTION_NOTIFY_COMPLETED, &finish, nullptr,
-      MHD_OPTION_CONNECTION_LIMIT, options.connections, MHD_OPTION_CONNECTION_TIMEOUT, options.silence_s,
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, std::size_t{32768}, MHD_OPTION_END);
+  daemon_ =
+      MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, nullptr, nullptr,
+                       &serve, this, MHD_OPTION_SOCK_ADDR, reinterpret_cast<sockaddr*>(&loopback), MHD_OPTION_NOTIFY_COMPLETED,
+                       &finish, nullptr, MHD_OPTION_CONNECTION_LIMIT, options.connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                       options.silence_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, std::size_t{32768}, MHD_OPTION_END);
   const MHD_DaemonInfo* info = daemon_ ? MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_BIND_PORT) : nullptr;
   if (!info) {
     if (daemon_) MHD_stop_daemon(daemon_);

@@ -44,16 +44,16 @@ struct Response {
   int status = 200;
   std::string type = "application/json";
   std::string body;
-  std::shared_ptr<const void> owner{};      // instead of a body: bytes that live elsewhere, and who keeps them alive
+  std::shared_ptr<const void> owner{};   // instead of a body: bytes that live elsewhere, and who keeps them alive
   std::span<const std::byte> bytes{};
   std::vector<std::pair<std::string, std::string>> headers{};
 };
 
 /// What may come as the body of a request, said when only its head is known.
 struct Intake {
-  Index most = 0;                        // bytes
-  fs::path file{};                       // where to; empty: into memory
-  std::shared_ptr<const void> held{};    // let go after the answer: one of few places, for instance
+  Index most = 0;                       // bytes
+  fs::path file{};                      // where to; empty: into memory
+  std::shared_ptr<const void> held{};   // let go after the answer: one of few places, for instance
 };
 
 /// Who answers. Both are called by many threads at once, and both may throw a Refusal.
@@ -63,10 +63,10 @@ struct Site {
 };
 
 struct HttpOptions {
-  int port = 0;                  // 0: any that is free
-  unsigned connections = 64;     // at once, a thread each
-  unsigned silence_s = 30;       // then a connection is closed
-  double most_seconds = 600;     // for one body
+  int port = 0;                // 0: any that is free
+  unsigned connections = 64;   // at once, a thread each
+  unsigned silence_s = 30;     // then a connection is closed
+  double most_seconds = 600;   // for one body
 };
 
 /// Serves on 127.0.0.1 from construction to destruction.

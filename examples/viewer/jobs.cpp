@@ -18,7 +18,11 @@ Jobs::~Jobs() {
 }
 
 Json Jobs::describe(const JobRow& row, const Job* job) {
-  Json out = {{"id", row.id}, {"scan", row.scan}, {"state", row.state}, {"added", row.added}, {"progress", row.state == "done" ? 1.0 : 0.0}};
+  Json out = {{"id", row.id},
+              {"scan", row.scan},
+              {"state", row.state},
+              {"added", row.added},
+              {"progress", row.state == "done" ? 1.0 : 0.0}};
   out.update(row.facts);
   if (!job || row.state != "running") return out;
   out["progress"] = job->progress.load();
@@ -33,8 +37,13 @@ Json Jobs::add(const JobOptions& options) {
   job->row = {.scan = options.scan,
               .state = "queued",
               .added = now(),
-              .facts = {{"model", job->model.name}, {"seconds", 0.0}, {"stages", Json::object()}, {"error", nullptr},
-                        {"mask", nullptr}, {"folder", nullptr}, {"files", Json::array()}}};
+              .facts = {{"model", job->model.name},
+                        {"seconds", 0.0},
+                        {"stages", Json::object()},
+                        {"error", nullptr},
+                        {"mask", nullptr},
+                        {"folder", nullptr},
+                        {"files", Json::array()}}};
   const std::lock_guard lock(mutex_);
   if (waiting_.size() >= kMostWaiting) throw Refusal{429, text(kMostWaiting, " jobs wait already. Hint: stop one.")};
   job->row.id = parts_.store.add(job->row);
@@ -112,8 +121,8 @@ void Jobs::run(Job& job) {
   cs::Context<cs::Cpu> ctx{{.threads = parts_.threads, .cancel = job.stop.get_token()}};
   if (!loaded_ || loaded_path_ != job.model.path) {
     loaded_.reset();
-    loaded_ = std::make_unique<cs::LoadedModel>(cs::load_model(
-        job.model.path, {.weights = {.reader = cs::io::torch_reader()}, .executor = &ctx.executor()}));
+    loaded_ = std::make_unique<cs::LoadedModel>(
+        cs::load_model(job.model.path, {.weights = {.reader = cs::io::torch_reader()}, .executor = &ctx.executor()}));
     loaded_path_ = job.model.path;
   }
   const auto scan = parts_.scans.open(job.options.scan);
@@ -130,8 +139,11 @@ void Jobs::run(Job& job) {
     job.row.facts["files"] = {"job.json", "mask.nii.gz", "preview.png", "run.json"};
     job.row.facts["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - job.begin).count();
     const auto& s = result.seconds;
-    job.row.facts["stages"] = {{"preprocess", s.preprocess}, {"network", s.network}, {"stitch", s.stitch},
-                               {"resample", s.resample}, {"postprocess", s.postprocess}};
+    job.row.facts["stages"] = {{"preprocess", s.preprocess},
+                               {"network", s.network},
+                               {"stitch", s.stitch},
+                               {"resample", s.resample},
+                               {"postprocess", s.postprocess}};
     job.row.state = "done";
     const std::string json = dumped(describe(job.row, nullptr)) + "\n";
     const fs::path folder = parts_.store / text("jobs/.", job.row.id);
@@ -150,8 +162,11 @@ MaskRow Jobs::write(Job& job, const Made& made) {
   cs::RunRecord run{.command = "view", .inputs = {parts_.store.scan(scan.id).value_or(ScanRow{}).name}, .grid = scan.stored};
   cs::RunClock clock(run);
   run.model = job.model.path.string(), run.model_name = job.model.name, run.model_sha256 = cs::sha256_of(job.model.path);
-  run.stages = {{"preprocess", seconds.preprocess}, {"network", seconds.network}, {"stitch", seconds.stitch},
-                {"resample", seconds.resample}, {"postprocess", seconds.postprocess}};
+  run.stages = {{"preprocess", seconds.preprocess},
+                {"network", seconds.network},
+                {"stitch", seconds.stitch},
+                {"resample", seconds.resample},
+                {"postprocess", seconds.postprocess}};
   const cs::Volume<std::uint8_t>& labels = *made.result.labels;
   const cs::Volume<std::uint8_t> display = to_display(scan, labels);
   std::vector<std::string> names;
@@ -166,8 +181,9 @@ MaskRow Jobs::write(Job& job, const Made& made) {
   run.threads = parts_.threads, clock.finish(), run.seconds = seconds.total;
   const std::string json = cs::to_json(run);
   cs::io::write_file(folder / "run.json", std::as_bytes(std::span(json)));
-  return parts_.masks.save({.scan = scan.id, .job = job.row.id, .kind = "model", .model = job.model.name, .seconds = seconds.total},
-                           scan, display.voxels(), job.model.labels);
+  return parts_.masks.save(
+      {.scan = scan.id, .job = job.row.id, .kind = "model", .model = job.model.name, .seconds = seconds.total}, scan,
+      display.voxels(), job.model.labels);
 }
 
 }   // namespace viewer

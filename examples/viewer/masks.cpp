@@ -108,8 +108,8 @@ MaskRow Masks::save(MaskRow m, const OpenScan& scan, std::vector<std::uint8_t> d
 
 Json Masks::describe(const MaskRow& m) const {
   const auto id = [](Index i) { return i == 0 ? Json(nullptr) : Json(i); };
-  Json out = {{"id", m.id}, {"scan", m.scan}, {"version", m.version}, {"kind", m.kind}, {"parent", id(m.parent)},
-              {"job", id(m.job)}, {"added", m.added}, {"note", m.note}, {"model", m.model}, {"seconds", m.seconds}};
+  Json out = {{"id", m.id},       {"scan", m.scan},   {"version", m.version}, {"kind", m.kind},   {"parent", id(m.parent)},
+              {"job", id(m.job)}, {"added", m.added}, {"note", m.note},       {"model", m.model}, {"seconds", m.seconds}};
   out.update(m.facts);
   return out;
 }
@@ -162,7 +162,8 @@ std::vector<std::uint8_t> interpolate(const KeySlices& keys) {
     const Index steps = keys.numbers[k + 1] - keys.numbers[k];
     for (Index s = 0; s < steps; ++s) {
       const float t = static_cast<float>(s) / static_cast<float>(steps);
-      for (std::size_t i = 0; i < area; ++i)   // at a key itself what was drawn; next to an empty one infinity, which is outside
+      for (std::size_t i = 0; i < area;
+           ++i)   // at a key itself what was drawn; next to an empty one infinity, which is outside
         out.push_back(s == 0 ? keys.pixels[k * area + i] : (1 - t) * from[i] + t * to[i] < 0);
     }
     from = to;

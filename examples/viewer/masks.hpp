@@ -1,4 +1,4 @@
-// Masks of a scan: saved as versions beside one another, measured, compared, interpolated, and turned into surfaces and pictures.
+// Masks of a scan: saved as versions beside one another, measured, compared, interpolated, turned into surfaces and pictures.
 #pragma once
 #include "scans.hpp"
 
@@ -23,8 +23,8 @@ class Masks {
  public:
   Masks(Store& store, Scans& scans) : store_(store), scans_(scans) {}
 
-  /// Keeps a mask in display order as the scan's next version. Its names are those of the parent, if there is one and `names` is
-  /// empty. What of `row` the store decides (id, version, file) is filled in.
+  /// Keeps a mask in display order as the scan's next version. Its names are those of the parent, if there is one and `names`
+  /// is empty. What of `row` the store decides (id, version, file) is filled in.
   MaskRow save(MaskRow row, const OpenScan& scan, std::vector<std::uint8_t> display, const std::vector<LabelName>& names = {});
   /// labels, and where there is a parent dice and changed.
   Json measure(const OpenScan& scan, const std::vector<std::uint8_t>& display, Index parent,

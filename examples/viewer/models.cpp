@@ -66,7 +66,8 @@ ModelEntry Models::add_upload(const fs::path& file, const std::string& name) {
   try {
     const std::lock_guard lock(mutex_);
     ModelEntry entry = entry_of(checked, "upload", shown_name(name));
-    const std::string kept = "models/upload_" + checked.stem().string() + "_" + text(cs::Index{::time(nullptr)}) + ".safetensors";
+    const std::string kept =
+        "models/upload_" + checked.stem().string() + "_" + text(cs::Index{::time(nullptr)}) + ".safetensors";
     fs::rename(checked, store_ / kept);
     store_.add(ModelRow{.name = shown_name(name), .file = kept});
     entry.path = store_ / kept;
@@ -81,7 +82,8 @@ ModelEntry Models::add_upload(const fs::path& file, const std::string& name) {
 
 Json Models::describe(const ModelEntry& entry) {
   Json labels = Json::array();
-  for (const LabelName& label : entry.labels) labels.push_back({{"id", label.id}, {"name", label.name}, {"color", label.color}});
+  for (const LabelName& label : entry.labels)
+    labels.push_back({{"id", label.id}, {"name", label.name}, {"color", label.color}});
   return {{"id", entry.id}, {"name", entry.name}, {"source", entry.source}, {"labels", labels}, {"bytes", entry.bytes}};
 }
 

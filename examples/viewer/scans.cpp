@@ -40,9 +40,14 @@ Json facts_of(const OpenScan& scan, const cli::Scan& read) {
     const std::size_t at = line.find("warning: ");
     warnings.push_back(at == line.npos ? line : line.substr(at + 9));
   }
-  return {{"shape", scan.extent()}, {"spacing_mm", {mm.x, mm.y, mm.z}}, {"hu_min", low <= high ? Json(low) : Json(nullptr)},
-          {"hu_max", low <= high ? Json(high) : Json(nullptr)}, {"lps", lps},
-          {"orientation", cs::axis_codes(scan.stored)}, {"format", read.format}, {"warnings", warnings}};
+  return {{"shape", scan.extent()},
+          {"spacing_mm", {mm.x, mm.y, mm.z}},
+          {"hu_min", low <= high ? Json(low) : Json(nullptr)},
+          {"hu_max", low <= high ? Json(high) : Json(nullptr)},
+          {"lps", lps},
+          {"orientation", cs::axis_codes(scan.stored)},
+          {"format", read.format},
+          {"warnings", warnings}};
 }
 
 }   // namespace
@@ -154,7 +159,8 @@ std::shared_ptr<const OpenScan> Scans::open(Index id) {
   const std::lock_guard lock(mutex_);
   for (std::size_t k = 0; k < kept_.size(); ++k)
     if (kept_[k]->id == id) {
-      std::rotate(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(k), kept_.begin() + static_cast<std::ptrdiff_t>(k) + 1);
+      std::rotate(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(k),
+                  kept_.begin() + static_cast<std::ptrdiff_t>(k) + 1);
       return kept_.front();
     }
   auto row = store_.scan(id);
@@ -163,7 +169,8 @@ std::shared_ptr<const OpenScan> Scans::open(Index id) {
     throw Refusal{409, text(row->name, " has changed or gone since it was opened. Hint: ctseg view it again.")};
   cli::Console console({.quiet = true, .threads = threads_}, {});
   const auto known = cases_.find(id);
-  const cli::CaseOptions which = known != cases_.end() ? known->second : cli::CaseOptions{.path = (store_ / row->path).string()};
+  const cli::CaseOptions which =
+      known != cases_.end() ? known->second : cli::CaseOptions{.path = (store_ / row->path).string()};
   auto scan = read(which, console, *row);   // a CASE of an earlier day has an absolute path, which `/` leaves as it is
   if (kept_.size() >= kKept) kept_.pop_back();
   keep(scan);

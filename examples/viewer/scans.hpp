@@ -1,5 +1,5 @@
-// Scans of the store, opened: voxels in display order (x to the left, y to the back, z to the head), as floats for measuring and
-// as whole HU for the page.
+// Scans of the store, opened: voxels in display order (x to the left, y to the back, z to the head), as floats for measuring
+// and as whole HU for the page.
 #pragma once
 #include <array>
 #include <deque>
@@ -18,7 +18,7 @@ PlaneView plane_named(const std::string& name);
 
 struct OpenScan {
   Index id = 0;
-  cs::Grid stored;               // the file's own grid: masks go there
+  cs::Grid stored;   // the file's own grid: masks go there
   cs::Volume<float> display;
   std::vector<std::int16_t> hu;   // display, rounded and clamped
 

@@ -13,7 +13,8 @@ namespace {
 /// 128 bits that nobody guesses, in hexadecimal.
 std::string new_token() {
   unsigned char bytes[16];
-  if (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes) throw cs::Error(cs::Code::io, "token", "the system has no random bytes.");
+  if (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+    throw cs::Error(cs::Code::io, "token", "the system has no random bytes.");
   std::string out;
   for (const unsigned char b : bytes) out += "0123456789abcdef"[b >> 4], out += "0123456789abcdef"[b & 15];
   return out;

@@ -5,10 +5,10 @@
 namespace viewer {
 
 struct ViewerOptions {
-  cli::CaseOptions input{};           // no path: none
-  std::string mask{};                 // of the CASE, to begin with
+  cli::CaseOptions input{};   // no path: none
+  std::string mask{};         // of the CASE, to begin with
   std::vector<std::string> models{};
-  fs::path store{};                   // empty: default_store()
+  fs::path store{};   // empty: default_store()
   fs::path token_file{};
   int port = 0;
   Index max_upload = Index{2} << 30;

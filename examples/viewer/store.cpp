@@ -13,17 +13,18 @@ namespace {
 constexpr const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS scans(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, source TEXT NOT NULL,
   path TEXT NOT NULL, stamp TEXT NOT NULL, added TEXT NOT NULL, facts TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS masks(id INTEGER PRIMARY KEY AUTOINCREMENT, scan INTEGER NOT NULL REFERENCES scans ON DELETE CASCADE,
-  version INTEGER NOT NULL, parent INTEGER NOT NULL, job INTEGER NOT NULL, kind TEXT NOT NULL, added TEXT NOT NULL,
+CREATE TABLE IF NOT EXISTS masks(id INTEGER PRIMARY KEY AUTOINCREMENT,
+  scan INTEGER NOT NULL REFERENCES scans ON DELETE CASCADE, version INTEGER NOT NULL, parent INTEGER NOT NULL, job INTEGER NOT NULL, kind TEXT NOT NULL, added TEXT NOT NULL,
   note TEXT NOT NULL, model TEXT NOT NULL, seconds REAL NOT NULL, file TEXT NOT NULL, facts TEXT NOT NULL,
   UNIQUE(scan, version));
 CREATE TABLE IF NOT EXISTS edits(mask INTEGER PRIMARY KEY REFERENCES masks ON DELETE CASCADE, parent INTEGER NOT NULL,
   changed INTEGER, dice REAL);
-CREATE TABLE IF NOT EXISTS meshes(id INTEGER PRIMARY KEY AUTOINCREMENT, mask INTEGER NOT NULL REFERENCES masks ON DELETE CASCADE,
-  label INTEGER NOT NULL, triangles INTEGER NOT NULL, file TEXT NOT NULL, added TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS meshes(id INTEGER PRIMARY KEY AUTOINCREMENT,
+  mask INTEGER NOT NULL REFERENCES masks ON DELETE CASCADE, label INTEGER NOT NULL, triangles INTEGER NOT NULL, file TEXT NOT NULL, added TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS jobs(id INTEGER PRIMARY KEY AUTOINCREMENT, scan INTEGER NOT NULL REFERENCES scans ON DELETE CASCADE,
   state TEXT NOT NULL, added TEXT NOT NULL, facts TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS models(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, file TEXT NOT NULL, added TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS models(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, file TEXT NOT NULL,
+  added TEXT NOT NULL);
 )";
 constexpr Index kVersion = 1;   // of the schema
 
@@ -65,7 +66,8 @@ std::string dumped(const Json& json) { return json.dump(-1, ' ', false, Json::er
 Store::Store(fs::path folder) : folder_(std::move(folder)) {
   std::error_code error;
   fs::create_directories(folder_, error);
-  if (!fs::is_directory(folder_, error)) throw cs::Error(cs::Code::io, folder_.string(), "cannot be made; --store needs a folder.");
+  if (!fs::is_directory(folder_, error))
+    throw cs::Error(cs::Code::io, folder_.string(), "cannot be made; --store needs a folder.");
   folder_ = fs::canonical(folder_);
   fs::permissions(folder_, fs::perms::owner_all, error);   // nobody else's business
   if (error) throw cs::Error(cs::Code::io, folder_.string(), "does not belong to this user. Hint: --store FOLDER.");
@@ -135,11 +137,15 @@ std::vector<Store::Row> Store::run(const char* sql, const std::vector<Value>& va
     Row row;
     for (int c = 0; c < sqlite3_column_count(raw); ++c) {
       const int type = sqlite3_column_type(raw, c);
-      if (type == SQLITE_INTEGER) row.emplace_back(Index{sqlite3_column_int64(raw, c)});
-      else if (type == SQLITE_FLOAT) row.emplace_back(sqlite3_column_double(raw, c));
-      else if (type == SQLITE_NULL) row.emplace_back(nullptr);
-      else row.emplace_back(std::string(reinterpret_cast<const char*>(sqlite3_column_text(raw, c)),
-                                        static_cast<std::size_t>(sqlite3_column_bytes(raw, c))));
+      if (type == SQLITE_INTEGER)
+        row.emplace_back(Index{sqlite3_column_int64(raw, c)});
+      else if (type == SQLITE_FLOAT)
+        row.emplace_back(sqlite3_column_double(raw, c));
+      else if (type == SQLITE_NULL)
+        row.emplace_back(nullptr);
+      else
+        row.emplace_back(std::string(reinterpret_cast<const char*>(sqlite3_column_text(raw, c)),
+                                     static_cast<std::size_t>(sqlite3_column_bytes(raw, c))));
     }
     rows.push_back(std::move(row));
   }
@@ -154,7 +160,8 @@ ScanRow Store::scan_of(const Row& r) {
   return {whole(r[0]), words(r[1]), words(r[2]), words(r[3]), words(r[4]), words(r[5]), facts_of(words(r[6]))};
 }
 MaskRow Store::mask_of(const Row& r) {
-  MaskRow m{whole(r[0]), whole(r[1]), whole(r[2]), whole(r[3]), whole(r[4]), words(r[5]), words(r[6]), words(r[7]), words(r[8])};
+  MaskRow m{whole(r[0]), whole(r[1]), whole(r[2]), whole(r[3]), whole(r[4]),
+            words(r[5]), words(r[6]), words(r[7]), words(r[8])};
   m.seconds = std::get_if<double>(&r[9]) ? std::get<double>(r[9]) : 0;
   m.file = words(r[10]), m.facts = facts_of(words(r[11]));
   return m;
@@ -169,7 +176,8 @@ void Store::update(const ScanRow& r) { run("UPDATE scans SET path = ?2 WHERE id 
 void Store::remove_scan(Index id) { run("DELETE FROM scans WHERE id = ?", {id}); }
 std::vector<ScanRow> Store::scans() {
   std::vector<ScanRow> out;
-  for (const Row& r : run("SELECT id, name, source, path, stamp, added, facts FROM scans ORDER BY id DESC")) out.push_back(scan_of(r));
+  for (const Row& r : run("SELECT id, name, source, path, stamp, added, facts FROM scans ORDER BY id DESC"))
+    out.push_back(scan_of(r));
   return out;
 }
 std::optional<ScanRow> Store::scan(Index id) {
@@ -177,8 +185,9 @@ std::optional<ScanRow> Store::scan(Index id) {
   return rows.empty() ? std::nullopt : std::optional(scan_of(rows[0]));
 }
 std::optional<ScanRow> Store::scan_at(const std::string& path, const std::string& stamp) {
-  const auto rows = run("SELECT id, name, source, path, stamp, added, facts FROM scans WHERE source = 'case' AND path = ? AND stamp = ?",
-                        {path, stamp});
+  const auto rows =
+      run("SELECT id, name, source, path, stamp, added, facts FROM scans WHERE source = 'case' AND path = ? AND stamp = ?",
+          {path, stamp});
   return rows.empty() ? std::nullopt : std::optional(scan_of(rows[0]));
 }
 
@@ -203,20 +212,22 @@ MaskRow Store::add(MaskRow m) {
 void Store::remove_mask(Index id) { run("DELETE FROM masks WHERE id = ?", {id}); }
 std::vector<MaskRow> Store::masks_of(Index scan) {
   std::vector<MaskRow> out;
-  for (const Row& r : run("SELECT id, scan, version, parent, job, kind, added, note, model, seconds, file, facts FROM masks WHERE "
-                          "scan = ? ORDER BY version",
-                          {scan}))
+  for (const Row& r :
+       run("SELECT id, scan, version, parent, job, kind, added, note, model, seconds, file, facts FROM masks WHERE "
+           "scan = ? ORDER BY version",
+           {scan}))
     out.push_back(mask_of(r));
   return out;
 }
 std::optional<MaskRow> Store::mask(Index id) {
-  const auto rows =
-      run("SELECT id, scan, version, parent, job, kind, added, note, model, seconds, file, facts FROM masks WHERE id = ?", {id});
+  const auto rows = run(
+      "SELECT id, scan, version, parent, job, kind, added, note, model, seconds, file, facts FROM masks WHERE id = ?", {id});
   return rows.empty() ? std::nullopt : std::optional(mask_of(rows[0]));
 }
 
 void Store::add(const MeshRow& m) {
-  run("INSERT INTO meshes(mask, label, triangles, file, added) VALUES(?, ?, ?, ?, ?)", {m.mask, m.label, m.triangles, m.file, now()});
+  run("INSERT INTO meshes(mask, label, triangles, file, added) VALUES(?, ?, ?, ?, ?)",
+      {m.mask, m.label, m.triangles, m.file, now()});
 }
 Index Store::add(const JobRow& j) {
   return whole(run("INSERT INTO jobs(scan, state, added, facts) VALUES(?, ?, ?, ?) RETURNING id",
@@ -227,7 +238,8 @@ void Store::update(const JobRow& j) {
 }
 std::vector<JobRow> Store::jobs() {
   std::vector<JobRow> out;
-  for (const Row& r : run("SELECT id, scan, state, added, facts FROM jobs ORDER BY id DESC LIMIT 500")) out.push_back(job_of(r));
+  for (const Row& r : run("SELECT id, scan, state, added, facts FROM jobs ORDER BY id DESC LIMIT 500"))
+    out.push_back(job_of(r));
   return out;
 }
 std::optional<JobRow> Store::job(Index id) {
@@ -248,8 +260,13 @@ Json Store::history(std::optional<Index> scan) {
   Json out = Json::array();
   const auto id = [](const Value& v) { return whole(v) == 0 ? Json(nullptr) : Json(whole(v)); };
   for (const Row& r : run(kHistory, {scan ? Value(*scan) : Value(nullptr)}))
-    out.push_back({{"when", words(r[0])}, {"kind", words(r[1])}, {"scan", whole(r[2])}, {"scan_name", words(r[3])},
-                   {"mask", id(r[4])}, {"job", id(r[5])}, {"words", words(r[6])}});
+    out.push_back({{"when", words(r[0])},
+                   {"kind", words(r[1])},
+                   {"scan", whole(r[2])},
+                   {"scan_name", words(r[3])},
+                   {"mask", id(r[4])},
+                   {"job", id(r[5])},
+                   {"words", words(r[6])}});
   return out;
 }
 

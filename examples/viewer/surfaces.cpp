@@ -14,8 +14,8 @@ cs::Volume<std::uint8_t> halved(const cs::Volume<std::uint8_t>& mask) {
   const auto n = mask.shape();
   Eigen::Matrix4d to_full = Eigen::Matrix4d::Identity();
   for (int i = 0; i < 3; ++i) to_full(i, i) = 2, to_full(i, 3) = 0.5;
-  cs::Volume<std::uint8_t> out(cs::Grid{{(n.x + 1) / 2, (n.y + 1) / 2, (n.z + 1) / 2},
-                                        cs::Affine<cs::Ras>(mask.affine().matrix * to_full)});
+  cs::Volume<std::uint8_t> out(
+      cs::Grid{{(n.x + 1) / 2, (n.y + 1) / 2, (n.z + 1) / 2}, cs::Affine<cs::Ras>(mask.affine().matrix * to_full)});
   const auto m = out.shape();
   for (Index z = 0; z < m.z; ++z)
     for (Index y = 0; y < m.y; ++y)
@@ -76,7 +76,8 @@ fs::path Masks::surface_file(const MaskRow& m, Index label, const std::string& f
   const auto scan = scans_.open(m.scan);
   const cs::Mesh<cs::Ras> mesh = cs::surface_of(chosen(*scan, *voxels(m, *scan), label));
   cs::io::write_mesh(path, mesh);
-  store_.add(MeshRow{.mask = m.id, .label = label, .triangles = std::ssize(mesh.triangles), .file = fs::path(file).filename().string()});
+  store_.add(MeshRow{
+      .mask = m.id, .label = label, .triangles = std::ssize(mesh.triangles), .file = fs::path(file).filename().string()});
   return path;
 }
 

@@ -113,7 +113,8 @@ std::string unzip(const fs::path& file, const fs::path& folder, const UnpackLimi
 std::string unpack_upload(const fs::path& file, const fs::path& folder, const UnpackLimits& limits) {
   const std::string ending = ending_of(file);
   if (ending.empty())
-    throw cs::Error(cs::Code::unsupported, "upload", "is neither NIfTI nor MetaImage (.mha) nor DICOM nor a zip of DICOM files.");
+    throw cs::Error(cs::Code::unsupported, "upload",
+                    "is neither NIfTI nor MetaImage (.mha) nor DICOM nor a zip of DICOM files.");
   if (ending == ".zip") return unzip(file, folder, limits);
   const std::string inside = ending == ".dcm" ? "dicom" : "scan" + ending;
   if (ending == ".dcm") fs::create_directory(folder / inside);

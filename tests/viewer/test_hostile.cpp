@@ -1,5 +1,5 @@
-// Requests that mean no good: from other sites, without the token, malformed, endless, too large. None may crash the server, get
-// an answer it should not, or make it grow. 500 of them; CTSEG_HOSTILE=10000 sends that many.
+// Requests that mean no good: from other sites, without the token, malformed, endless, too large. None may crash the server,
+// get an answer it should not, or make it grow. 500 of them; CTSEG_HOSTILE=10000 sends that many.
 #include <doctest/doctest.h>
 
 #include <ctseg/core/random.hpp>
@@ -25,17 +25,48 @@ struct Dice {
   }
 };
 
-const std::vector<std::string> kTargets = {
-    "/", "/info", "/scans", "/scans/1", "/scans/1/voxels", "/scans/1/voxels?step=16", "/scans/1/voxels?z0=-1&z1=99999999999999",
-    "/scans/1/slice?plane=axial&index=1e9", "/scans/1/slice?plane=%00&index=", "/scans/1/masks", "/scans/1/masks?parent=18446744073709551615",
-    "/scans/1/measure", "/scans/1/interpolate?plane=axial&slices=0,1", "/scans/1/interpolate?plane=axial&slices=1,,,", "/masks/1",
-    "/masks/1/mesh?triangles=-1", "/masks/1/file?type=../../etc/passwd", "/masks/1/overlay?plane=axial&index=0&opacity=nan", "/models",
-    "/jobs", "/jobs/1", "/history?scan=x", "/../../../../etc/passwd", "/..%2f..%2fetc%2fpasswd", "//etc/passwd", "/scans/../info",
-    "/scans/0001", "/scans/99999999999999999999", "/scans/%31", "http://evil.example/info", "*", "/?" + std::string(3000, 'a'),
-    "/%", "/%zz", "/\xff\xfe", "/index.html/../info", "/jobs/1'%20OR%201=1"};
-const std::vector<std::string> kTakers = {"/scans?name=" + std::string(500, 'n'), "/models?name=%0a", "/jobs", "/scans/1/masks?parent=1&note=%00%ff",
-                                          "/scans/1/measure", "/scans/1/interpolate?plane=coronal&slices=0,19"};
-const std::vector<std::string> kMethods = {"GET", "POST", "DELETE", "PUT", "HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "G\tT", ""};
+const std::vector<std::string> kTargets = {"/",
+                                           "/info",
+                                           "/scans",
+                                           "/scans/1",
+                                           "/scans/1/voxels",
+                                           "/scans/1/voxels?step=16",
+                                           "/scans/1/voxels?z0=-1&z1=99999999999999",
+                                           "/scans/1/slice?plane=axial&index=1e9",
+                                           "/scans/1/slice?plane=%00&index=",
+                                           "/scans/1/masks",
+                                           "/scans/1/masks?parent=18446744073709551615",
+                                           "/scans/1/measure",
+                                           "/scans/1/interpolate?plane=axial&slices=0,1",
+                                           "/scans/1/interpolate?plane=axial&slices=1,,,",
+                                           "/masks/1",
+                                           "/masks/1/mesh?triangles=-1",
+                                           "/masks/1/file?type=../../etc/passwd",
+                                           "/masks/1/overlay?plane=axial&index=0&opacity=nan",
+                                           "/models",
+                                           "/jobs",
+                                           "/jobs/1",
+                                           "/history?scan=x",
+                                           "/../../../../etc/passwd",
+                                           "/..%2f..%2fetc%2fpasswd",
+                                           "//etc/passwd",
+                                           "/scans/../info",
+                                           "/scans/0001",
+                                           "/scans/99999999999999999999",
+                                           "/scans/%31",
+                                           "http://evil.example/info",
+                                           "*",
+                                           "/?" + std::string(3000, 'a'),
+                                           "/%",
+                                           "/%zz",
+                                           "/\xff\xfe",
+                                           "/index.html/../info",
+                                           "/jobs/1'%20OR%201=1"};
+const std::vector<std::string> kTakers = {
+    "/scans?name=" + std::string(500, 'n'), "/models?name=%0a", "/jobs",
+    "/scans/1/masks?parent=1&note=%00%ff",  "/scans/1/measure", "/scans/1/interpolate?plane=coronal&slices=0,19"};
+const std::vector<std::string> kMethods = {"GET",   "POST",    "DELETE", "PUT",  "HEAD", "OPTIONS",
+                                           "TRACE", "CONNECT", "get",    "G\tT", ""};
 
 std::string body_of(Dice& dice) {
   switch (dice.below(8)) {
@@ -72,7 +103,8 @@ struct Hostile {
 Hostile make(Dice& dice, const Viewer& viewer) {
   Ask ask{.method = dice.below(3) ? dice.one_of<std::string>({"GET", "POST", "DELETE"}) : dice.one_of(kMethods),
           .target = dice.one_of(kTargets)};
-  if (ask.method == "DELETE" && (ask.target == "/scans/1" || ask.target == "/scans/%31")) ask.method = "GET";   // the scan is still needed
+  if (ask.method == "DELETE" && (ask.target == "/scans/1" || ask.target == "/scans/%31"))
+    ask.method = "GET";   // the scan is still needed
   if (ask.method == "POST" || dice.below(4) == 0) ask.body = body_of(dice);
   if (dice.below(3) == 0)   // the owner's own program gone mad: this reaches the readers
     return {viewer.bytes_of({.method = "POST",
@@ -104,7 +136,8 @@ Hostile make(Dice& dice, const Viewer& viewer) {
       for (Index i = dice.below(3000); i > 0; --i) ask.headers.push_back("X-" + std::to_string(i) + ": b");
       break;
     case 7:
-      ask.headers.push_back("Content-Length: " + dice.one_of<std::string>({"-1", "99999999999999999999", "1e3", "5, 6", "0x10", "7000000000"}));
+      ask.headers.push_back("Content-Length: " +
+                            dice.one_of<std::string>({"-1", "99999999999999999999", "1e3", "5, 6", "0x10", "7000000000"}));
       break;
     case 8:
       ask.headers.push_back("Transfer-Encoding: chunked");
@@ -116,9 +149,12 @@ Hostile make(Dice& dice, const Viewer& viewer) {
       break;
   }
   std::string bytes = viewer.bytes_of(ask);
-  if (const Index how = dice.below(10); how == 0) bytes.resize(static_cast<std::size_t>(dice.below(std::ssize(bytes) + 1)));
-  else if (how == 1) bytes[static_cast<std::size_t>(dice.below(std::ssize(bytes)))] = static_cast<char>(dice.below(256)), honest = true;
-  else if (how == 2) bytes = dice.bytes(dice.below(5000));
+  if (const Index how = dice.below(10); how == 0)
+    bytes.resize(static_cast<std::size_t>(dice.below(std::ssize(bytes) + 1)));
+  else if (how == 1)
+    bytes[static_cast<std::size_t>(dice.below(std::ssize(bytes)))] = static_cast<char>(dice.below(256)), honest = true;
+  else if (how == 2)
+    bytes = dice.bytes(dice.below(5000));
   return {bytes, honest || ask.target == "/" || ask.target.starts_with("/?")};   // the page is for everybody
 }
 
@@ -149,7 +185,8 @@ TEST_CASE("other sites, other names and other users get nothing") {
     CHECK(has(head, part));
   CHECK(!has(head, "Access-Control"));
   // Nobody but the owner reads the store, and only this machine reaches the server.
-  CHECK((std::filesystem::status(store / "s").permissions() & std::filesystem::perms::others_all) == std::filesystem::perms::none);
+  CHECK((std::filesystem::status(store / "s").permissions() & std::filesystem::perms::others_all) ==
+        std::filesystem::perms::none);
   char address[32];
   std::snprintf(address, sizeof address, " 0100007F:%04X ", static_cast<unsigned>(viewer.port()));
   CHECK(has(slurp("/proc/net/tcp"), address));

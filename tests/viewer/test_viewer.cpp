@@ -219,7 +219,9 @@ TEST_CASE("view takes scans and models as uploads, by their content") {
   for (const Answer* a : {&zipped, &meta}) CHECK(a->json()["lps"] == plain.json()["lps"]);
 
   std::vector<ZipMember> slices{{.name = "DIR/README", .content = ""}};
-  for (int z = 0; z < 6; ++z) slices.push_back({.name = text("DIR/", 9 - z), .content = dicom_test::file_of(dicom_test::ct_slice(z)), .packed = z % 2 == 0});
+  for (int z = 0; z < 6; ++z)
+    slices.push_back(
+        {.name = text("DIR/", 9 - z), .content = dicom_test::file_of(dicom_test::ct_slice(z)), .packed = z % 2 == 0});
   const Answer series = viewer.post("/scans?name=series.zip", zip_of(slices));
   INFO(series.body);
   if (series.status != 422 || !has(series.body, "without DICOM")) {
@@ -232,10 +234,12 @@ TEST_CASE("view takes scans and models as uploads, by their content") {
   const Answer model = viewer.post("/models?name=mine", slurp(f.model()));
   REQUIRE(model.status == 201);
   CHECK(model.json()["name"] == "tiny");
-  const json job = wait_for(viewer, viewer.post("/jobs", "{\"scan\": 1, \"overlap\": 0.5, \"accuracy\": \"fast\"}").json()["id"]);
+  const json job =
+      wait_for(viewer, viewer.post("/jobs", "{\"scan\": 1, \"overlap\": 0.5, \"accuracy\": \"fast\"}").json()["id"]);
   CHECK(job["state"] == "done");
 
-  for (const std::string& bad : {std::string("hello"), nifti.substr(0, nifti.size() / 2), std::string("PK\3\4"), std::string()}) {
+  for (const std::string& bad :
+       {std::string("hello"), nifti.substr(0, nifti.size() / 2), std::string("PK\3\4"), std::string()}) {
     const Answer refused = viewer.post("/scans?name=bad", bad);
     CHECK(refused.status == 422);
     CHECK(!has(refused.body, store.path.string()));

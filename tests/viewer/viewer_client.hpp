@@ -72,7 +72,8 @@ class Viewer {
   Answer say(const std::string& bytes, bool hang_up = false) const {
     const int s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in to{};
-    to.sin_family = AF_INET, to.sin_port = htons(static_cast<std::uint16_t>(port_)), to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to.sin_family = AF_INET, to.sin_port = htons(static_cast<std::uint16_t>(port_)),
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     std::string got;
     if (::connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0) {
       std::size_t sent = 0;
