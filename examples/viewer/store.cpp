@@ -14,13 +14,15 @@ constexpr const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS scans(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, source TEXT NOT NULL,
   path TEXT NOT NULL, stamp TEXT NOT NULL, added TEXT NOT NULL, facts TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS masks(id INTEGER PRIMARY KEY AUTOINCREMENT,
-  scan INTEGER NOT NULL REFERENCES scans ON DELETE CASCADE, version INTEGER NOT NULL, parent INTEGER NOT NULL, job INTEGER NOT NULL, kind TEXT NOT NULL, added TEXT NOT NULL,
+  scan INTEGER NOT NULL REFERENCES scans ON DELETE CASCADE, version INTEGER NOT NULL,
+  parent INTEGER NOT NULL, job INTEGER NOT NULL, kind TEXT NOT NULL, added TEXT NOT NULL,
   note TEXT NOT NULL, model TEXT NOT NULL, seconds REAL NOT NULL, file TEXT NOT NULL, facts TEXT NOT NULL,
   UNIQUE(scan, version));
 CREATE TABLE IF NOT EXISTS edits(mask INTEGER PRIMARY KEY REFERENCES masks ON DELETE CASCADE, parent INTEGER NOT NULL,
   changed INTEGER, dice REAL);
 CREATE TABLE IF NOT EXISTS meshes(id INTEGER PRIMARY KEY AUTOINCREMENT,
-  mask INTEGER NOT NULL REFERENCES masks ON DELETE CASCADE, label INTEGER NOT NULL, triangles INTEGER NOT NULL, file TEXT NOT NULL, added TEXT NOT NULL);
+  mask INTEGER NOT NULL REFERENCES masks ON DELETE CASCADE, label INTEGER NOT NULL, triangles INTEGER NOT NULL,
+  file TEXT NOT NULL, added TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS jobs(id INTEGER PRIMARY KEY AUTOINCREMENT, scan INTEGER NOT NULL REFERENCES scans ON DELETE CASCADE,
   state TEXT NOT NULL, added TEXT NOT NULL, facts TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS models(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, file TEXT NOT NULL,
@@ -33,7 +35,8 @@ SELECT * FROM (
   SELECT added, 'scan' AS kind, id AS scan, name, 0 AS mask, 0 AS job, source AS words FROM scans
   UNION ALL SELECT j.added, 'job', j.scan, s.name, 0, j.id, j.state FROM jobs j JOIN scans s ON s.id = j.scan
   UNION ALL SELECT m.added, 'mask', m.scan, s.name, m.id, m.job,
-    'version ' || m.version || ', ' || m.kind || CASE WHEN e.changed IS NULL THEN '' ELSE ', ' || e.changed || ' voxels changed' END
+    'version ' || m.version || ', ' || m.kind
+      || CASE WHEN e.changed IS NULL THEN '' ELSE ', ' || e.changed || ' voxels changed' END
       || CASE WHEN e.dice IS NULL THEN '' ELSE ', Dice ' || round(e.dice, 4) END
       || CASE WHEN m.note = '' THEN '' ELSE ': ' || m.note END
     FROM masks m JOIN scans s ON s.id = m.scan LEFT JOIN edits e ON e.mask = m.id
