@@ -237,6 +237,8 @@ TEST_CASE("view takes scans and models as uploads, by their content") {
   const json job =
       wait_for(viewer, viewer.post("/jobs", "{\"scan\": 1, \"overlap\": 0.5, \"accuracy\": \"fast\"}").json()["id"]);
   CHECK(job["state"] == "done");
+  CHECK(viewer({.method = "DELETE", .target = text("/jobs/", job["id"].get<Index>())}).status == 409);   // over
+  CHECK(viewer({.method = "DELETE", .target = "/jobs/99"}).status == 404);
 
   for (const std::string& bad :
        {std::string("hello"), nifti.substr(0, nifti.size() / 2), std::string("PK\3\4"), std::string()}) {
