@@ -70,7 +70,7 @@ Json Jobs::list() {
 }
 void Jobs::cancel(Index id) {
   const std::lock_guard lock(mutex_);
-  if (running_ && running_->row.id == id) return void(running_->stop.request_stop());
+  if (running_ && running_->row.id == id && running_->row.state == "running") return void(running_->stop.request_stop());
   for (auto it = waiting_.begin(); it != waiting_.end(); ++it)
     if ((*it)->row.id == id) {
       (*it)->row.state = "cancelled";
