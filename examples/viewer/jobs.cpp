@@ -3,10 +3,11 @@
 #include <ctseg/io/preview.hpp>
 #include <ctseg/io/torch_file.hpp>
 #include <ctseg/io/volume.hpp>
+#include <ctseg/recipe/segment.hpp>
 #include <ctseg/report/run.hpp>
 #include <ctseg/report/sha256.hpp>
 
-#include "../ctseg/segmenting.hpp"
+#include "../ctseg/models.hpp"
 
 namespace viewer {
 
