@@ -93,4 +93,5 @@ def main():
     print("# CPU: the peer's over that of ctseg on one thread; wall: the peer's over that of ctseg on two threads")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,7 @@
 // ctseg evaluate: predictions against truths, files or folders whose cases have the same names.
+#include <atomic>
+#include <mutex>
+
 #include <ctseg/data/dataset.hpp>
 #include <ctseg/io/preview.hpp>
 #include <ctseg/report/html.hpp>
@@ -92,7 +95,11 @@ Masks read_pair(const Pair& pair, const EvaluateArguments& a, Console& console, 
     if (which == 0) truth = read_mask({pair.truth.string(), a.spacing_mm}, console);
     if (which == 1 && !segmentation) prediction = read_mask({pair.prediction.string(), a.spacing_mm}, console);
   });
-  if (segmentation) prediction = read_mask({pair.prediction.string()}, console, &truth->grid());
+  if (segmentation) {
+    static std::mutex one_at_a_time;   // DCMTK's tables are the whole program's
+    const std::lock_guard lock(one_at_a_time);
+    prediction = read_mask({pair.prediction.string()}, console, &truth->grid());
+  }
   try {
     cs::check_same_grid(*prediction, *truth, pair.prediction.string());
   } catch (const cs::Error& error) {   // a grid that does not fit is the files' fault, so it names both
@@ -101,6 +108,37 @@ Masks read_pair(const Pair& pair, const EvaluateArguments& a, Console& console, 
                          std::string(error.what()).substr(pair.prediction.string().size() + 2)));
   }
   return {std::move(*prediction), std::move(*truth)};
+}
+
+/// All cases: side by side, a thread each, where there are enough of them; else one after the other on all threads. The first
+/// case that fails ends the run and is the one that is told: cases are begun in order.
+void score_all(const std::vector<Pair>& pairs, const EvaluateArguments& a, Console& console, cs::Executor& threads,
+               cs::EvaluationReport& report) {
+  Progress progress(console, "cases", std::ssize(pairs));
+  std::mutex mutex;
+  Index done = 0;
+  std::atomic<bool> failed = false;
+  const auto score = [&](Index i) {
+    if (failed) return;
+    try {
+      const Pair& pair = pairs[static_cast<std::size_t>(i)];
+      console.check_cancelled();
+      const Masks masks = read_pair(pair, a, console, threads);
+      cs::CaseScores& scores = report.cases[static_cast<std::size_t>(i)];
+      scores = cs::evaluate(masks.prediction, masks.truth, report.options);
+      scores.name = pair.name;
+      const std::lock_guard lock(mutex);
+      progress.done(++done);
+    } catch (...) {
+      failed = true;
+      throw;
+    }
+  };
+  report.cases.resize(pairs.size());
+  if (std::ssize(pairs) >= threads.threads())
+    cs::parallel_for(threads, std::ssize(pairs), score);
+  else
+    for (Index i = 0; i < std::ssize(pairs); ++i) score(i);
 }
 
 /// The worst cases once more, as pictures; without their scans on black.
@@ -181,15 +219,8 @@ void evaluate(const EvaluateArguments& a, Console& console) {
 
   cs::EvaluationReport report{.options = options_of(a, threads)};
   report.skip = named(a.skip, {cs::Skip::nan, cs::Skip::not_finite, cs::Skip::nothing});
-  Progress progress(console, "cases", std::ssize(pairs));
-  for (const Pair& pair : pairs) {
-    console.check_cancelled();
-    const Masks masks = read_pair(pair, a, console, threads);
-    clock.stage("read");
-    report.add(pair.name, masks.prediction, masks.truth);
-    clock.stage("score");
-    progress.done(std::ssize(report.cases));
-  }
+  score_all(pairs, a, console, threads, report);
+  clock.stage("score");
   if (out) {
     out->write("cases.csv", cs::to_csv(report));
     out->write("summary.json", cs::summary_json(report));

@@ -117,8 +117,8 @@ TEST_CASE("nearest distances equal those of the distance transform") {
     Mask sites(grid);
     for (const auto& p : to.places) sites(p.z, p.y, p.x) = 1;
     const auto exact = distance_to_foreground(sites);
-    const auto found =
-        surfaces::nearest_distances(surfaces::Bricks(from.places), surfaces::Bricks(to.places), {grid.spacing_mm(), nullptr});
+    const surfaces::Bricks of_a(from.places), of_b(to.places);
+    const auto found = surfaces::nearest_distances(of_a, of_b, {.spacing_mm = grid.spacing_mm()});
     REQUIRE(found.size() == from.places.size());
     double worst = 0;
     for (std::size_t i = 0; i < found.size(); ++i) {
@@ -126,6 +126,14 @@ TEST_CASE("nearest distances equal those of the distance transform") {
       worst = std::max(worst, std::abs(double{found[i]} - double{exact(p.z, p.y, p.x)}) / (1 + double{found[i]}));
     }
     CHECK(worst <= 3e-7);
+    for (const double limit : {0.0, 0.7, 3.0, 1e6}) {   // 0.7: the distance of neighbours along x
+      const auto near = surfaces::nearest_distances(of_a, of_b, {.spacing_mm = grid.spacing_mm(), .limit_mm = limit});
+      for (std::size_t i = 0; i < found.size(); ++i)
+        if (near[i] != found[i]) {
+          REQUIRE(!is_finite(near[i]));
+          REQUIRE(double{found[i]} > limit * (1 + 1e-6));
+        }
+    }
   }
 }
 

@@ -99,6 +99,7 @@ inline void score_surfaces(LabelScores& s, const MaskPair& pair, const SurfaceDi
   s.hd95_mm = apart.hausdorff_mm(how.hausdorff);
   s.assd_mm = apart.assd_mm();
   o.surface = how.nsd_surface;
+  o.limit_mm = how.nsd_tolerance_mm;   // within it or not is all that matters
   s.nsd = (o.surface == how.hausdorff_surface ? apart : SurfaceDistances(pair, o)).nsd(how.nsd_tolerance_mm);
 }
 
@@ -106,8 +107,8 @@ inline void score_surfaces(LabelScores& s, const MaskPair& pair, const SurfaceDi
 
 /// Scores of one case.
 /// Numerics  the same bits for any number of threads.
-/// Cost      one read of both volumes, then four distance transforms (two if both surfaces are the same) in the box of each
-///           label. Labels go to threads; one label alone is cut up itself.
+/// Cost      one read of both volumes, then the surfaces in the box of each label and the distances between them
+///           (nearest.hpp), twice where both surfaces differ. Labels go to threads; one label alone is cut up itself.
 /// Errors    shape_mismatch unless both lie on one grid; unsupported for sheared grids if surfaces are wanted; bad_argument for
 ///           a percentile, tolerance or planar that cannot be.
 inline CaseScores evaluate(const Volume<std::uint8_t>& prediction, const Volume<std::uint8_t>& truth,

@@ -124,17 +124,17 @@ class Bricks {
 
 struct NearestOptions {
   Xyz<double> spacing_mm{1, 1, 1};
+  double limit_mm = std::numeric_limits<double>::infinity();   // what has nothing so near is infinitely far: sooner found
   Executor* executor = nullptr;
 };
 
-/// Which bricks can hold the nearest place for any place in the box, nearest box first.
+/// Which bricks can hold the nearest place for any place in the box, nearest box first; `most`: no farther than that, squared.
 struct Candidate {
   float least;
   const Bricks::Brick* brick;
 };
-inline void find_candidates(const Extent& box, const Bricks& to, const std::array<float, 3>& scale,
+inline void find_candidates(const Extent& box, const Bricks& to, const std::array<float, 3>& scale, float most,
                             std::vector<Candidate>& out) {
-  float most = std::numeric_limits<float>::infinity();
   for (const Bricks::Block& b : to.blocks()) most = std::min(most, most_squared(box, b.extent, scale));
   out.clear();
   for (const Bricks::Block& block : to.blocks()) {
@@ -157,6 +157,7 @@ inline void find_candidates(const Extent& box, const Bricks& to, const std::arra
 inline std::vector<float> nearest_distances(const Bricks& from, const Bricks& to, const NearestOptions& options) {
   constexpr float kFar = std::numeric_limits<float>::infinity();
   const auto squared = [](double mm) { return static_cast<float>(mm * mm); };
+  const float most = squared(options.limit_mm * (1 + 1e-5) + 1e-6);   // what lies at the limit must not be rounded beyond it
   const std::array<float, 3> scale{squared(options.spacing_mm.x), squared(options.spacing_mm.y), squared(options.spacing_mm.z)};
   std::vector<float> out(from.order().size(), kFar);
   if (to.bricks().empty()) return out;
@@ -166,15 +167,16 @@ inline std::vector<float> nearest_distances(const Bricks& from, const Bricks& to
     std::vector<Candidate> candidates;
     for (Index b = task * kGrain; b < std::min(count, (task + 1) * kGrain); ++b) {
       const Bricks::Brick& brick = from.bricks()[static_cast<std::size_t>(b)];
-      find_candidates(brick.extent, to, scale, candidates);
+      find_candidates(brick.extent, to, scale, most, candidates);
       for (Index i = 0; i < brick.places; ++i) {
         const std::array<float, 3> at = from.at(brick.first + i);
-        float best = kFar;
+        float best = most;
         for (const Candidate& c : candidates) {
           if (c.least >= best) break;
           if (least_squared({at, at}, c.brick->extent, scale) < best) best = to.nearest(*c.brick, at, scale, best);
         }
-        out[static_cast<std::size_t>(from.order()[static_cast<std::size_t>(brick.place + i)])] = std::sqrt(best);
+        out[static_cast<std::size_t>(from.order()[static_cast<std::size_t>(brick.place + i)])] =
+            best < most ? std::sqrt(best) : kFar;
       }
     }
   });

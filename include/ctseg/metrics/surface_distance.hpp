@@ -36,7 +36,8 @@ struct SurfaceDistanceOptions {
   EmptySurface empty = EmptySurface::infinite;
   bool planar = false;                       // the volume is one slice: contours instead of surfaces, as of 2-D arrays
   std::optional<Xyz<double>> spacing_mm{};   // unset: the volume's own
-  Executor* executor = nullptr;              // unset: the calling thread
+  double limit_mm = std::numeric_limits<double>::infinity();   // distances beyond are infinite: enough for nsd(), and quicker
+  Executor* executor = nullptr;                                // unset: the calling thread
 };
 
 struct HausdorffMetricOptions {
@@ -80,10 +81,13 @@ inline double weighted_percentile(std::vector<std::pair<float, double>> values, 
 class SurfaceDistances {
  public:
   /// What lies between two masks of one label.
-  /// Errors    bad_argument for spacing that cannot be, or planar with several slices.
+  /// Errors    bad_argument for spacing or a limit that cannot be, or planar with several slices.
   SurfaceDistances(const MaskPair& pair, const SurfaceDistanceOptions& options) : empty_(options.empty) {
     const Xyz<double> spacing = options.spacing_mm.value_or(Xyz<double>{1, 1, 1});
     edt::check_spacing(spacing, "surface_distances");
+    if (!(options.limit_mm >= 0))
+      throw Error(Code::bad_argument, "surface_distances",
+                  text("limit_mm = ", options.limit_mm, "; must be 0 or more, or infinite."));
     if (options.planar && pair.shape.z > 1)
       throw Error(Code::bad_argument, "surface_distances",
                   text("planar = true with ", pair.shape.z, " slices; contours are those of one. Hint: planar = false, or ",
@@ -97,8 +101,8 @@ class SurfaceDistances {
     const surfaces::HowToFind how{options.surface, options.planar, options.executor};
     surfaces::Found prediction = find_surface(pair.prediction, pair, how), truth = find_surface(pair.truth, pair, how);
     const surfaces::Bricks of_prediction(prediction.places), of_truth(truth.places);
-    to_truth_.mm = nearest_distances(of_prediction, of_truth, {spacing, options.executor});
-    to_prediction_.mm = nearest_distances(of_truth, of_prediction, {spacing, options.executor});
+    to_truth_.mm = nearest_distances(of_prediction, of_truth, {spacing, options.limit_mm, options.executor});
+    to_prediction_.mm = nearest_distances(of_truth, of_prediction, {spacing, options.limit_mm, options.executor});
     to_truth_.kinds = std::move(prediction.kinds), to_prediction_.kinds = std::move(truth.kinds);
   }
 
