@@ -1,0 +1,43 @@
+# ctseg, the command-line program, in a container. The second image has the program, the libraries that it loads, and a user who
+# is not root.
+#
+#   docker build -t ctseg .
+#   docker run --rm -v "$PWD:/data" -u "$(id -u):$(id -g)" ctseg segment scan.nii.gz -m model.safetensors -o out
+#
+# With the kernels for NVIDIA's cards, once this tree has them (CMake says in a sentence if it has not):
+#
+#   docker build -t ctseg:cuda --build-arg BUILD=nvidia/cuda:13.0.1-devel-ubuntu24.04 \
+#     --build-arg RUN=nvidia/cuda:13.0.1-base-ubuntu24.04 --build-arg OPTIONS=-DCTSEG_CUDA=ON .
+#   docker run --rm --gpus all -v "$PWD:/data" ctseg:cuda ...
+#
+# tests/container/check.sh runs these steps in a bare folder where no container engine is.
+ARG BUILD=debian:12-slim
+ARG RUN=debian:12-slim
+
+FROM ${BUILD} AS build
+ARG OPTIONS=
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+      g++ cmake ninja-build zlib1g-dev libpng-dev libnifti-dev libeigen3-dev nlohmann-json3-dev libcli11-dev \
+      libdcmtk-dev libopenjp2-7-dev
+WORKDIR /source
+COPY . .
+RUN cmake --preset release -DCTSEG_BUILD_TESTS=OFF -DCTSEG_BUILD_BENCHMARKS=OFF -DCTSEG_DICOM=ON -DCTSEG_ONNX=OFF \
+      -DCTSEG_MPI=OFF ${OPTIONS} && \
+    cmake --build --preset release --target ctseg_cli
+# The program, and which packages its libraries come from: that is what the second image installs, whatever its names there.
+RUN mkdir /result && cp build/release/bin/ctseg /result/ && strip /result/ctseg && \
+    for library in $(ldd /result/ctseg | awk '$3 ~ /^\// { print $3 }'); do \
+      library=$(realpath "$library"); dpkg -S "$library" || dpkg -S "${library#/usr}"; \
+    done 2> /dev/null | cut -d : -f 1 | sort -u > /result/packages
+
+FROM ${RUN}
+RUN --mount=from=build,source=/result,target=/result \
+    apt-get update && \
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(cat /result/packages) && \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log && \
+    useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin ctseg && \
+    install -m 755 /result/ctseg /usr/local/bin/ctseg
+USER 10001
+WORKDIR /data
+ENTRYPOINT ["ctseg"]
+CMD ["--help"]
