@@ -1,0 +1,54 @@
+#!/bin/sh
+# docs/systems.md: what the five systems must do, the command that shows it, and what came out on this machine, today. Runs the
+# commands of systems_rows.txt, which takes as long as they take: docs/make_systems.sh [SYSTEM...] > docs/systems.md
+# SYSTEM is S0 .. S4; the page then has those alone. LIMIT=N seconds for each command (3600).
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+wanted="${*:-S0 S1 S2 S3 S4}"
+PATH=$root/build/release/bin:$PATH
+ROOT=$root
+export PATH ROOT
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT INT TERM
+cd "$folder"
+
+cat << END
+# The five systems, row by row
+
+Made by \`docs/make_systems.sh\` on $(date -u +%Y-%m-%d), $(nproc) processors ($(awk -F ': *' '/^model name/ { print $2; exit }' /proc/cpuinfo)). A row is something that
+a system must do, the command that shows it (after \`./run test\` has built it), and what it said. Data are synthetic where it says
+\`--phantom\`. What the systems are and what they reached on which data is in [examples/systems](../examples/systems/README.md).
+
+END
+system=
+failed=0
+while IFS='|' read -r name what command result; do
+  case $name in '#'* | '') continue ;; esac
+  name=${name% } what=$(echo "$what" | sed 's/^ *//; s/ *$//') command=$(echo "$command" | sed 's/^ *//; s/ *$//')
+  result=$(echo "$result" | sed 's/^ *//; s/ *$//')
+  case " $wanted " in *" ${name%% *} "*) ;; *) continue ;; esac
+  if [ "$name" != "$system" ]; then
+    [ -z "$system" ] || echo
+    printf '## %s\n\n| what | command | result | seconds |\n|---|---|---|---|\n' "$name"
+    system=$name
+  fi
+  echo "$command" >&2
+  begin=$(date +%s) status=0
+  timeout "${LIMIT:-3600}" sh -c "$command" > out.txt 2> err.txt < /dev/null || status=$?
+  seconds=$(($(date +%s) - begin))
+  if [ $status -eq 127 ]; then
+    said='not built'
+  elif [ $status -ne 0 ]; then
+    said="**fails** ($status): $(tail -n 1 err.txt | cut -c 1-160 | tr '|' '/')"
+  elif [ "$result" = 'ends well' ]; then
+    said='ends well'
+  else
+    said=$(grep -Eoh -e "$result" out.txt err.txt | tail -n 1 | tr '|' '/')
+    [ -n "$said" ] || said='**says nothing of the kind**'
+  fi
+  case $said in '**'* | 'not built') failed=$((failed + 1)) ;; esac
+  echo "| $what | \`$command\` | $said | $seconds |"
+done < "$root/docs/systems_rows.txt"
+echo "$failed rows do not show what they should" >&2
+[ $failed -eq 0 ]
