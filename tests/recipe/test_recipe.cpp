@@ -213,5 +213,7 @@ TEST_CASE("the recipes of examples/recipes can be read, and say what the systems
                                                        {"liver", "UNet, 3-D, 1 -> 1 channels"},
                                                        {"liver_slices", "UNet, 2-D, 1 -> 1 channels"},
                                                        {"lung_nodules", "ResidualUNet, 3-D, 1 -> 1 channels"},
+                                                       {"monai_spleen_ct", "ResidualUNet, 3-D, 1 -> 2 channels"},
+                                                       {"monai_whole_body_ct", "SegResNet, 3-D, 1 -> 105 channels"},
                                                        {"spine", "VNet, 3-D, 1 -> 26 channels"}});
 }
