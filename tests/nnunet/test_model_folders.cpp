@@ -114,7 +114,7 @@ template <AnySpec S> std::vector<Volume<float>> logits_of(const Case& c, const s
 
 /// A channel for each label that the first network of a cascade found.
 void add_previous(const Case& c, const Preprocessed& prepared, std::vector<Volume<float>>& image) {
-  const auto mask = prepared.to_prepared(*c.previous, {.interpolation = Interpolation::label_vote});
+  const auto mask = prepared.to_prepared(*c.previous, {.interpolation = Interpolation::label_most});
   for (const Index label : c.recipe().previous_labels) {
     image.emplace_back(mask.grid());
     for (Index i = 0; i < mask.grid().voxels(); ++i) image.back().data()[i] = mask.data()[i] == label ? 1.f : 0.f;
