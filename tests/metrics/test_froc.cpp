@@ -142,6 +142,12 @@ TEST_CASE("LUNA16's tables of results, written and read") {
   CHECK(again[0].series_uid == "1.3.6");
   CHECK(again[0].centre.y == 1.0 / 3);
   CHECK(again[0].probability == 0.875);
+  const std::vector<Nodule> nodules{{"a", {1.0 / 3, -2, 1e-9}, 5.25}};
+  write_luna16_annotations(folder / "annotations.csv", nodules);
+  const auto back = read_luna16_annotations(folder / "annotations.csv");
+  REQUIRE(back.size() == 1);
+  CHECK((back[0].series_uid == "a" && back[0].centre.x == 1.0 / 3 && back[0].centre.z == 1e-9));
+  CHECK((back[0].centre.y == -2 && back[0].diameter_mm == 5.25));
   CHECK(error_of([&] { write_luna16_results(folder / "bad.csv", {{"a,b", {}, 1}}); }).find("a,b") != std::string::npos);
   CHECK(error_of([&] {
           write_luna16_results(folder / "bad.csv", {{"a", {}, INFINITY}});

@@ -22,26 +22,44 @@ inline std::vector<NoduleFinding> read_luna16_results(const std::filesystem::pat
   return out;
 }
 
+namespace luna16 {
+
+/// Writes a table with a name and numbers in each row, in decimals that read back as the same doubles.
+template <class Row, class NumbersOf>
+void write_rows(const std::filesystem::path& path, std::string head, const std::vector<Row>& rows, NumbersOf numbers_of) {
+  for (const Row& row : rows) {
+    if (row.series_uid.empty() || row.series_uid.find_first_of(",\"\r\n") != std::string::npos)
+      throw Error(Code::bad_argument, path.string(), text("\"", row.series_uid, "\" cannot be a seriesuid of a table."));
+    head += row.series_uid;
+    for (const double v : numbers_of(row)) {
+      if (!is_finite(v))
+        throw Error(Code::bad_argument, path.string(), text("a row of ", row.series_uid, " has a number that is not finite."));
+      char digits[32];
+      const auto end = std::to_chars(digits, digits + sizeof digits, v).ptr;
+      head += ',';
+      head.append(digits, end);
+    }
+    head += '\n';
+  }
+  io::write_file(path, std::as_bytes(std::span(std::as_const(head))));
+}
+
+}   // namespace luna16
+
 /// Writes a submission; read_luna16_results reads the same doubles again.
 /// Errors    bad_argument for a number that is not finite, or a name with a comma, quote or line break; io.
 inline void write_luna16_results(const std::filesystem::path& path, const std::vector<NoduleFinding>& findings) {
-  std::string out = "seriesuid,coordX,coordY,coordZ,probability\n";
-  for (const NoduleFinding& f : findings) {
-    if (f.series_uid.empty() || f.series_uid.find_first_of(",\"\r\n") != std::string::npos)
-      throw Error(Code::bad_argument, path.string(), text("\"", f.series_uid, "\" cannot be a seriesuid of a table."));
-    out += f.series_uid;
-    for (const double v : {f.centre.x, f.centre.y, f.centre.z, f.probability}) {
-      if (!is_finite(v))
-        throw Error(Code::bad_argument, path.string(),
-                    text("a finding in ", f.series_uid, " has a number that is not finite."));
-      char digits[32];
-      const auto end = std::to_chars(digits, digits + sizeof digits, v).ptr;
-      out += ',';
-      out.append(digits, end);
-    }
-    out += '\n';
-  }
-  io::write_file(path, std::as_bytes(std::span(out)));
+  luna16::write_rows(path, "seriesuid,coordX,coordY,coordZ,probability\n", findings, [](const NoduleFinding& f) {
+    return std::array{f.centre.x, f.centre.y, f.centre.z, f.probability};
+  });
+}
+
+/// Writes annotations.csv; read_luna16_annotations reads the same doubles again.
+/// Errors    those of write_luna16_results.
+inline void write_luna16_annotations(const std::filesystem::path& path, const std::vector<Nodule>& nodules) {
+  luna16::write_rows(path, "seriesuid,coordX,coordY,coordZ,diameter_mm\n", nodules, [](const Nodule& n) {
+    return std::array{n.centre.x, n.centre.y, n.centre.z, n.diameter_mm};
+  });
 }
 
 /// Reads annotations_excluded.csv: as annotations.csv, but a diameter may be unknown (-1).
