@@ -58,7 +58,12 @@ cs::ContextOptions context_options(const Arguments& a, Console& console) {
 }   // namespace
 
 Job::Job(Arguments a, Config c, Console& words)
-    : arguments(std::move(a)), config(std::move(c)), console(words), ctx(context_options(arguments, words)) {}
+    : arguments(std::move(a)),
+      config(std::move(c)),
+      console(words),
+      ctx(context_options(arguments, words)),
+      find(find_cases),
+      read(prepare_cases) {}
 
 cs::CaseSplit find_cases(const Job& job) { return find_cases(job.arguments.data, job.config, job.arguments.seed); }
 

@@ -86,6 +86,7 @@ cs::Layout layout_of(const std::string& name) {
                              {"lits", lits},
                              {"imagecas", imagecas},
                              {"verse", verse},
+                             {"luna16", luna16},
                              {"case_folders", case_folders}});
 }
 

@@ -85,6 +85,7 @@ void make_phantoms(const System& system, Job& job) {
     fs::create_directories((data / scan).parent_path()), fs::create_directories((data / mask).parent_path());
     o.seed = static_cast<std::uint64_t>(i);
     const cs::Phantom phantom = cs::make_phantom(o, &job.ctx.executor());
+    if (system.phantoms.note) system.phantoms.note(phantom, data, scan);
     cli::write_mask(data / mask, system.phantoms.mask(phantom));
     cli::write_exactly(data / scan, phantom.ct);
     progress.done(i + 1);

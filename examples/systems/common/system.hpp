@@ -33,6 +33,10 @@ struct Job {
   Console& console;
   cs::Context<cs::Cpu> ctx;
 
+  /// How train comes by its cases; a system that prepares in its own way puts other functions here.
+  cs::CaseSplit (*find)(const Job&);
+  std::vector<cs::Case> (*read)(Job&, const std::vector<cs::CaseFiles>&);
+
   Job(Arguments a, Config c, Console& console);
   fs::path output() const { return arguments.output; }
   /// The model that the arguments name, else the one that `train` wrote.
@@ -54,6 +58,7 @@ struct PhantomSet {
   cs::Region region;
   cs::Volume<std::uint8_t> (*mask)(const cs::Phantom&);
   std::pair<fs::path, fs::path> (*files)(const std::string& part, Index patient);
+  void (*note)(const cs::Phantom&, const fs::path& data, const fs::path& scan) = nullptr;   // keeps what else is known
 };
 struct System {
   const char *name, *what;

@@ -69,7 +69,7 @@ template <cs::AnySpec S> cs::PatchSampler<S> sampler_of(Job& job) {
     throw cs::Error(cs::Code::bad_input, job.arguments.config,
                     text("training.patch has ", t.patch.size(), " extents for a network of ", patch.size(), " axes."));
   std::copy(t.patch.begin(), t.patch.end(), patch.begin());
-  return {prepare_cases(job, find_cases(job).train),
+  return {job.read(job, job.find(job).train),
           {.patch = patch,
            .positive = t.positive,
            .negative = t.negative,
@@ -107,7 +107,7 @@ template <class Net> cs::FitResult fit_network(Job& job, Net& net) {
   const TrainingConfig& t = job.config.training;
   const fs::path out = job.output();
   const cs::PatchSampler<S> patches = sampler_of<S>(job);
-  const std::vector<cs::Case> held_out = prepare_cases(job, find_cases(job).val);
+  const std::vector<cs::Case> held_out = job.read(job, job.find(job).val);
 
   std::optional<cs::Adam<S>> adam;
   std::optional<cs::AdamW<S>> adamw;
