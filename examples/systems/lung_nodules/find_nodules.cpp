@@ -1,0 +1,166 @@
+// Scans to nodules: of the patients that were held out, with scores, and of one scan, with pictures.
+#include <ctseg/io/npy.hpp>
+#include <ctseg/io/preview.hpp>
+#include <ctseg/metrics/froc.hpp>
+#include <ctseg/post/nodules.hpp>
+#include <ctseg/report/distribution.hpp>
+
+#include <cstdlib>
+#include <sstream>
+
+#include "lung_nodules.hpp"
+
+namespace {
+
+using namespace lung_nodules;
+
+constexpr float kCandidate = 0.1f;   // probability: a FROC curve needs the doubtful findings too
+constexpr cs::WindowHu kWindow{-1000, 400};
+
+std::vector<std::string> parts_of(const std::string& list) {   // "a,b"
+  std::vector<std::string> parts;
+  std::istringstream in(list);
+  for (std::string part; std::getline(in, part, ',');) parts.push_back(part);
+  return parts;
+}
+
+/// A scan as it came to its mask, by the mean of all models that are named ("a.safetensors,b.safetensors"), of mirror images
+/// and of scales.
+class Finder {
+ public:
+  explicit Finder(Job& job) : ctx_(job.ctx) {
+    for (const std::string& file : parts_of(job.model())) models_.push_back(load(job, file));
+    for (const cs::LoadedModel& m : models_) pointers_.push_back(&m);
+    const auto named = [](char axis) { return looks.mirror.find(axis) != std::string::npos; };
+    options_.mirror = {named('x'), named('y'), named('z')};
+    for (const std::string& scale : parts_of(looks.scales)) options_.scales.push_back(std::atof(scale.c_str()));
+    options_.probability_of = 1;
+  }
+  const std::string& name() const { return models_[0].recipe.about.name; }
+  cs::Segmentation operator()(const cs::Volume<float>& ct) const { return cs::segment(ctx_, pointers_, ct, options_); }
+
+ private:
+  cs::Context<cs::Cpu>& ctx_;
+  std::vector<cs::LoadedModel> models_;
+  std::vector<const cs::LoadedModel*> pointers_;
+  cs::SegmentOptions options_;
+};
+
+/// A row for each patient, mean and deviation over patients, and a picture of how they spread.
+Json write_scores(const fs::path& out, const cs::EvaluationReport& report, Console& console) {
+  const std::pair<const char*, double cs::LabelScores::*> columns[] = {{"dice", &cs::LabelScores::dice},
+                                                                       {"sensitivity", &cs::LabelScores::sensitivity},
+                                                                       {"precision", &cs::LabelScores::precision},
+                                                                       {"recall", &cs::LabelScores::sensitivity}};
+  std::string csv = "patient,dice,sensitivity,precision,recall\n";
+  for (const cs::CaseScores& c : report.cases) {
+    csv += c.name;
+    for (const auto& [name, score] : columns) csv += ',', cs::report::append_number(csv, c.labels[0].*score);
+    csv += '\n';
+  }
+  write_text(out / "validation.csv", csv);
+  write_text(out / "distribution.svg", cs::distribution_svg(report, {.scores = {"dice", "sensitivity", "precision"}}));
+  Json all;
+  for (const auto& [name, score] : columns) {
+    const cs::Summary s = cs::summarize(report, 1, score);
+    all[name] = {{"mean", s.mean}, {"std", s.std}, {"patients", s.used}};
+    console.result(text(name, "  ", cs::report::brief(s.mean), " +- ", cs::report::brief(s.std), "\n"));
+  }
+  return all;
+}
+
+/// LUNA16's score of all findings: sensitivity at 1/8 to 8 false ones per scan, and its mean, the CPM.
+void write_froc(const fs::path& out, const cs::FrocInput& input, Json& summary, Console& console) {
+  cs::write_luna16_results(out / "findings.csv", input.candidates);
+  const cs::FrocOptions official;
+  const cs::FrocResult r = cs::evaluate_froc(input, official);
+  std::string csv = "threshold,false_positives_per_scan,sensitivity\n";
+  for (const cs::FrocPoint& p : r.curve) csv += text(p.threshold, ",", p.false_positives_per_scan, ",", p.sensitivity, "\n");
+  write_text(out / "froc.csv", csv);
+  summary["cpm"] = {{"value", r.cpm.value}, {"ci95", {r.cpm.low, r.cpm.high}}};
+  for (std::size_t i = 0; i < official.rates.size(); ++i)
+    summary["sensitivity_at"][text(official.rates[i])] = r.sensitivity[i].value;
+  summary["scans"] = r.scans, summary["nodules"] = r.nodules, summary["found"] = r.found;
+  console.result(text("CPM  ", cs::report::brief(r.cpm.value), ", ", r.found, " of ", r.nodules, " nodules found in ", r.scans,
+                      " scans, with ", r.false_positives, " false candidates\n"));
+}
+
+}   // namespace
+
+void lung_nodules::validate(Job& job) {
+  const fs::path out = job.output(), data = job.arguments.data;
+  const Finder find(job);
+  const auto files = prepared_files(job).val;
+  cs::FrocInput froc{.nodules = annotations(job)};
+  if (const fs::path excluded = data / "annotations_excluded.csv"; fs::exists(excluded))
+    froc.excluded = cs::read_luna16_excluded(excluded);
+  auto nodules = cs::by_series(froc.nodules);
+  std::map<std::string, fs::path> scans;   // as they came: what is scored is on their grid
+  for (const cs::CaseFiles& f : cs::find_cases(data, cs::layouts::luna16)) scans[f.name] = f.image;
+  cs::EvaluationReport report{.options = {.labels = {1}, .label_names = {"background", "nodule"}, .surfaces = false}};
+  cli::Progress progress(job.console, "patients", std::ssize(files));
+  for (const cs::CaseFiles& f : files) {
+    job.console.check_cancelled();
+    const Scan scan = cli::read_scan({scans.at(f.name).string()}, job.console);
+    const cs::Segmentation made = find(scan.volume);
+    report.add(f.name, *made.labels, cs::nodule_mask(scan.volume.grid(), nodules[f.name]));
+    cs::Volume<std::uint8_t> doubtful(scan.volume.grid());
+    for (std::size_t i = 0; i < doubtful.voxels().size(); ++i)
+      doubtful.voxels()[i] = made.probability->voxels()[i] > kCandidate;
+    for (const auto& row : cs::luna16_rows(f.name, cs::measure_nodules(doubtful, made.probability)))
+      froc.candidates.push_back(row);
+    froc.series.push_back(f.name);
+    progress.done(std::ssize(froc.series));
+  }
+  Json summary = write_scores(out, report, job.console);
+  write_froc(out, froc, summary, job.console);
+  write_text(out / "validation.json", summary.dump(2) + "\n");
+}
+
+/// One scan: mask.npy and mask.nii.gz, pictures of each nodule, nodules.json, and run.json, the summary.
+void lung_nodules::infer(Job& job) {
+  fs::path input = job.arguments.input;
+  if (input.empty() && job.arguments.phantom) input = cs::find_cases(job.arguments.data, cs::layouts::luna16).back().image;
+  if (input.empty()) throw cs::Error(cs::Code::bad_argument, "infer", "no scan was named. Hint: infer CASE, or --phantom.");
+  cs::RunRecord run{.command = "infer", .inputs = {input.string()}, .model = job.model().string()};
+  run.accuracy = job.arguments.accuracy, run.threads = job.ctx.executor().threads(), run.isa = text(job.ctx.traits().isa);
+  cs::RunClock clock(run);
+  const Finder find(job);
+  job.console.keep(input);
+  const Scan scan = cli::read_scan({input.string()}, job.console);
+  clock.stage("read");
+  const cs::Segmentation made = find(scan.volume);
+  clock.stage("segment");
+  const std::string name = cs::dataset::stem_of(input);
+  cli::Staging out(job.output() / (name.empty() ? input.filename().string() : name), job.console);
+  cs::io::write_npy_volume(out / "mask.npy", *made.labels);
+  cli::write_mask(out / "mask.nii.gz", *made.labels);
+  cs::io::write_png(out / "overlay.png", cs::io::preview(scan.volume, *made.labels, {.window_hu = kWindow}));
+  const auto ct = cs::reorient(scan.volume, "LPS");
+  const auto mask = cs::reorient(*made.labels, "LPS");
+  Json list = Json::array();
+  for (const cs::MeasuredNodule& n : cs::measure_nodules(*made.labels, made.probability)) {
+    list.push_back({{"center_world", xyz(n.centre)},
+                    {"center_voxel", zyx(n.centre_voxel)},
+                    {"diameter_mm", n.diameter_mm},
+                    {"volume_voxels", n.voxels},
+                    {"bbox", {n.low.z, n.high.z, n.low.y, n.high.y, n.low.x, n.high.x}},   // both ends inside
+                    {"probability", n.probability}});
+    const auto z = static_cast<Index>(std::lround(ct.affine().index_of(cs::to_ras(n.centre)).z));
+    const cs::Box slice{{0, 0, z}, {ct.shape().x, ct.shape().y, z + 1}};
+    cs::io::write_png(
+        out / text("nodule_", list.size(), ".png"),
+        cs::io::overlay(cs::crop(ct, slice), cs::crop(mask, slice), {.look = {.window_hu = kWindow, .panel_pixels = 512}}));
+  }
+  const std::string nodules = Json{{"scan", input.string()}, {"nodules", list}}.dump(2) + "\n";
+  out.write("nodules.json", nodules);
+  clock.stage("write");
+  clock.finish();
+  run.grid = scan.volume.grid(), run.model_name = find.name();
+  run.labels = cs::measure_labels(*made.labels, {.ct = &scan.volume, .names = {"background", "nodule"}});
+  run.figures = {{"nodules", static_cast<double>(list.size())}, {"windows", static_cast<double>(made.windows)}};
+  run.outputs = out.outputs(), run.warnings = job.console.warnings();
+  out.write("run.json", cs::to_json(run));
+  out.commit();
+  job.console.result(nodules);
+}

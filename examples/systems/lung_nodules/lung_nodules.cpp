@@ -1,0 +1,122 @@
+// Lung nodules as LUNA16 hands them out: scans, annotations.csv and lung masks in; a model, its scores, and lists of nodules in
+// millimetres of the patient out.
+//   ctseg_lung_nodules preprocess | train | validate | infer --phantom      README.md beside this file has the whole story
+#include "lung_nodules.hpp"
+
+#include <ctseg/data/processed_files.hpp>
+
+namespace {
+
+using namespace lung_nodules;
+
+constexpr Index kEpochs = 5;        // from one checkpoint and validation to the next
+constexpr Index kLungMargin = 10;   // prepared voxels that are kept around the lungs
+
+/// The part of a prepared scan that holds the lungs; all of it where no mask says where they are.
+cs::Volume<float> cut_to_lungs(Job& job, const cs::CaseFiles& files, cs::Preprocessed seen) {
+  if (files.label.empty()) return std::move(seen.image);
+  const auto lungs = seen.to_prepared(cli::read_mask_on(seen.path.original(), {files.label.string()}, job.console));
+  const auto box = cs::bounding_box(lungs, [](std::uint8_t v) { return v > 0; });
+  if (!box) return std::move(seen.image);
+  const auto [low, high] = *box;
+  const cs::Box wide{{low.x - kLungMargin, low.y - kLungMargin, low.z - kLungMargin},
+                     {high.x + kLungMargin, high.y + kLungMargin, high.z + kLungMargin}};
+  return cs::crop(seen.image, cs::overlap(wide, cs::whole(lungs.shape())));
+}
+
+/// Where a prepared scan came from and lies. World coordinates (LPS, as in the annotations) stay true whatever grid a scan is
+/// on; voxels are those of the prepared scan.
+Json metadata(const cs::CaseFiles& files, const cs::Grid& grid, const std::vector<cs::Nodule>& nodules) {
+  Json all = Json::array();
+  for (const cs::Nodule& n : nodules)
+    all.push_back({{"center_world", xyz(n.centre)},
+                   {"center_voxel", zyx(grid.affine.index_of(cs::to_ras(n.centre)))},
+                   {"diameter_mm", n.diameter_mm}});
+  return {{"seriesuid", files.name},
+          {"source", fs::absolute(files.image).string()},
+          {"shape", zyx(grid.shape)},
+          {"spacing_mm", zyx(grid.spacing_mm())},
+          {"origin_world", xyz(cs::to_lps(grid.affine(0, 0, 0)))},
+          {"orientation", cs::axis_codes(grid)},
+          {"nodules", all}};
+}
+
+/// Scans on the network's grid, masks drawn from the annotations, and what is known of each. A scan is in processed_files.txt
+/// once all of it is written, so a run that was stopped goes on there.
+void preprocess(Job& job) {
+  const fs::path out = job.output() / "prepared";
+  const auto files = cs::find_cases(job.arguments.data, cs::layouts::luna16);
+  auto nodules = cs::by_series(annotations(job));
+  for (const char* folder : {"images", "labels", "metadata"}) fs::create_directories(out / folder);
+  cs::ProcessedFiles done(out / "processed_files.txt");
+  cli::Progress progress(job.console, "scans", std::ssize(files));
+  for (const cs::CaseFiles& f : files) {
+    job.console.check_cancelled();
+    if (done.contains(f.name)) continue;
+    const Scan scan = cli::read_scan({f.image.string()}, job.console);
+    const auto image = cut_to_lungs(job, f, cs::apply_steps(scan.volume, job.config.recipe.preprocess, &job.ctx.executor()));
+    cs::io::write_volume(out / "images" / (f.name + ".mha"), image);
+    cs::io::write_volume(out / "labels" / (f.name + ".mha"), cs::nodule_mask(image.grid(), nodules[f.name]));
+    write_text(out / "metadata" / (f.name + ".json"), metadata(f, image.grid(), nodules[f.name]).dump(2) + "\n");
+    done.add(f.name);
+    progress.done(done.size());
+  }
+  job.console.result((out / "processed_files.txt").string() + "\n");
+}
+
+std::vector<cs::Case> read_prepared(Job&, const std::vector<cs::CaseFiles>& files) {
+  std::vector<cs::Case> cases;
+  for (const cs::CaseFiles& f : files) cases.push_back(cs::read_case(f));
+  return cases;
+}
+
+void train_nodules(Job& job) {
+  TrainingConfig& t = job.config.training;
+  const Index cases = std::ssize(prepared_files(job).train);
+  const Index epoch = t.steps_per_epoch > 0 ? t.steps_per_epoch : (cases + t.batch - 1) / t.batch;
+  t.checkpoint_every = t.validate_every = kEpochs * epoch;
+  job.find = prepared_files, job.read = read_prepared;
+  train(job);
+}
+
+/// A patient's rows of annotations.csv, in place of those it had.
+void annotate(const cs::Phantom& phantom, const fs::path& data, const fs::path& scan) {
+  const std::string name = scan.stem().string();
+  std::vector<cs::Nodule> nodules;
+  if (fs::exists(data / "annotations.csv")) nodules = cs::read_luna16_annotations(data / "annotations.csv");
+  std::erase_if(nodules, [&](const cs::Nodule& n) { return n.series_uid == name; });
+  for (const cs::PhantomNodule& n : phantom.nodule_list) nodules.push_back({name, cs::to_lps(n.center), n.diameter_mm});
+  cs::write_luna16_annotations(data / "annotations.csv", nodules);
+}
+
+/// subset0/NAME.mhd and seg-lungs-LUNA16/NAME.mhd
+std::pair<fs::path, fs::path> phantom_files(const std::string&, Index patient) {
+  const std::string name = text("phantom_", patient, ".mhd");
+  return {fs::path("subset0") / name, fs::path("seg-lungs-LUNA16") / name};
+}
+
+}   // namespace
+
+std::vector<cs::Nodule> lung_nodules::annotations(const Job& job) {
+  return cs::read_luna16_annotations(fs::path(job.arguments.data) / "annotations.csv");
+}
+cs::CaseSplit lung_nodules::prepared_files(const Job& job) {
+  return cs::split(cs::find_cases(job.output() / "prepared", cs::layouts::pairs),
+                   {.train = job.config.data.train, .seed = job.arguments.seed});
+}
+
+int main(int argc, char** argv) {
+  return run({.name = "lung_nodules",
+              .what = "Nodules in the lungs (LUNA16), by a residual 3-D U-Net",
+              .phantoms = {.region = cs::Region::thorax,
+                           .mask = [](const cs::Phantom& p) { return cs::mask_of(p, cs::Organ::lung); },
+                           .files = phantom_files,
+                           .note = annotate},
+              .commands = {{"preprocess", "resample DATA's scans and draw their nodules, into OUTPUT/prepared", preprocess},
+                           {"train", "train on what was prepared", train_nodules},
+                           {"validate", "score the model on the patients that were held out", validate},
+                           {"infer", "find the nodules in one scan", infer}},
+              .extras = {{"--mirror", &looks.mirror, "validate, infer: axes to mirror as well, such as xy"},
+                         {"--scales", &looks.scales, "validate, infer: scales to look at, such as 1,0.8"}}},
+             argc, argv);
+}
