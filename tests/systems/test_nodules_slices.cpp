@@ -1,0 +1,177 @@
+// Lung nodules and liver slices, from phantoms to everything they write, with networks of a few channels and a threshold under
+// which all of a scan is a finding: then names, numbers and geometry can be told in advance.
+#include <doctest/doctest.h>
+#include <ctseg/image/volume.hpp>
+
+#include <cstring>
+#include <fstream>
+#include <set>
+
+#include "../cli/run_ctseg.hpp"
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+/// A system in a folder of its own, with its phantom task made tiny.
+class Tiny {
+ public:
+  Tiny(const std::string& name, const std::string& changes) : name_(name) {
+    json config = json::parse(changes);
+    config["base"] = (fs::path(CTSEG_SOURCE_DIR) / "examples" / "systems" / name / "phantom.json").string();
+    std::ofstream(folder_ / "tiny.json") << config.dump();
+  }
+  fs::path operator/(const std::string& file) const { return folder_ / "out" / file; }
+  std::string run(std::vector<std::string> words) const {
+    for (const std::string& word : {std::string("--phantom"), "-c" + (folder_ / "tiny.json").string(),
+                                    "-o" + (folder_ / "out").string(), std::string("--threads"), std::string("2")})
+      words.push_back(word);
+    const Ran ran = run_ctseg(words, {.program = "ctseg_" + name_});
+    CAPTURE(ran.err);
+    CHECK(ran.status == 0);
+    return ran.out;
+  }
+  json read(const std::string& file) const { return json::parse(slurp(*this / file)); }
+
+ private:
+  TempFolder folder_;
+  std::string name_;
+};
+
+std::set<std::string> keys_of(const json& j) {
+  std::set<std::string> keys;
+  for (const auto& [key, value] : j.items()) keys.insert(key);
+  return keys;
+}
+std::vector<std::string> lines_of(const fs::path& file) {
+  std::vector<std::string> lines;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+/// What a model file says of its preprocessing.
+json recipe_in(const fs::path& model) {
+  const std::string bytes = slurp(model);
+  std::uint64_t head = 0;
+  std::memcpy(&head, bytes.data(), sizeof head);
+  return json::parse(json::parse(bytes.substr(8, head))["__metadata__"]["ctseg"].get<std::string>());
+}
+
+TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the patient") {
+  const Tiny system("lung_nodules", R"({
+    "recipe": {"network": {"channels": [4, 8], "strides": [2], "num_res_units": 1}, "decision": {"threshold": 1e-6},
+      "preprocess": [{"step": "Reorient", "codes": "RAS"}, {"step": "Spacing", "spacing_mm": {"x": 8, "y": 8, "z": 8}},
+                     {"step": "ScaleIntensityRange", "a_min": -1000, "a_max": 400, "b_min": 0, "b_max": 1, "clip": true}],
+      "sliding_window": {"window": [32, 32, 32]}, "skip_air": null},
+    "training": {"epochs": 1, "steps_per_epoch": 3, "patch": [16, 16, 16], "batch": 1, "workers": 0},
+    "phantom": {"shape": [56, 56, 40], "spacing_mm": [8, 8, 8], "train": 4, "val": 1, "test": 0}})");
+  system.run({"preprocess"});
+  const fs::path data = system / "data", prepared = system / "prepared";
+  CHECK(fs::exists(data / "subset0" / "phantom_0.mhd"));
+  CHECK(fs::exists(data / "seg-lungs-LUNA16" / "phantom_4.mhd"));
+  CHECK(lines_of(prepared / "processed_files.txt").size() == 5);
+  const auto rows = lines_of(data / "annotations.csv");
+  CHECK(rows[0] == "seriesuid,coordX,coordY,coordZ,diameter_mm");
+  std::size_t nodules = 0;
+  for (int i = 0; i < 5; ++i) {
+    const json about = system.read(ctseg::text("prepared/metadata/phantom_", i, ".json"));
+    CHECK(keys_of(about) ==
+          std::set<std::string>{"seriesuid", "source", "shape", "spacing_mm", "origin_world", "orientation", "nodules"});
+    CHECK(about["spacing_mm"] == json{8, 8, 8});
+    const auto label = ctseg::io::read_volume<std::uint8_t>(prepared / "labels" / ctseg::text("phantom_", i, ".mha"));
+    CHECK(about["shape"] == json{label.shape().z, label.shape().y, label.shape().x});
+    for (const json& n : about["nodules"]) {   // the mask is where the metadata say, and that is where the annotation is
+      const auto voxel = n["center_voxel"].get<std::vector<double>>(), world = n["center_world"].get<std::vector<double>>();
+      CHECK(label(std::lround(voxel[0]), std::lround(voxel[1]), std::lround(voxel[2])) == 1);
+      const auto lps = ctseg::to_lps(label.affine()(voxel[2], voxel[1], voxel[0]));
+      CHECK(lps.x == doctest::Approx(world[0]));
+      CHECK(lps.z == doctest::Approx(world[2]));
+      ++nodules;
+    }
+  }
+  CHECK(nodules + 1 == rows.size());
+  CHECK(nodules > 0);
+  const auto before = fs::last_write_time(prepared / "images" / "phantom_0.mha");
+  system.run({"preprocess"});   // all of it is in the manifest
+  CHECK(fs::last_write_time(prepared / "images" / "phantom_0.mha") == before);
+
+  system.run({"train"});
+  for (const char* file : {"model.safetensors", "log.csv", "curve.svg", "run.json", "checkpoints/best.safetensors"})
+    CHECK(fs::exists(system / file));
+  const std::string told = system.run({"validate", "--mirror", "x", "--scales", "1"});
+  for (const char* word : {"dice  ", "sensitivity  ", "precision  ", "recall  ", " +- ", "CPM  "}) CHECK(has(told, word));
+  const auto patients = lines_of(system / "validation.csv");
+  REQUIRE(patients.size() == 2);   // 20 % of 5
+  CHECK(patients[0] == "patient,dice,sensitivity,precision,recall");
+  for (const char* file : {"distribution.svg", "findings.csv", "froc.csv"}) CHECK(fs::file_size(system / file) > 0);
+  const json scores = system.read("validation.json");
+  CHECK(keys_of(scores) == std::set<std::string>{"dice", "sensitivity", "precision", "recall", "cpm", "sensitivity_at", "scans",
+                                                 "nodules", "found"});
+  CHECK(scores["sensitivity_at"].size() == 7);
+  CHECK(scores["recall"] == scores["sensitivity"]);
+
+  const json found = json::parse(system.run({"infer"}));
+  REQUIRE(found["nodules"].size() == 1);   // all of the scan
+  const json& nodule = found["nodules"][0];
+  CHECK(keys_of(nodule) ==
+        std::set<std::string>{"center_world", "center_voxel", "diameter_mm", "volume_voxels", "bbox", "probability"});
+  CHECK(nodule["bbox"] == json{0, 39, 0, 55, 0, 55});
+  CHECK(nodule["volume_voxels"] == 56 * 56 * 40);
+  CHECK(nodule["center_voxel"] == json{19.5, 27.5, 27.5});
+  CHECK(nodule["diameter_mm"].get<double>() == doctest::Approx(std::cbrt(6 * 56 * 56 * 40 * 512 / 3.14159265358979)));
+  const auto scan = ctseg::io::read_volume<float>(data / "subset0" / "phantom_4.mhd");
+  const auto middle = ctseg::to_lps(scan.affine()(27.5, 27.5, 19.5));
+  CHECK(nodule["center_world"][0].get<double>() == doctest::Approx(middle.x));
+  CHECK(nodule["center_world"][1].get<double>() == doctest::Approx(middle.y));
+  CHECK(slurp(system / "phantom_4/mask.npy").size() == 128 + 56 * 56 * 40);
+  for (const char* file : {"mask.nii.gz", "overlay.png", "nodules.json", "nodule_1.png"})
+    CHECK(fs::exists(system / ("phantom_4/" + std::string(file))));
+  CHECK(system.read("phantom_4/run.json")["figures"]["nodules"] == 1);
+}
+
+TEST_CASE("liver slices: a split by patient, statistics of its training part, PNGs and STL") {
+  const Tiny system("liver_slices", R"({
+    "recipe": {"network": {"features": [2, 4]}, "sliding_window": {"window": [32, 32]}, "decision": {"threshold": 1e-6}},
+    "training": {"epochs": 1, "steps_per_epoch": 3, "patch": [32, 32], "validate_every": 0},
+    "phantom": {"shape": [40, 40, 12], "spacing_mm": [10, 10, 25], "train": 3, "val": 1, "test": 0}})");
+  system.run({"prepare"});
+  const json statistics = system.read("statistics.json");
+  CHECK(statistics["train"].size() == 3);   // 70 % of 4
+  CHECK(statistics["validation"].size() == 1);
+  double voxels = 0, sum = 0, squares = 0;
+  for (const json& name : statistics["train"]) {
+    CHECK(name != statistics["validation"][0]);
+    const auto scan = ctseg::io::read_volume<float>(system / ("data/ct_scans/" + name.get<std::string>() + ".nii.gz"));
+    for (const float v : scan.voxels()) {
+      const double hu = std::clamp(double{v}, -1024.0, 1024.0);
+      voxels += 1, sum += hu, squares += hu * hu;
+    }
+  }
+  CHECK(statistics["mean"].get<double>() == doctest::Approx(sum / voxels));
+  CHECK(statistics["deviation"].get<double>() == doctest::Approx(std::sqrt(squares / voxels - sum / voxels * sum / voxels)));
+
+  system.run({"train"});
+  const json seen = recipe_in(system / "model.safetensors")["preprocess"][1];
+  CHECK(seen["mean"] == statistics["mean"]);
+  CHECK(seen["deviation"] == statistics["deviation"]);
+  const json judged = json::parse(system.run({"evaluate"}));
+  CHECK(judged["patients"] == 1);
+  CHECK(judged["slices"] == 12);
+  CHECK(judged["dice"]["mean"].is_number());
+  CHECK(judged["seconds_per_slice"].get<double>() > 0);
+  for (const char* file : {"cases.csv", "distribution.svg"}) CHECK(fs::exists(system / ("evaluation/" + std::string(file))));
+
+  const std::string name = fs::directory_entry(system / "data/ct_scans/phantom_3.nii.gz").path().string();
+  CHECK(has(system.run({"segment", name}), " s a slice"));
+  for (const char* file :
+       {"mask.nii.gz", "preview.png", "run.json", "liver.stl", "slices/slice_000.png", "slices/slice_011.png"})
+    CHECK(fs::exists(system / ("phantom_3/" + std::string(file))));
+  CHECK(slurp(system / "phantom_3/liver.stl").size() > 84);
+  const json run = system.read("phantom_3/run.json");
+  CHECK(run["figures"]["liver_ml"].get<double>() == doctest::Approx(40 * 40 * 12 * 2.5));
+  CHECK(run["figures"]["slices"] == 12);
+}
+
+}   // namespace
