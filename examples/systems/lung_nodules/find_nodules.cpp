@@ -1,4 +1,5 @@
 // Scans to nodules: of the patients that were held out, with scores, and of one scan, with pictures.
+#include <ctseg/image/morphology.hpp>
 #include <ctseg/io/npy.hpp>
 #include <ctseg/io/preview.hpp>
 #include <ctseg/metrics/froc.hpp>
@@ -15,6 +16,7 @@ namespace {
 using namespace lung_nodules;
 
 constexpr float kCandidate = 0.1f;   // probability: a FROC curve needs the doubtful findings too
+constexpr double kWallMm = 5;        // how far from a lung mask a nodule may still be one: masks leave out some at the wall
 constexpr cs::WindowHu kWindow{-1000, 400};
 
 std::vector<std::string> parts_of(const std::string& list) {   // "a,b"
@@ -45,6 +47,14 @@ class Finder {
   std::vector<const cs::LoadedModel*> pointers_;
   cs::SegmentOptions options_;
 };
+
+/// What was found away from the lungs is no nodule of theirs.
+void keep_lungs(Job& job, cs::Segmentation& made, const fs::path& mask) {
+  if (mask.empty()) return;
+  const auto near = cs::dilate(cli::read_mask_on(made.labels->grid(), {mask.string()}, job.console), {.radius_mm = kWallMm});
+  for (std::size_t i = 0; i < near.voxels().size(); ++i)
+    if (near.voxels()[i] == 0) made.labels->voxels()[i] = 0, made.probability->voxels()[i] = 0;
+}
 
 /// A row for each patient, mean and deviation over patients, and a picture of how they spread.
 Json write_scores(const fs::path& out, const cs::EvaluationReport& report, Console& console) {
@@ -95,14 +105,16 @@ void lung_nodules::validate(Job& job) {
   if (const fs::path excluded = data / "annotations_excluded.csv"; fs::exists(excluded))
     froc.excluded = cs::read_luna16_excluded(excluded);
   auto nodules = cs::by_series(froc.nodules);
-  std::map<std::string, fs::path> scans;   // as they came: what is scored is on their grid
-  for (const cs::CaseFiles& f : cs::find_cases(data, cs::layouts::luna16)) scans[f.name] = f.image;
+  std::map<std::string, cs::CaseFiles> scans;   // as they came: what is scored is on their grid
+  for (const cs::CaseFiles& f : cs::find_cases(data, cs::layouts::luna16)) scans[f.name] = f;
   cs::EvaluationReport report{.options = {.labels = {1}, .label_names = {"background", "nodule"}, .surfaces = false}};
   cli::Progress progress(job.console, "patients", std::ssize(files));
   for (const cs::CaseFiles& f : files) {
     job.console.check_cancelled();
-    const Scan scan = cli::read_scan({scans.at(f.name).string()}, job.console);
-    const cs::Segmentation made = find(scan.volume);
+    const cs::CaseFiles& whole = scans.at(f.name);
+    const Scan scan = cli::read_scan({whole.image.string()}, job.console);
+    cs::Segmentation made = find(scan.volume);
+    keep_lungs(job, made, whole.label);
     report.add(f.name, *made.labels, cs::nodule_mask(scan.volume.grid(), nodules[f.name]));
     cs::Volume<std::uint8_t> doubtful(scan.volume.grid());
     for (std::size_t i = 0; i < doubtful.voxels().size(); ++i)
@@ -129,7 +141,8 @@ void lung_nodules::infer(Job& job) {
   job.console.keep(input);
   const Scan scan = cli::read_scan({input.string()}, job.console);
   clock.stage("read");
-  const cs::Segmentation made = find(scan.volume);
+  cs::Segmentation made = find(scan.volume);
+  keep_lungs(job, made, looks.lungs);
   clock.stage("segment");
   const std::string name = cs::dataset::stem_of(input);
   cli::Staging out(job.output() / (name.empty() ? input.filename().string() : name), job.console);

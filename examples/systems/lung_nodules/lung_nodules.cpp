@@ -117,6 +117,7 @@ int main(int argc, char** argv) {
                            {"validate", "score the model on the patients that were held out", validate},
                            {"infer", "find the nodules in one scan", infer}},
               .extras = {{"--mirror", &looks.mirror, "validate, infer: axes to mirror as well, such as xy"},
-                         {"--scales", &looks.scales, "validate, infer: scales to look at, such as 1,0.8"}}},
+                         {"--scales", &looks.scales, "validate, infer: scales to look at, such as 1,0.8"},
+                         {"--lungs", &looks.lungs, "infer: the scan's lung mask; what lies away from it is left out"}}},
              argc, argv);
 }

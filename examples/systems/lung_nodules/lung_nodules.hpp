@@ -12,9 +12,9 @@ using cs::Json;
 inline Json xyz(cs::Point<cs::Lps> p) { return {p.x, p.y, p.z}; }
 template <class T> Json zyx(cs::Xyz<T> v) { return {v.z, v.y, v.x}; }   // as arrays are indexed
 
-/// What a scan is looked at with beside itself, as the command line says it: "xy", "1,0.8".
+/// How a scan is looked at, as the command line says it: "xy", "1,0.8", a file.
 struct Looks {
-  std::string mirror, scales;
+  std::string mirror, scales, lungs;
 };
 inline Looks looks;
 
