@@ -164,6 +164,18 @@ TEST_CASE("stored axes in another order, and back") {
                        Error);
 }
 
+TEST_CASE("thick slices are those of the spacing that was asked for, on the way back too") {
+  const Volume<float> ct(Grid{{10, 10, 5}, scan({0.9, 0.9, 2.5}).affine()});
+  const auto x = apply_steps(ct, {Spacing{{1, 1, 3}, SizeRule::nnunet}});   // 3 times as thick, and not more
+  REQUIRE(x.image.shape() == Xyz<Index>{9, 9, 4});                          // of 3.125 mm: more than 3 times
+  Volume<float> logits(x.image.grid());
+  for (Index z = 0; z < 4; ++z)
+    for (Index y = 0; y < 9; ++y)
+      for (Index column = 0; column < 9; ++column) logits(z, y, column) = static_cast<float>(z);
+  const auto back = x.to_original(logits);
+  CHECK(back(1, 5, 5) == doctest::Approx(0.7));   // linear: 1.5 * 4 / 5 - 0.5; the nearest is 1
+}
+
 TEST_CASE("channels are cropped together, and keep their own values") {
   const auto a = scan();
   auto b = scan();

@@ -12,6 +12,7 @@ struct Stage {
   Grid grid;
   bool resampled = false;   // else whole voxels were moved: turned, cropped, padded
   SizeRule rule = SizeRule::monai;
+  std::optional<Xyz<double>> wanted_mm{};   // of a resampling: what was asked for, where whole voxels make it a little more
 };
 
 /// The voxels of `inner`, whose voxels are voxels of `outer`, as a box in outer's indices.
@@ -55,7 +56,10 @@ class GridPath {
 
   /// The next grid holds whole voxels of the one before: turned, cropped or padded.
   void moved_to(const Grid& grid) { stages_.push_back({grid}); }
-  void resampled_to(const Grid& grid, SizeRule rule) { stages_.push_back({grid, true, rule}); }
+  /// `wanted_mm`: the spacing that was asked for, by which nnU-Net tells thick slices on both ways; unset: the grid's.
+  void resampled_to(const Grid& grid, SizeRule rule, std::optional<Xyz<double>> wanted_mm = {}) {
+    stages_.push_back({grid, true, rule, wanted_mm});
+  }
 
   const Grid& original() const { return stages_.front().grid; }
   const Grid& prepared() const { return stages_.back().grid; }
@@ -129,10 +133,14 @@ class GridPath {
     resampling::Region region{whole(from.shape), path::shared_box(to, s.middle ? s.middle : s.first, s.last), true};
     if (s.middle) {
       region.readable = path::shared_box(from, s.first, s.middle);
-      const Grid &before = s.middle[-1]->grid, &after = s.middle[0]->grid;
-      if (resampling_between(s.middle[-1], s.middle[0])->rule == SizeRule::nnunet) {
+      const Grid& before = s.middle[-1]->grid;
+      const path::Stage* const made = resampling_between(s.middle[-1], s.middle[0]);
+      const auto mm = [&](const path::Stage* stage) {
+        return stage == made && made->wanted_mm ? *made->wanted_mm : stage->grid.spacing_mm();
+      };
+      if (made->rule == SizeRule::nnunet) {
         options.halves = Halves::up;
-        options.coarse_axis = coarse_axis(before.spacing_mm(), after.spacing_mm());
+        options.coarse_axis = coarse_axis(mm(s.middle[-1]), mm(s.middle[0]));
         if (const auto axes = resampling::parallel_axes(resampling::map_between(from, before), before.shape);
             options.coarse_axis && axes)
           options.coarse_axis = static_cast<int>((*axes)[static_cast<std::size_t>(*options.coarse_axis)]);

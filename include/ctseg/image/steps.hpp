@@ -127,7 +127,7 @@ template <class = void> class Steps {
     if (s.rule == SizeRule::nnunet) how = nnunet_resampling(old, mm, s.interpolation.value_or(Interpolation::cubic));
     how.executor = executor_;
     for (std::size_t i = 0; i <= at_.more.size(); ++i) channel(i) = resample(channel(i), grid, how);
-    at_.path.resampled_to(grid, s.rule);
+    at_.path.resampled_to(grid, s.rule, mm);
     at_.nonzero.reset();
   }
   void operator()(const Resize& s) {
