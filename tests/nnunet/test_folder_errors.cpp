@@ -85,6 +85,13 @@ TEST_CASE("plans: what is not known is refused by name") {
   CHECK(with("resampling_fn_data_kwargs/order_z", 1) == kIn + ".resampling_fn_data: order_z = 1; known here is 0.");
   CHECK(with("resampling_fn_data_kwargs/force_separate_z", false) ==
         kIn + ".resampling_fn_data: force_separate_z = false; known here is null: as the spacing is.");
+  CHECK(with("resampling_fn_data_kwargs/separate_z_anisotropy_threshold", 3) == "");
+  CHECK(with("resampling_fn_data_kwargs/separate_z_anisotropy_threshold", 2) ==
+        kIn + ".resampling_fn_data: separate_z_anisotropy_threshold = 2; known here is 3.");
+  CHECK(with("architecture/arch_kwargs/norm_op_kwargs/track_running_stats", true) ==
+        kIn + ".architecture.arch_kwargs.norm_op_kwargs.track_running_stats is true; must be false.");
+  CHECK(with("previous_stage", "../3d_lowres") ==
+        kIn + ".previous_stage is \"../3d_lowres\"; must be the name of a configuration.");
   CHECK(with("resampling_fn_probabilities_kwargs/order", 3) ==
         kIn + ".resampling_fn_probabilities_kwargs.order is not 1; known here is 1.");
   CHECK(has(with("preprocessor_name", "Mine"), ".preprocessor_name is \"Mine\"; known here is DefaultPreprocessor."));
@@ -178,6 +185,8 @@ TEST_CASE("checkpoints: foreign pickles, what is missing, weights of another net
             "plans.json: has no configuration \"3d_lowres\"; there are: 3d_fullres."));
   CHECK(has(error(checkpoint(net, {.mirror = {0, 3}})),
             "inference_allowed_mirroring_axes has 3; the patch has the axes 0 to 2."));
+  CHECK(error(checkpoint(net, {.trainer = "\xff"})) == "");
+  CHECK(nnunet::load_folder(made.path)[0].recipe.about.training_data == "nnU-Net ?, nnUNetPlans");   // JSON takes UTF-8 alone
   const AnyModel other = network(plans(), changed(dataset(), "/labels/bone", 3));
   CHECK(has(error(checkpoint(other)),
             file + ": tensor decoder.seg_layers.0.weight is [4,2,1,1,1], the network's is [3,2,1,1,1], "));

@@ -85,7 +85,10 @@ template <class Options> void read_style(Arguments& a, Options& o) {
     Arguments n(a.members().child("norm_op_kwargs"));
     o.eps = n.get_or("eps", o.eps, {0, 1});
     o.affine = n.get_or("affine", o.affine);
-    n.ignore("momentum"), n.ignore("track_running_stats");
+    n.ignore("momentum");
+    const bool running = o.norm == NormKind::batch;   // statistics of training serve inference
+    if (n.get_or("track_running_stats", running) != running)
+      (n.members().place() / "track_running_stats").fail(!running, running ? "true" : "false");
     n.finish();
   }
   if (activation == "LeakyReLU")

@@ -82,7 +82,7 @@ Segmentation segment(Context<Cpu>& ctx, const Cascade& model, SegmentInput input
        {&SegmentSeconds::preprocess, &SegmentSeconds::network, &SegmentSeconds::stitch, &SegmentSeconds::resample,
         &SegmentSeconds::postprocess, &SegmentSeconds::total, &SegmentSeconds::spill})
     second.seconds.*member += first.seconds.*member;
-  second.windows += first.windows, second.spilled += first.spilled;
+  second.windows += first.windows, second.skipped += first.skipped, second.spilled += first.spilled;
   second.planned_memory = std::max(second.planned_memory, first.planned_memory);
   return second;
 }

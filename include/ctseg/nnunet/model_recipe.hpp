@@ -101,7 +101,7 @@ template <class = void> ModelRecipe recipe_of(const TrainedFiles& f) {
                 text("configurations.", c.name, ".normalization_schemes has ", c.normalization.size(),
                      " entries; dataset.json has ", f.dataset.channels.size(), " channels."));
   ModelRecipe r{.about = {.name = text(f.plans.dataset_name, " ", c.name),
-                          .training_data = text("nnU-Net ", f.checkpoint.trainer_name, ", ", f.plans.name)}};
+                          .training_data = text("nnU-Net ", io::printable(f.checkpoint.trainer_name), ", ", f.plans.name)}};
   if (!c.previous_stage.empty()) r.previous_labels = f.dataset.foreground();
   const NetworkChannels channels{std::ssize(f.dataset.channels) + std::ssize(r.previous_labels), f.dataset.heads()};
   r.network = c.network(channels, f.checkpoint.trainer_name);

@@ -93,6 +93,8 @@ template <class = void> Resampling resampling_of(const Members& c, const std::st
   if (o.object().contains("force_separate_z") ? o.has("force_separate_z") : !torch)   // the old function's default is false
     refuse(text("force_separate_z = ", json::shown(o.object().value("force_separate_z", Json(false)))),
            "null: as the spacing is");
+  if (o.get_or<double>("separate_z_anisotropy_threshold", 3) != 3)
+    refuse(text("separate_z_anisotropy_threshold = ", json::shown(o.at("separate_z_anisotropy_threshold"))), "3");
   if (torch) {
     for (const auto& [option, known] : {std::pair("mode", "linear"), std::pair("aniso_axis_mode", "nearest-exact")})
       if (o.get_or<std::string>(option, known) != known) refuse(text(option, " = ", json::shown(o.at(option))), known);
@@ -159,6 +161,8 @@ inline TrainedConfiguration TrainedPlans::configuration(const std::string& name)
   }
   trained_plans::read_resampling(c, out);
   out.previous_stage = c.get_or<std::string>("previous_stage", "");
+  if (out.previous_stage.find_first_of("/\\") != std::string::npos)   // it becomes part of a folder's name
+    (c.place() / "previous_stage").fail(c.at("previous_stage"), "the name of a configuration");
   return out;
 }
 
