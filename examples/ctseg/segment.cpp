@@ -138,7 +138,10 @@ Models load_models(const SegmentArguments& a, cs::Executor& executor) {
   if (!a.recipe.empty())
     throw cs::Error(cs::Code::bad_argument, "--recipe", "is for -m; a folder of nnU-Net says itself how its model is used.");
   const cs::nnunet::FolderOptions o = folder_options(a.nnunet);
-  models.all = cs::nnunet::load_cascade(a.nnunet.path, o);
+  if (a.previous.empty())
+    models.all = cs::nnunet::load_cascade(a.nnunet.path, o);
+  else   // the first network's mask is there, the network need not be
+    models.all.folds = cs::nnunet::load_folder(a.nnunet.path, o);
   for (const fs::path& path : cs::nnunet::find_folder(a.nnunet.path, o).checkpoints) models.files.push_back(path.string());
   return models;
 }

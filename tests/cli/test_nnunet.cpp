@@ -54,6 +54,24 @@ TEST_CASE("segment takes a folder of nnU-Net, convert makes model files of its f
   CHECK(has(plain.out, "overlap 0.2\n"));   // no mirror images, no ensemble
 }
 
+TEST_CASE("the second network of a cascade needs the first one's folder, or its mask") {
+  const TempFolder out;
+  const std::string data = std::string(CTSEG_SOURCE_DIR) + "/tests/nnunet/models/Dataset904_Cascade";
+  const std::string name = "/nnUNetTrainer__nnUNetPlans__3d_cascade_fullres", alone = out / "alone";
+  std::filesystem::create_directories(alone);
+  std::filesystem::copy(data + name, alone + name, std::filesystem::copy_options::recursive);
+  const auto plan = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all{"segment", data + "/case_0000.nii.gz", "--nnunet-model", alone, "--dry-run", "-o",
+                                 out / "no.nii.gz"};
+    all.insert(all.end(), more.begin(), more.end());
+    return run_ctseg(all);
+  };
+  CHECK(has(plan({}).err, "is the second network of a cascade; the first one, 3d_lowres, is not beside it: "));
+  const Ran ran = plan({"--previous", data + "/nnUNetTrainer__nnUNetPlans__3d_lowres/mask.nii.gz"});
+  INFO(ran.err);
+  CHECK(ran.status == 0);
+}
+
 TEST_CASE("convert and segment: what does not go together") {
   const TempFolder out;
   CHECK(has(run_ctseg({"segment", kScan, "-o", out / "a.nii.gz"}).err,
