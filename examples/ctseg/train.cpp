@@ -113,13 +113,21 @@ std::array<std::uint8_t, 256> class_of_id(const cs::ModelRecipe& recipe, const s
   return classes;
 }
 
+/// By nnU-Net's resampling the label with the largest share, else the nearest voxel's.
+cs::Interpolation labels_of(const cs::ModelRecipe& recipe) {
+  for (const cs::PreprocessStep& step : recipe.preprocess)
+    if (const auto* s = std::get_if<cs::Spacing>(&step); s && s->rule == cs::SizeRule::nnunet)
+      return cs::Interpolation::label_most;
+  return cs::Interpolation::nearest;
+}
+
 /// A case as the network sees it, with its labels as classes.
 cs::Case prepared(const cs::CaseFiles& files, const cs::ModelRecipe& recipe, const std::array<std::uint8_t, 256>& classes,
                   Console& console, cs::Executor& threads) {
   const Scan scan = read_scan({files.image.string()}, console);
   const cs::Volume<std::uint8_t> mask = read_mask_on(scan.volume.grid(), {files.label.string()}, console);
   cs::Preprocessed seen = cs::apply_steps(scan.volume, recipe.preprocess, &threads);
-  cs::Volume<std::uint8_t> label = seen.to_prepared(mask, {.executor = &threads});
+  cs::Volume<std::uint8_t> label = seen.to_prepared(mask, {.interpolation = labels_of(recipe), .executor = &threads});
   for (std::uint8_t& v : label.voxels()) v = classes[v];
   return {files.name, std::move(seen.image), std::move(label)};
 }
