@@ -11,6 +11,9 @@ with random weights (what it finds is noise, but it is the same noise). Both wit
 Memory is the sum of proportional set sizes (shared pages counted once) over a program and all processes that it starts,
 sampled ten times a second, and for a single process the kernel's own peak where that is higher. --limit (GB) stops a program
 that exceeds it, so that the machine survives; such a row says ">". --only ctseg or --only nnunet runs one. Needs nnunetv2.
+
+nnU-Net sums windows in half precision, ctseg in float. Random weights make classes that are nearly as likely as each other, so
+that half sums alone move many voxels: --float-sums has nnU-Net sum in float too (more memory), for masks to be compared.
 """
 import argparse
 import gzip
@@ -26,6 +29,17 @@ import time
 
 import numpy as np
 
+FLOAT_SUMS = """import functools, torch
+from nnunetv2.inference import predict_from_raw_data as module
+
+class Floats:
+    half = torch.float32
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+gaussian = functools.partial(module.compute_gaussian.__wrapped__, dtype=torch.float32)
+module.torch, module.compute_gaussian = Floats(), functools.lru_cache(gaussian)
+"""
 PREDICT = "from nnunetv2.inference.predict_from_raw_data import predict_entry_point_modelfolder as p; p()"
 
 
@@ -158,6 +172,7 @@ def main():
     p.add_argument("--patch", type=int, default=128), p.add_argument("--only", choices=["ctseg", "nnunet"])
     p.add_argument("--features", default="32,64,128,256,320,320"), p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--limit", type=float, default=16, help="GB"), p.add_argument("--json"), p.add_argument("--folder")
+    p.add_argument("--float-sums", action="store_true")
     o = p.parse_args()
     work = o.folder or tempfile.mkdtemp()
     model = os.path.join(work, "model")
@@ -179,11 +194,13 @@ def main():
             os.makedirs(folder)
         os.symlink(os.path.abspath(scan), os.path.join(inputs, "case_0000.nii.gz"))
         own = os.path.join(work, "ctseg.nii.gz")
-        row = {"scan": name, "threads": o.threads, "step": o.step, "classes": o.classes}
+        row = {"scan": name, "threads": o.threads, "step": o.step, "classes": o.classes,
+               "nnunet_sums": "float" if o.float_sums else "half"}
         commands = {
             "ctseg": [o.program, "segment", scan, "--nnunet-model", model, "-o", own, "--no-mirroring", "--step-size",
                       str(o.step), "--threads", str(o.threads), "--json", "--quiet"],
-            "nnunet": [sys.executable, "-c", PREDICT, "-i", inputs, "-o", outputs, "-m", model, "-f", "0", "-device", "cpu",
+            "nnunet": [sys.executable, "-c", FLOAT_SUMS * o.float_sums + PREDICT, "-i", inputs,
+                       "-o", outputs, "-m", model, "-f", "0", "-device", "cpu",
                        "--disable_tta", "-step_size", str(o.step), "-npp", "1", "-nps", "1"]}
         for who, command in commands.items():
             if o.only in (None, who):
