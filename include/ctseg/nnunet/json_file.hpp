@@ -1,6 +1,7 @@
 // JSON that nnU-Net wrote. Keys that nobody here knows are passed over, because each of its versions adds some; what is asked
-// for must be there, of its type and within its range.
+// for must be there, of its type and within its range. And names in a folder.
 #pragma once
+#include <algorithm>
 #include <filesystem>
 
 #include "../io/file.hpp"
@@ -48,6 +49,18 @@ class Members {
 template <class = void> Json read_json(const std::filesystem::path& path) {
   const std::vector<std::byte> bytes = io::read_file(path, {.max_bytes = Index{16} << 20});
   return json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
+}
+
+/// Names in a folder, in their order.
+/// Errors    io if it cannot be listed.
+template <class = void> std::vector<std::string> names_in(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    names.push_back(at->path().filename().string());
+  if (error) throw Error(Code::io, folder.string(), text("cannot be listed: ", error.message(), "."));
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 }   // namespace ctseg::nnunet

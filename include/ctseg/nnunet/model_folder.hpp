@@ -28,16 +28,6 @@ inline bool is_there(const fs::path& path) {
   std::error_code none;
   return fs::exists(path, none);
 }
-/// Names in a folder, in their order.
-template <class = void> std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
-    names.push_back(at->path().filename().string());
-  if (error) throw Error(Code::io, folder.string(), text("cannot be listed: ", error.message(), "."));
-  std::sort(names.begin(), names.end());
-  return names;
-}
 inline std::string listed(const std::vector<std::string>& names) {
   std::string all;
   for (const std::string& name : names) all += (all.empty() ? "" : ", ") + io::printable(name);

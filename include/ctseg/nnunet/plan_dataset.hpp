@@ -5,6 +5,7 @@
 #include <map>
 
 #include "../io/volume.hpp"
+#include "json_file.hpp"
 #include "plan.hpp"
 
 namespace ctseg::nnunet {
@@ -55,16 +56,6 @@ inline std::string case_name(const std::string& file, const std::string& ending)
   for (std::size_t i = file.size() - tail + 1; i < file.size() - ending.size(); ++i)
     if (file[i] < '0' || file[i] > '9') return "";
   return file.substr(0, file.size() - tail);
-}
-
-template <class = void> std::vector<std::string> names_in(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::vector<std::string> out;
-  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
-    out.push_back(it->path().filename().string());
-  if (error) throw Error(Code::io, folder.string(), text("cannot be listed: ", error.message(), "."));
-  std::sort(out.begin(), out.end());
-  return out;
 }
 
 template <class = void> std::vector<RawCase> cases_in(const std::filesystem::path& folder, const std::string& ending) {
