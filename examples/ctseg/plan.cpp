@@ -112,6 +112,8 @@ void plan(const PlanArguments& a, Console& console) {
     if (a.preset == n.name) options.preset = n.value;
   if (!a.spacing_mm.empty()) options.spacing_mm = {a.spacing_mm[2], a.spacing_mm[1], a.spacing_mm[0]};
   const std::string plans = nn::planning::plans_name(options) + ".json";
+  if (plans == "dataset.json" || plans == "dataset_fingerprint.json" || plans != fs::path(plans).filename())
+    throw cs::Error(cs::Code::bad_argument, "--name", text(a.name, " makes the file ", plans, "; another name is needed."));
   console.keep(fs::path(a.dataset) / "dataset.json");
   if (!a.fingerprint.empty()) console.keep(a.fingerprint);
   for (const std::string& name : {std::string("dataset_fingerprint.json"), std::string("dataset.json"), plans})

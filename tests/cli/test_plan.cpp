@@ -53,6 +53,8 @@ TEST_CASE("plan: files for nnU-Net, a table for people, JSON for programs; input
   CHECK(said["plans"]["plans_name"] == "mine");
   CHECK(said["plans"]["configurations"]["3d_fullres"]["spacing"] == json({3.0, 2.0, 2.0}));
   CHECK(slurp(folder / "b" / "dataset_fingerprint.json") == slurp(folder / "plan" / "dataset_fingerprint.json"));
+  for (const char* name : {"dataset", "../mine"})
+    CHECK(has(run_ctseg({"plan", data, "-o", folder / "d", "--name", name}).err, "another name is needed."));
   CHECK(run_ctseg({"plan", data, "-o", data}).status == 2);   // dataset.json would be written over
   const Ran none = run_ctseg({"plan", out, "-o", folder / "c"});
   CHECK(none.status == 3);
