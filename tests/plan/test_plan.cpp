@@ -99,6 +99,11 @@ TEST_CASE("percentiles and medians as NumPy's") {
   CHECK(rounded(3.5) == 4);
 }
 
+TEST_CASE("a patch has a voxel or more, however thick the slices") {
+  CHECK(planning::first_patch({1000, 0.01, 0.01}, {3, 500, 500}) == std::vector<double>{1, 500, 500});
+  CHECK(plan_experiment(one_case({1000, 0.01, 0.01}, {3, 500, 500}), kFacts).plan_3d_fullres->batch_size >= 2);
+}
+
 TEST_CASE("the smallest data sets have plans, and plans that nnU-Net can read keep their keys") {
   const ExperimentPlan plan = plan_experiment(one_case({1, 1, 1}, {1, 1, 1}), kFacts);
   CHECK_FALSE(plan.plan_3d_fullres);

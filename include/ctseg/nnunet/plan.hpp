@@ -136,7 +136,8 @@ std::vector<double> first_patch(const std::vector<double>& spacing_mm, const std
   const bool flat = spacing_mm.size() == 2;
   const double scale = std::pow((flat ? 2048. * 2048 : 256. * 256 * 256) / product(inverse), flat ? 1. / 2 : 1. / 3);
   std::vector<double> out;
-  for (std::size_t d = 0; d < inverse.size(); ++d) out.push_back(std::max(1., std::min(rounded(inverse[d] * scale), median_shape[d])));
+  for (std::size_t d = 0; d < inverse.size(); ++d)
+    out.push_back(std::max(1., std::min(rounded(inverse[d] * scale), median_shape[d])));
   return out;
 }
 

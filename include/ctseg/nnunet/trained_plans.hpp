@@ -166,7 +166,7 @@ inline TrainedConfiguration TrainedPlans::configuration(const std::string& name)
   return out;
 }
 
-/// Errors    unsupported for plans of nnU-Net 1 and readers of what is no volume; bad_input for what is missing or out of range.
+/// Errors    unsupported for plans of nnU-Net 1 and readers of what is no volume; bad_input for what is missing or wrong.
 template <class = void> TrainedPlans plans_from_json(const Json& j, const std::string& file) {
   const Members m(j, {file});
   trained_plans::check_version(m);
