@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <ctseg/io/file.hpp>
@@ -48,7 +49,8 @@ struct Exchange {
     }
   }
   void close() {
-    if (file && !file->close()) throw Refusal{507, "the upload cannot be written to the store's disk."};
+    if (file && (::fsync(file->number()) != 0 || !file->close()))   // what is answered to survives a power cut
+      throw Refusal{507, "the upload cannot be written to the store's disk."};
     file.reset();
   }
 };

@@ -96,14 +96,16 @@ Json Masks::measure(const OpenScan& scan, const std::vector<std::uint8_t>& displ
 MaskRow Masks::save(MaskRow m, const OpenScan& scan, std::vector<std::uint8_t> display, const std::vector<LabelName>& names) {
   m.facts = measure(scan, display, m.parent, names);
   const cs::Volume<std::uint8_t> stored = to_stored(scan, std::move(display));
-  m = store_.add(std::move(m));
+  fs::path written = store_.incoming();
+  written += ".nii.gz";
   try {
-    cs::io::write_nifti(store_ / m.file, stored, {.gzip_level = 1});   // a new name each time: nothing is written over
+    cs::io::write_nifti(written, stored, {.gzip_level = 1});
+    return store_.add(std::move(m), written);   // under a new name each time: nothing is written over
   } catch (...) {
-    store_.remove_mask(m.id);
+    std::error_code ignored;
+    fs::remove(written, ignored);
     throw;
   }
-  return m;
 }
 
 Json Masks::describe(const MaskRow& m) const {

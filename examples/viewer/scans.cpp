@@ -118,6 +118,7 @@ Index Scans::add_case(const cli::CaseOptions& which, cli::Console& console) {
               .source = "case",
               .path = path.string(),
               .stamp = stamp_of(path) + which.series};
+  for (const double mm : which.spacing_mm) row.stamp += text(".", mm);   // of a .npy file: other millimetres, another scan
   const auto known = store_.scan_at(row.path, row.stamp);
   auto scan = read(which, console, row);
   scan->id = known ? known->id : store_.add(row);
@@ -134,7 +135,7 @@ Index Scans::add_upload(const fs::path& file, const std::string& name) {
     fs::path folder;
     ~Passing() {
       std::error_code ignored;
-      fs::remove_all(folder, ignored);
+      if (!folder.empty()) fs::remove_all(folder, ignored);
     }
   } passing{folder};
   fs::create_directory(folder);
@@ -142,15 +143,13 @@ Index Scans::add_upload(const fs::path& file, const std::string& name) {
   cli::Console console({.quiet = true, .threads = threads_}, {});
   ScanRow row{.name = name, .source = "upload", .path = ""};
   auto scan = read({.path = (folder / inside).string()}, console, row);
-  row.id = scan->id = store_.add(row);
+  row.id = scan->id = store_.next_scan();
   row.path = text("scans/", row.id, "/", inside);
-  std::error_code error;
-  fs::rename(folder, store_ / text("scans/", row.id), error);
-  if (error) {
-    store_.remove_scan(row.id);
-    throw Refusal{507, "the scan cannot be moved into the store."};
-  }
-  store_.update(row);
+  const fs::path kept = store_ / text("scans/", row.id);
+  move_for_good(folder, kept);   // before its row: a power cut leaves no scan without a file
+  passing.folder = kept;
+  store_.add(row);
+  passing.folder.clear();
   keep(scan);
   return row.id;
 }
@@ -181,10 +180,10 @@ void Scans::remove(Index id) {
   const std::lock_guard lock(mutex_);
   if (!store_.scan(id)) throw Refusal{404, text("there is no scan ", id, ".")};
   std::erase_if(kept_, [&](const auto& scan) { return scan->id == id; });
+  const std::vector<Index> jobs = store_.jobs_of(id);
+  store_.remove_scan(id);   // first: a job that ends now sees that nobody wants what it made
   std::error_code ignored;
-  for (const JobRow& job : store_.jobs())
-    if (job.scan == id) fs::remove_all(store_ / text("jobs/", job.id), ignored);
-  store_.remove_scan(id);
+  for (const Index job : jobs) fs::remove_all(store_ / text("jobs/", job), ignored);
   fs::remove_all(store_ / text("scans/", id), ignored);
 }
 

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/file.h>
+#include <unistd.h>
 
+#include <charconv>
 #include <ctime>
 
 namespace viewer {
@@ -64,6 +66,11 @@ std::string now() {
   std::strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%SZ", &utc);
   return line;
 }
+void move_for_good(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) throw cs::io::system_error(to, "be written");
+  const cs::io::FileDescriptor folder(::open(to.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.number() >= 0) ::fsync(folder.number());   // not every file system can promise it
+}
 std::string dumped(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Store::Store(fs::path folder) : folder_(std::move(folder)) {
@@ -106,6 +113,7 @@ void Store::open_database() {
       refuse(text("is not a store: ", why, "."));
     }
     run(text("PRAGMA user_version = ", kVersion).c_str());
+    keep_numbers("scans"), keep_numbers("jobs");
     for (JobRow job : jobs())   // of a program that ended before them
       if (job.state == "queued" || job.state == "running") {
         job.state = "failed";
@@ -116,6 +124,23 @@ void Store::open_database() {
     if (database_) refuse(error.what());
     throw;
   }
+}
+
+/// Folders that no row knows, of an upload that a power cut ended or of an index that was moved away, keep their numbers: what
+/// they hold is not written over. Those of jobs that were not finished go.
+void Store::keep_numbers(const std::string& table) {
+  Index last = 0;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder_ / table)) {
+    const std::string name = entry.path().filename().string();
+    Index number = 0;
+    std::from_chars(name.data(), name.data() + name.size(), number);
+    last = std::max(last, number);
+    if (table == "jobs" && name.starts_with('.')) fs::remove_all(entry.path(), ignored);
+  }
+  run("UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1", {table, last});
+  run("INSERT INTO sqlite_sequence(name, seq) SELECT ?1, ?2 WHERE NOT EXISTS(SELECT 1 FROM sqlite_sequence WHERE name = ?1)",
+      {table, last});
 }
 
 std::vector<Store::Row> Store::run(const char* sql, const std::vector<Value>& values) {
@@ -172,10 +197,11 @@ MaskRow Store::mask_of(const Row& r) {
 JobRow Store::job_of(const Row& r) { return {whole(r[0]), whole(r[1]), words(r[2]), words(r[3]), facts_of(words(r[4]))}; }
 
 Index Store::add(const ScanRow& r) {
-  return whole(run("INSERT INTO scans(name, source, path, stamp, added, facts) VALUES(?, ?, ?, ?, ?, ?) RETURNING id",
-                   {r.name, r.source, r.path, r.stamp, now(), dumped(r.facts)})[0][0]);
+  const Value id = r.id == 0 ? Value(nullptr) : Value(r.id);
+  return whole(run("INSERT INTO scans(id, name, source, path, stamp, added, facts) VALUES(?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                   {id, r.name, r.source, r.path, r.stamp, now(), dumped(r.facts)})[0][0]);
 }
-void Store::update(const ScanRow& r) { run("UPDATE scans SET path = ?2 WHERE id = ?1", {r.id, r.path}); }
+Index Store::next_scan() { return whole(run("SELECT seq + 1 FROM sqlite_sequence WHERE name = 'scans'")[0][0]); }
 void Store::remove_scan(Index id) { run("DELETE FROM scans WHERE id = ?", {id}); }
 std::vector<ScanRow> Store::scans() {
   std::vector<ScanRow> out;
@@ -194,25 +220,36 @@ std::optional<ScanRow> Store::scan_at(const std::string& path, const std::string
   return rows.empty() ? std::nullopt : std::optional(scan_of(rows[0]));
 }
 
-MaskRow Store::add(MaskRow m) {
-  m.added = now();
-  const Row row = run(
-      "INSERT INTO masks(scan, version, parent, job, kind, added, note, model, seconds, file, facts) VALUES(?1, (SELECT "
-      "coalesce(max(version), 0) + 1 FROM masks WHERE scan = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, '', ?9) RETURNING id, version",
-      {m.scan, m.parent, m.job, m.kind, m.added, m.note, m.model, m.seconds, dumped(m.facts)})[0];
-  m.id = whole(row[0]), m.version = whole(row[1]);
-  m.file = text("scans/", m.scan, "/mask_", m.version, "_", m.kind, ".nii.gz");
-  run("UPDATE masks SET file = ?2 WHERE id = ?1", {m.id, m.file});
-  if (m.parent == 0) return m;
+MaskRow Store::add(MaskRow m, const fs::path& written) {
   const auto figure = [&](const char* name) -> Value {
     const auto found = m.facts.find(name);
     if (found == m.facts.end() || !found->is_number()) return nullptr;
     return found->is_number_integer() ? Value(found->get<Index>()) : Value(found->get<double>());
   };
-  run("INSERT INTO edits(mask, parent, changed, dice) VALUES(?, ?, ?, ?)", {m.id, m.parent, figure("changed"), figure("dice")});
+  const std::lock_guard lock(mutex_);   // one version at a time
+  m.added = now();
+  m.version = whole(run("SELECT coalesce(max(version), 0) FROM masks WHERE scan = ?", {m.scan})[0][0]);
+  do m.file = text("scans/", m.scan, "/mask_", ++m.version, "_", m.kind, ".nii.gz");
+  while (fs::exists(folder_ / m.file));   // of a version whose row a power cut prevented
+  move_for_good(written, folder_ / m.file);
+  try {
+    run("BEGIN IMMEDIATE");
+    m.id = whole(run("INSERT INTO masks(scan, version, parent, job, kind, added, note, model, seconds, file, facts) "
+                     "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                     {m.scan, m.version, m.parent, m.job, m.kind, m.added, m.note, m.model, m.seconds, m.file,
+                      dumped(m.facts)})[0][0]);
+    if (m.parent != 0)
+      run("INSERT INTO edits(mask, parent, changed, dice) VALUES(?, ?, ?, ?)",
+          {m.id, m.parent, figure("changed"), figure("dice")});
+    run("COMMIT");
+  } catch (...) {   // the disk is full, or the scan was deleted meanwhile
+    if (!sqlite3_get_autocommit(database_)) sqlite3_exec(database_, "ROLLBACK", nullptr, nullptr, nullptr);
+    std::error_code ignored;
+    fs::remove(folder_ / m.file, ignored);
+    throw;
+  }
   return m;
 }
-void Store::remove_mask(Index id) { run("DELETE FROM masks WHERE id = ?", {id}); }
 std::vector<MaskRow> Store::masks_of(Index scan) {
   std::vector<MaskRow> out;
   for (const Row& r :
@@ -243,6 +280,11 @@ std::vector<JobRow> Store::jobs() {
   std::vector<JobRow> out;
   for (const Row& r : run("SELECT id, scan, state, added, facts FROM jobs ORDER BY id DESC LIMIT 500"))
     out.push_back(job_of(r));
+  return out;
+}
+std::vector<Index> Store::jobs_of(Index scan) {
+  std::vector<Index> out;
+  for (const Row& r : run("SELECT id FROM jobs WHERE scan = ?", {scan})) out.push_back(whole(r[0]));
   return out;
 }
 std::optional<JobRow> Store::job(Index id) {

@@ -51,15 +51,17 @@ class Store {
   /// A new name in the folder for what is on its way in.
   fs::path incoming();
 
-  Index add(const ScanRow& row);
-  void update(const ScanRow& row);
+  /// The number that the next scan has. Numbers are never used twice, not even those of folders that no row knows.
+  Index next_scan();
+  Index add(const ScanRow& row);   // under its number, or (0) the next one
   void remove_scan(Index id);   // with all rows that belong to it
   std::vector<ScanRow> scans();
   std::optional<ScanRow> scan(Index id);
   std::optional<ScanRow> scan_at(const std::string& path, const std::string& stamp);
 
-  MaskRow add(MaskRow row);   // with its id, version, time and file's name
-  void remove_mask(Index id);
+  /// Moves a written mask to its own new name and adds its row, with id, version, time and that name. The file comes first, so
+  /// that a power cut never leaves a version without one; what failed leaves neither.
+  MaskRow add(MaskRow row, const fs::path& written);
   std::vector<MaskRow> masks_of(Index scan);
   std::optional<MaskRow> mask(Index id);
 
@@ -67,6 +69,7 @@ class Store {
   Index add(const JobRow& row);
   void update(const JobRow& row);
   std::vector<JobRow> jobs();
+  std::vector<Index> jobs_of(Index scan);
   std::optional<JobRow> job(Index id);
   Index add(const ModelRow& row);
   std::vector<ModelRow> models();
@@ -82,16 +85,19 @@ class Store {
   static MaskRow mask_of(const Row& row);
   static JobRow job_of(const Row& row);
   void open_database();
+  void keep_numbers(const std::string& table);
 
   fs::path folder_;
   cs::io::FileDescriptor lock_;
-  std::mutex mutex_;
+  std::recursive_mutex mutex_;   // of the database; held longer by what takes several statements
   sqlite3* database_ = nullptr;
   std::atomic<Index> incoming_ = 0;
 };
 
 /// Now, as ISO 8601 in UTC.
 std::string now();
+/// A rename that survives a power cut. Nothing may be at `to`, but an empty folder.
+void move_for_good(const fs::path& from, const fs::path& to);
 /// JSON for an answer. What is not UTF-8 is replaced, NaN is null.
 std::string dumped(const Json& json);
 
