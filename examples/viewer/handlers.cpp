@@ -95,6 +95,7 @@ Response Routes::get_scan(Request&, Index id) {
 }
 Response Routes::delete_scan(Request&, Index id) {
   parts_.scans.remove(id);
+  parts_.jobs.stop_of(id);
   return {.status = 204, .body = {}};
 }
 

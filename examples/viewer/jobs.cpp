@@ -83,10 +83,16 @@ void Jobs::cancel(Index id) {
   throw Refusal{409, text("job ", id, " is over.")};
 }
 
+void Jobs::stop_of(Index scan) {
+  const std::lock_guard lock(mutex_);
+  if (running_ && running_->row.scan == scan) running_->stop.request_stop();
+  std::erase_if(waiting_, [&](const auto& job) { return job->row.scan == scan; });
+}
+
 void Jobs::work(const std::stop_token& stop) {
   while (true) {
     std::unique_lock lock(mutex_);
-    if (!changed_.wait(lock, stop, [&] { return !waiting_.empty(); })) return;
+    if (!changed_.wait(lock, stop, [&] { return !waiting_.empty(); }) || stop.stop_requested()) return;
     running_ = waiting_.front();
     waiting_.pop_front();
     Job& job = *running_;
@@ -114,17 +120,19 @@ void Jobs::finish(Job& job, const std::string& state, const std::string& error) 
   if (!error.empty()) job.row.facts["error"] = error;
   try {
     parts_.store.update(job.row);
-  } catch (const cs::Error&) {   // the scan was deleted meanwhile, or the disk is full: nobody is left to be told
+    if (!parts_.store.job(job.row.id)) fs::remove_all(parts_.store / text("jobs/", job.row.id), ignored);   // the scan is gone
+  } catch (const cs::Error&) {   // the disk is full: nobody is left to be told
   }
 }
 
 void Jobs::run(Job& job) {
   cs::Context<cs::Cpu> ctx{{.threads = parts_.threads, .cancel = job.stop.get_token()}};
-  if (!loaded_ || loaded_path_ != job.model.path) {
+  const std::string sha256 = cs::sha256_of(job.model.path);   // the file may be another one than at the last job
+  if (!loaded_ || loaded_sha256_ != sha256) {
     loaded_.reset();
     loaded_ = std::make_unique<cs::LoadedModel>(
         cs::load_model(job.model.path, {.weights = {.reader = cs::io::torch_reader()}, .executor = &ctx.executor()}));
-    loaded_path_ = job.model.path;
+    loaded_sha256_ = sha256;
   }
   const auto scan = parts_.scans.open(job.options.scan);
   const cs::Volume<float> volume = cs::reorient_like(scan->display, scan->stored);   // windows as `ctseg segment` lays them
@@ -162,7 +170,7 @@ MaskRow Jobs::write(Job& job, const Made& made) {
   fs::create_directory(folder);
   cs::RunRecord run{.command = "view", .inputs = {parts_.store.scan(scan.id).value_or(ScanRow{}).name}, .grid = scan.stored};
   cs::RunClock clock(run);
-  run.model = job.model.path.string(), run.model_name = job.model.name, run.model_sha256 = cs::sha256_of(job.model.path);
+  run.model = job.model.path.string(), run.model_name = job.model.name, run.model_sha256 = loaded_sha256_;
   run.stages = {{"preprocess", seconds.preprocess},
                 {"network", seconds.network},
                 {"stitch", seconds.stitch},

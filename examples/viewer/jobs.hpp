@@ -39,6 +39,8 @@ class Jobs {
   Json describe(Index id);
   Json list();
   void cancel(Index id);
+  /// Those of a scan that was deleted.
+  void stop_of(Index scan);
 
  private:
   static constexpr std::size_t kMostWaiting = 16;
@@ -68,7 +70,7 @@ class Jobs {
   std::deque<std::shared_ptr<Job>> waiting_;
   std::shared_ptr<Job> running_;
   std::unique_ptr<cs::LoadedModel> loaded_;   // the last one, for the next job
-  fs::path loaded_path_;
+  std::string loaded_sha256_;
   std::jthread worker_;   // the last member: it uses all others
 };
 

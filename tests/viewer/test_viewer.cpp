@@ -248,3 +248,38 @@ TEST_CASE("view takes scans and models as uploads, by their content") {
   }
   CHECK(names_in(store / "s/incoming").empty());
 }
+
+TEST_CASE("view writes over nothing, not even what its index does not know") {
+  const Files& f = files();
+  TempFolder store;
+  const std::string none(8000, '\0'), left = "left by a power cut";
+  {
+    Viewer viewer({f.ct(), "--store", store / "s"});
+    REQUIRE(viewer.running());
+    spill(store / "s/scans/1/mask_1_edited.nii.gz", left);
+    const Answer saved = viewer.post("/scans/1/masks", none);
+    REQUIRE(saved.status == 201);
+    CHECK(saved.json()["version"] == 2);
+    CHECK(slurp(store / "s/scans/1/mask_1_edited.nii.gz") == left);
+    CHECK(viewer.get("/masks/1/voxels").body == none);
+    CHECK(names_in(store / "s/incoming").empty());
+  }
+  // The index is moved away, which the program itself proposes for a damaged one: all numbers in use stay so.
+  std::filesystem::rename(store / "s/ctseg.sqlite", store / "old.sqlite");
+  for (const char* name : {"s/jobs/7", "s/jobs/.8"}) std::filesystem::create_directory(store / name);
+  Viewer viewer({f.ct(), "-m", f.model(), "--store", store / "s"});
+  REQUIRE(viewer.running());
+  CHECK(viewer.get("/info").json()["scan"] == 2);
+  CHECK(names_in(store / "s/jobs") == std::vector<std::string>{"7"});   // a job that was not finished is gone
+  CHECK(viewer.post("/scans?name=x", slurp(f.ct())).json()["id"] == 3);
+
+  // A scan that is deleted takes its jobs along, also those that wait and run.
+  for (int i = 0; i < 3; ++i) CHECK(viewer.post("/jobs", "{\"scan\": 3}").status == 202);
+  CHECK(viewer({.method = "DELETE", .target = "/scans/3"}).status == 204);
+  CHECK(viewer.get("/jobs").json().empty());
+  const json job = wait_for(viewer, viewer.post("/jobs", "{\"scan\": 2}").json()["id"]);
+  CHECK(job["state"] == "done");
+  CHECK(job["id"] == 11);
+  CHECK(names_in(store / "s/jobs") == std::vector<std::string>{"11", "7"});
+  CHECK(names_in(store / "s/scans") == std::vector<std::string>{"1", "2"});
+}
