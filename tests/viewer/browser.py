@@ -280,6 +280,60 @@ def interpolates():
     check(voxels() == start, "undo of the interpolation")
 
 
+def unsaved_steps_are_known():
+    """Steps older than undo remembers still count as not saved; undoing back to the saved mask counts as saved."""
+    dirty = page.evaluate("""(async () => {
+      const {MaskEditor} = await import('/editor.js'), {Grid} = await import('/volume.js');
+      return [0, 1].map((saved) => {
+        const editor = new MaskEditor(new Grid([300, 1, 1], [1, 1, 1]), new Uint8Array(300), null);
+        for (let i = 0; i < 201; ++i) {
+          editor.begin({});
+          editor.set(i, 1);
+          editor.end();
+          if (saved && i === 0) editor.saved_at = editor.done.at(-1);
+        }
+        while (editor.undo());
+        return [editor.labels[0], editor.labels[1], editor.dirty];
+      });
+    })()""")
+    check(dirty == [[1, 0, True], [1, 0, False]], f"after 201 steps and 200 back: {dirty}")
+
+
+def late_answers_change_nothing_else():
+    """What the server answers late must not get onto what was opened meanwhile."""
+    result = page.evaluate("""(async () => {
+      const cases = await import('/cases.js'), corrections = await import('/corrections.js');
+      const scan = state.scan.id, newest = state.mask.id, first = state.mask.parent;
+      const shown = await Promise.all([cases.open_mask(newest), cases.open_mask(first)]);
+      const saving = corrections.save('late');
+      await cases.open_mask(newest);
+      const saved = await saving, kept = state.mask.id === newest && !state.editor.dirty;
+      const {editor, grid, label} = state, start = editor.voxels[label], was = [state.active, editor.voxels[label + 1]];
+      state.active = 'axial';
+      for (const z of [0, 4]) {
+        editor.begin({label, axis: 2, slice: z});
+        for (let i = 0; i < 9; ++i) editor.set(grid.index([i % 3, Math.floor(i / 3), z]), label);
+        editor.end();
+      }
+      const drawn = editor.voxels[label], between = corrections.interpolate();
+      state.label = label + 1;
+      await between;
+      const filled = [editor.voxels[label] > drawn, editor.voxels[label + 1] === was[1]];
+      state.label = label;
+      while (editor.undo());
+      state.active = was[0];
+      const opening = cases.open_mask(first);
+      editor.begin({label});
+      editor.set(0, editor.labels[0] === label ? 0 : label);
+      editor.end();
+      const refused = await opening.then(() => false, () => true);
+      editor.undo();
+      return {shown, kept, parent: saved.parent === first, filled, refused: refused && state.mask.id === newest};
+    })()""")
+    check(result == {"shown": [False, True], "kept": True, "parent": True, "filled": [True, True], "refused": True},
+          f"late answers: {result}")
+
+
 def saves_beside_the_models():
     old = page.evaluate("state.mask.id")
     page.evaluate("$('#note').value = 'two discs', 0")
@@ -400,6 +454,8 @@ def main():
         interpolates()
         saves_beside_the_models()
         takes_files_away()
+        unsaved_steps_are_known()
+        late_answers_change_nothing_else()
         shows_the_mesh()
         everything_has_a_name()
         segments_an_upload()

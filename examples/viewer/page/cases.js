@@ -10,21 +10,37 @@ function labels_of(model) {
   return model?.labels?.length > 0 ? model.labels : [{id: 1, name: "label 1", color: "#e69f00"}];
 }
 
+let asked = 0;   // how often something was opened
+
+/**
+ * Shows what `load` brings, unless something else was asked for meanwhile (then the answer is false): a mask must never get
+ * onto another scan. What was drawn while it came is not thrown away.
+ */
+async function show_latest(load) {
+  const mine = ++asked, step = state.editor?.done.at(-1);
+  const loaded = await load();
+  if (mine !== asked) return false;
+  if (state.editor?.done.at(-1) !== step) throw new Error("Nothing was opened, for you drew meanwhile. Choose it again.");
+  show(loaded);
+  return true;
+}
+
 /** Loads a scan and one of its masks (the newest one if none is named). Nothing on the page changes before all is there. */
 export async function open_scan(id, {mask_id = null, model = null} = {}) {
-  const scan = await api.scan(id);
-  const grid = new Grid(scan.shape, scan.spacing_mm);
-  const voxels = await api.scan_voxels(id);
-  if (voxels.length !== grid.count) throw new Error(`The server sent ${voxels.length} voxels, and the scan has ${grid.count}.`);
-  const loaded = await load_mask(grid, mask_id ?? scan.masks.at(-1)?.id ?? null, model);
-  show({...loaded, scan, grid, voxels, cross: grid.size.map((n) => Math.floor(n / 2))});
-  fit_views();
+  const shown = await show_latest(async () => {
+    const scan = await api.scan(id);
+    const grid = new Grid(scan.shape, scan.spacing_mm), {count} = grid;
+    const voxels = await api.scan_voxels(id);
+    if (voxels.length !== count) throw new Error(`The server sent ${voxels.length} voxels, and the scan has ${count}.`);
+    const loaded = await load_mask(grid, mask_id ?? scan.masks.at(-1)?.id ?? null, model);
+    return {...loaded, scan, grid, voxels, cross: grid.size.map((n) => Math.floor(n / 2))};
+  });
+  if (shown) fit_views();
+  return shown;
 }
 
 /** Loads another version of the mask. */
-export async function open_mask(id) {
-  show(await load_mask(state.grid, id, null));
-}
+export const open_mask = (id) => show_latest(() => load_mask(state.grid, id, null));
 
 /** A mask and the one it goes back to (the model's), for Dice. Null: an empty mask to draw in. */
 async function load_mask(grid, id, model) {

@@ -18,10 +18,12 @@ export async function interpolate() {
   const inside = new Uint8Array(area * numbers.length);
   numbers.forEach((number, i) => inside.set(rows_of(new Slice(grid, plane, number), editor.labels, label), i * area));
   const between = await api.interpolate(state.scan.id, {plane: key, slices: numbers, inside});
+  if (state.editor !== editor) return "Not interpolated: another mask was opened meanwhile.";
   editor.begin({label, axis: plane.n, interpolated: true});
   for (let number = numbers[0] + 1; number < numbers.at(-1); ++number) {
     if (numbers.includes(number)) continue;
-    put_rows(new Slice(grid, plane, number), between.subarray((number - numbers[0]) * area, (number - numbers[0] + 1) * area));
+    const rows = between.subarray((number - numbers[0]) * area, (number - numbers[0] + 1) * area);
+    put_rows(new Slice(grid, plane, number), rows, {editor, label});   // another label may be chosen by now
   }
   const changed = editor.end();
   redraw();
@@ -35,8 +37,7 @@ function rows_of(slice, labels, label) {
   return slice.plane.flip ? flipped(inside, slice.width) : inside;
 }
 
-function put_rows(slice, rows) {
-  const {editor, label} = state;
+function put_rows(slice, rows, {editor, label}) {
   (slice.plane.flip ? flipped(rows, slice.width) : rows).forEach((is, i) => {
     const index = slice.index(i % slice.width, Math.floor(i / slice.width)), here = editor.labels[index];
     if (is && (here === 0 || !state.keep_others)) editor.set(index, label);
@@ -57,9 +58,11 @@ export async function save(note) {
   const newest = editor.done.at(-1) ?? null;   // what is drawn while the server works is not saved yet
   const saved = await api.save_mask(scan.id, editor.labels, {parent: mask?.id ?? null, note: note || null});
   editor.saved_at = newest;
+  if (state.editor !== editor) return saved;   // another mask was opened meanwhile: that one stays what it is
   state.mask = saved;
-  state.scan = await api.scan(scan.id);
   remember();
+  const described = await api.scan(scan.id);
+  if (state.scan === scan) state.scan = described;
   redraw();
   return saved;
 }

@@ -76,7 +76,11 @@ export class MaskEditor {
       before: Uint8Array.from(step.before.values()),
       after: Uint8Array.from(indices, (index) => this.labels[index]),
     });
-    if (this.done.length > kMostSteps) this.done.shift();
+    if (this.done.length > kMostSteps) {   // undo stops behind the step that is forgotten: is that the saved mask?
+      const forgotten = this.done.shift();
+      if (this.saved_at === null) this.saved_at = undefined;   // out of reach
+      if (this.saved_at === forgotten) this.saved_at = null;
+    }
     this.undone.length = 0;
     return true;
   }

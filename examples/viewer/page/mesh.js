@@ -45,6 +45,7 @@ export class MeshView {
     this.canvas = canvas;
     this.gl = canvas.getContext("webgl2", {preserveDrawingBuffer: true});
     this.count = 0;
+    this.buffers = [];   // of the mesh that is shown
     this.yaw = 0.4;      // around the axis from feet to head
     this.pitch = 0.15;
     this.distance = 2.6;   // in radii of the mesh
@@ -124,8 +125,11 @@ export class MeshView {
   /** Shows a mesh in a color ("#rrggbb"). */
   show(mesh, color) {
     const {gl} = this, {positions, indices} = mesh;
+    for (const buffer of this.buffers) gl.deleteBuffer(buffer);
+    this.buffers = [];
     const upload = (target, data) => {
-      gl.bindBuffer(target, gl.createBuffer());
+      this.buffers.push(gl.createBuffer());
+      gl.bindBuffer(target, this.buffers.at(-1));
       gl.bufferData(target, data, gl.STATIC_DRAW);
     };
     for (const [name, data] of [["position", positions], ["normal", vertex_normals(mesh)]]) {

@@ -67,7 +67,7 @@ const chosen_model = () => models.find(({id}) => String(id) === element("models"
 
 async function show_scan(id, mask_id = null) {
   say("Loading ...");
-  await open_scan(id, {mask_id, model: chosen_model()});
+  if (!await open_scan(id, {mask_id, model: chosen_model()})) return;
   element("scans").value = id;
   clear_mesh();
   after_loading();
@@ -117,10 +117,12 @@ async function segment() {
     });
     if (finished.state === "cancelled") return say("Stopped.");
     if (state.scan.id !== scan) return say("Segmented; choose the scan again to see its mask.");
-    state.scan = await api.scan(scan);
+    const described = await api.scan(scan);
+    if (state.scan.id !== scan) return say("Segmented; choose the scan again to see its mask.");
+    state.scan = described;
     show_versions();
     if (!may_leave()) return say("Segmented; the mask is among the versions.");
-    await open_mask(finished.mask);
+    if (!await open_mask(finished.mask)) return;
     clear_mesh();
     after_loading();
     say(`Segmented in ${finished.seconds.toFixed(1)} s on ${state.info.device}.`);
@@ -236,13 +238,19 @@ function attach() {
     slider.addEventListener("input", () => go_to(state.cross.map((v, k) => k === axis ? Number(slider.value) - 1 : v)));
   }
   element("scans").addEventListener("change", ({target}) => attempt(async () => {
-    if (target.value !== "" && may_leave()) await show_scan(Number(target.value));
-    target.value = state.scan?.id ?? "";
+    try {
+      if (target.value !== "" && may_leave()) await show_scan(Number(target.value));
+    } finally {
+      target.value = state.scan?.id ?? "";
+    }
   }));
   element("versions").addEventListener("change", ({target}) => attempt(async () => {
-    if (target.value !== "" && may_leave()) await open_mask(Number(target.value));
-    clear_mesh();
-    after_loading();
+    try {
+      if (target.value !== "" && may_leave()) await open_mask(Number(target.value));
+    } finally {
+      clear_mesh();
+      after_loading();
+    }
   }));
   element("scan_file").addEventListener("change", ({target}) => attempt(() => upload_scan(target.files[0])));
   element("model_file").addEventListener("change", ({target}) => attempt(async () => {
