@@ -148,7 +148,9 @@ std::vector<Store::Row> Store::run(const char* sql, const std::vector<Value>& va
   sqlite3_stmt* raw = nullptr;
   const auto fail = [&] {
     const std::string why = sqlite3_errmsg(database_);
+    const bool orphan = sqlite3_extended_errcode(database_) == SQLITE_CONSTRAINT_FOREIGNKEY;
     sqlite3_finalize(raw);
+    if (orphan) throw Refusal{404, "the scan was deleted meanwhile."};
     throw cs::Error(cs::Code::io, "ctseg.sqlite", why + ".");
   };
   if (sqlite3_prepare_v2(database_, sql, -1, &raw, nullptr) != SQLITE_OK) fail();
@@ -227,6 +229,7 @@ MaskRow Store::add(MaskRow m, const fs::path& written) {
     return found->is_number_integer() ? Value(found->get<Index>()) : Value(found->get<double>());
   };
   const std::lock_guard lock(mutex_);   // one version at a time
+  if (!scan(m.scan)) throw Refusal{404, "the scan was deleted meanwhile."};
   m.added = now();
   m.version = whole(run("SELECT coalesce(max(version), 0) FROM masks WHERE scan = ?", {m.scan})[0][0]);
   do m.file = text("scans/", m.scan, "/mask_", ++m.version, "_", m.kind, ".nii.gz");

@@ -20,6 +20,7 @@ async function show_latest(load) {
   const mine = ++asked, step = state.editor?.done.at(-1);
   const loaded = await load();
   if (mine !== asked) return false;
+  state.editor?.end();   // of a stroke under the pointer
   if (state.editor?.done.at(-1) !== step) throw new Error("Nothing was opened, for you drew meanwhile. Choose it again.");
   show(loaded);
   return true;
