@@ -184,7 +184,9 @@ void Scans::remove(Index id) {
   store_.remove_scan(id);   // first: a job that ends now sees that nobody wants what it made
   std::error_code ignored;
   for (const Index job : jobs) fs::remove_all(store_ / text("jobs/", job), ignored);
-  fs::remove_all(store_ / text("scans/", id), ignored);
+  const fs::path going = store_.incoming();   // under that name nobody writes into it any more, and the next start clears it
+  fs::rename(store_ / text("scans/", id), going, ignored);
+  fs::remove_all(going, ignored);
 }
 
 Json Scans::describe(const ScanRow& row) {
