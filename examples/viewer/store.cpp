@@ -237,10 +237,10 @@ MaskRow Store::add(MaskRow m, const fs::path& written) {
   move_for_good(written, folder_ / m.file);
   try {
     run("BEGIN IMMEDIATE");
-    m.id = whole(run("INSERT INTO masks(scan, version, parent, job, kind, added, note, model, seconds, file, facts) "
-                     "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-                     {m.scan, m.version, m.parent, m.job, m.kind, m.added, m.note, m.model, m.seconds, m.file,
-                      dumped(m.facts)})[0][0]);
+    m.id = whole(
+        run("INSERT INTO masks(scan, version, parent, job, kind, added, note, model, seconds, file, facts) "
+            "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            {m.scan, m.version, m.parent, m.job, m.kind, m.added, m.note, m.model, m.seconds, m.file, dumped(m.facts)})[0][0]);
     if (m.parent != 0)
       run("INSERT INTO edits(mask, parent, changed, dice) VALUES(?, ?, ?, ?)",
           {m.id, m.parent, figure("changed"), figure("dice")});

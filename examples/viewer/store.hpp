@@ -54,7 +54,7 @@ class Store {
   /// The number that the next scan has. Numbers are never used twice, not even those of folders that no row knows.
   Index next_scan();
   Index add(const ScanRow& row);   // under its number, or (0) the next one
-  void remove_scan(Index id);   // with all rows that belong to it
+  void remove_scan(Index id);      // with all rows that belong to it
   std::vector<ScanRow> scans();
   std::optional<ScanRow> scan(Index id);
   std::optional<ScanRow> scan_at(const std::string& path, const std::string& stamp);
