@@ -266,7 +266,7 @@ template <class Net> cs::FitResult train_network(cs::Context<cs::Cpu>& ctx, Net&
   const fs::path out = s.arguments.output;
   Lines lines(console);
   cs::TextLog csv(out / "log.csv", cs::TextLogFormat::csv);
-  cs::LearningCurve curve;
+  cs::LearningCurve curve(out / "log.csv");
   std::vector<cs::FitObserver*> observers{&lines, &csv, &curve};
   std::optional<cs::DiceValidation<Net>> dice;
   if (!s.held_out.empty())

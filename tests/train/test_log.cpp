@@ -101,3 +101,29 @@ TEST_CASE("the learning curve is a picture with both lines") {
   CHECK(svg.find(">0.5</text>") != std::string::npos);
   CHECK(svg.find("step, to 9") != std::string::npos);
 }
+
+TEST_CASE("the learning curve of a training that goes on begins with what its log has") {
+  const TempFolder folder;
+  {
+    TextLog log(folder / "log.csv", TextLogFormat::csv);
+    for (Index step = 1; step <= 9; ++step) {
+      log.on_step(at(step));
+      if (step == 4) log.on_score({.step = 4, .score = 0.5});
+    }
+  }
+  LearningCurve finished(folder / "log.csv"), halfway(folder / "log.csv"), anew(folder / "log.csv");
+  finished.on_plan({.first_step = 9, .steps = 9, .last_score = 0.75});   // nothing is left to do
+  LearningCurve whole;
+  for (Index step = 1; step <= 9; ++step) whole.on_step(at(step));
+  whole.on_score({.step = 4, .score = 0.5});
+  whole.on_score({.step = 9, .score = 0.75});
+  CHECK(finished.svg() == whole.svg());
+
+  halfway.on_plan({.first_step = 6, .steps = 9, .last_score = 0.5});
+  for (Index step = 7; step <= 9; ++step) halfway.on_step(at(step));
+  halfway.on_score({.step = 9, .score = 0.75});
+  CHECK(halfway.svg() == whole.svg());
+
+  anew.on_plan({.steps = 9});   // another training than the log's
+  CHECK(anew.svg() == LearningCurve{}.svg());
+}

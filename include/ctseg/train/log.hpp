@@ -102,9 +102,20 @@ class TensorBoardLog final : public FitObserver {
   bool begun_ = false;
 };
 
-/// The learning curve as a picture (SVG): running mean of the loss, and scores of validations on an axis of their own.
+/// The learning curve as a picture (SVG): running mean of the loss, and scores of validations on an axis of their own. With the
+/// CSV file of a TextLog, what it has of the steps before those of a resumed training is drawn as well.
+/// Errors    io if that file is there and cannot be read.
 class LearningCurve final : public FitObserver {
  public:
+  explicit LearningCurve(std::filesystem::path earlier = {}) : earlier_(std::move(earlier)) {}
+
+  void on_plan(const FitPlan& p) override {
+    std::error_code error;
+    if (p.first_step < 1 || !std::filesystem::exists(earlier_, error)) return;
+    const auto bytes = io::read_file(earlier_);
+    read({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, p.first_step);
+    if (p.first_step == p.steps && is_finite(p.last_score)) on_score({.step = p.steps, .score = p.last_score});
+  }
   void on_step(const FitProgress& p) override { losses_.push_back({static_cast<double>(p.step), p.loss}); }
   void on_score(const FitScore& s) override { scores_.push_back({static_cast<double>(s.step), s.score}); }
 
@@ -137,6 +148,25 @@ class LearningCurve final : public FitObserver {
     const char* anchor;
   };
 
+  /// A line has the score of the last validation before it: a new one was made at the step above.
+  void read(std::string_view csv, Index last_step) {
+    double score = std::numeric_limits<double>::quiet_NaN();
+    for (std::size_t at = 0, end; (end = csv.find('\n', at)) != std::string_view::npos; at = end + 1) {
+      const std::string line(csv.substr(at, end - at));
+      const std::size_t loss = line.find(',') + 1, shown = line.rfind(',') + 1;
+      const double step = number(line, 0);
+      if (loss == 0 || loss == shown || !(step <= static_cast<double>(last_step))) continue;
+      losses_.push_back({step, number(line, loss)});
+      const double now = number(line, shown);
+      if (is_finite(now) && now != score) scores_.push_back({step - 1, score = now});
+    }
+  }
+  static double number(const std::string& line, std::size_t at) {
+    double value = std::numeric_limits<double>::quiet_NaN();   // what is no number, as in the first line
+    std::from_chars(line.data() + at, line.data() + line.size(), value);
+    return value;
+  }
+
   static void draw(std::string& out, const std::vector<Point>& all, double last, const Look& look) {
     std::vector<Point> points;
     const std::size_t every = all.size() / kMostPoints + 1;
@@ -162,6 +192,7 @@ class LearningCurve final : public FitObserver {
                 look.anchor == std::string("end") ? "start" : "end", "\" fill=\"", look.colour, "\">", look.name, "</text>\n");
   }
 
+  std::filesystem::path earlier_;
   std::vector<Point> losses_, scores_;
 };
 
