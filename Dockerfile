@@ -4,6 +4,10 @@
 #   docker build -t ctseg .
 #   docker run --rm -v "$PWD:/data" -u "$(id -u):$(id -g)" ctseg segment scan.nii.gz -m model.safetensors -o out
 #
+# The viewer listens on 127.0.0.1 only, so the container needs the machine's own network (Linux):
+#
+#   docker run --rm -it --network host -v "$PWD:/data" -u "$(id -u):$(id -g)" ctseg view --port 8000 --store /data/viewer
+#
 # With the kernels for NVIDIA's cards, once this tree has them (CMake says in a sentence if it has not):
 #
 #   docker build -t ctseg:cuda --build-arg BUILD=nvidia/cuda:13.0.1-devel-ubuntu24.04 \
@@ -18,7 +22,7 @@ FROM ${BUILD} AS build
 ARG OPTIONS=
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
       g++ cmake ninja-build zlib1g-dev libpng-dev libnifti-dev libeigen3-dev nlohmann-json3-dev libcli11-dev \
-      libdcmtk-dev libopenjp2-7-dev
+      libdcmtk-dev libopenjp2-7-dev libmicrohttpd-dev libsqlite3-dev
 WORKDIR /source
 COPY . .
 RUN cmake --preset release -DCTSEG_BUILD_TESTS=OFF -DCTSEG_BUILD_BENCHMARKS=OFF -DCTSEG_DICOM=ON -DCTSEG_ONNX=OFF \
