@@ -1,16 +1,21 @@
 #!/bin/sh
 # docs/systems.md: what the five systems must do, the command that shows it, and what came out on this machine, today. Runs the
 # commands of systems_rows.txt, which takes as long as they take: docs/make_systems.sh [SYSTEM...] > docs/systems.md
-# SYSTEM is S0 .. S4; the page then has those alone. LIMIT=N seconds for each command (3600).
+# SYSTEM is S0 .. S4; the page then has those alone. LIMIT=N seconds for each command (3600). FOLDER=DIR to run in, kept: trainings
+# that are in it already are gone on with, and their rows then have the time of what was left to do. BIN=DIR has the programs.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 wanted="${*:-S0 S1 S2 S3 S4}"
-PATH=$root/build/release/bin:$PATH
+PATH=${BIN:-$root/build/release/bin}:$PATH
 ROOT=$root
 export PATH ROOT
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT INT TERM
+folder=${FOLDER:-}
+if [ -z "$folder" ]; then
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT INT TERM
+fi
+mkdir -p "$folder"
 cd "$folder"
 
 cat << END
@@ -44,7 +49,7 @@ while IFS='|' read -r name what command result; do
   elif [ "$result" = 'ends well' ]; then
     said='ends well'
   else
-    said=$(grep -Eoh -e "$result" out.txt err.txt | tail -n 1 | tr '|' '/')
+    said=$(cat out.txt err.txt | tr -s '[:space:]' ' ' | grep -Eo -e "$result" | tail -n 1 | tr '|' '/')
     [ -n "$said" ] || said='**says nothing of the kind**'
   fi
   case $said in '**'* | 'not built') failed=$((failed + 1)) ;; esac
