@@ -23,11 +23,14 @@ class Tiny {
     std::ofstream(folder_ / "tiny.json") << config.dump();
   }
   fs::path operator/(const std::string& file) const { return folder_ / "out" / file; }
-  std::string run(std::vector<std::string> words) const {
+  Ran start(std::vector<std::string> words) const {
     for (const std::string& word : {std::string("--phantom"), "-c" + (folder_ / "tiny.json").string(),
                                     "-o" + (folder_ / "out").string(), std::string("--threads"), std::string("2")})
       words.push_back(word);
-    const Ran ran = run_ctseg(words, {.program = "ctseg_" + name_});
+    return run_ctseg(words, {.program = "ctseg_" + name_});
+  }
+  std::string run(const std::vector<std::string>& words) const {
+    const Ran ran = start(words);
     CAPTURE(ran.err);
     CHECK(ran.status == 0);
     return ran.out;
@@ -100,6 +103,7 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
   system.run({"train"});
   for (const char* file : {"model.safetensors", "log.csv", "curve.svg", "run.json", "checkpoints/best.safetensors"})
     CHECK(fs::exists(system / file));
+  CHECK(system.start({"validate", "--mirror", "left"}).status == 2);
   const std::string told = system.run({"validate", "--mirror", "x", "--scales", "1"});
   for (const char* word : {"dice  ", "sensitivity  ", "precision  ", "recall  ", " +- ", "CPM  "}) CHECK(has(told, word));
   const auto patients = lines_of(system / "validation.csv");
@@ -162,6 +166,11 @@ TEST_CASE("liver slices: a split by patient, statistics of its training part, PN
   CHECK(judged["dice"]["mean"].is_number());
   CHECK(judged["seconds_per_slice"].get<double>() > 0);
   for (const char* file : {"cases.csv", "distribution.svg"}) CHECK(fs::exists(system / ("evaluation/" + std::string(file))));
+
+  const Ran other = system.start({"train", "--resume", "--seed", "1"});   // another split than that of the statistics
+  CHECK(other.status == 2);
+  CHECK(has(other.err, "prepare again"));
+  CHECK(has(system.start({"evaluate", "--seed", "1"}).err, "1 of 1 cases have names of those that the model was trained on"));
 
   const std::string name = fs::directory_entry(system / "data/ct_scans/phantom_3.nii.gz").path().string();
   CHECK(has(system.run({"segment", name}), " s a slice"));

@@ -63,6 +63,11 @@ TEST_CASE("liver: phantoms to the JSON of a web back end") {
   for (const char* file : {"model.safetensors", "log.csv", "curve.svg", "run.json"}) CHECK(fs::exists(liver / file));
   CHECK(fs::exists(liver / "board"));
   CHECK(lines_in(slurp(liver / "log.csv")) == 4);
+  CHECK(slurp(liver / "trained_on.txt") == "phantom_0\nphantom_1\n");
+  const std::string curve = slurp(liver / "curve.svg");
+  CHECK(has(curve, "validation score"));
+  liver.run({"train", "--resume"});   // nothing is left to do, nothing is lost
+  CHECK(slurp(liver / "curve.svg") == curve);
 
   const std::vector<std::string> keys{"dice",           "iou",           "meets_clinical_standards",
                                       "pixel_accuracy", "quality_grade", "sensitivity",

@@ -146,8 +146,22 @@ void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window) {
   out.commit();
 }
 
+void warn_of_seen(const Job& job, const fs::path& model, const std::vector<cs::CaseFiles>& files) {
+  const fs::path list = model.parent_path() / kTrainedOn;
+  if (!fs::exists(list)) return;
+  const auto bytes = cs::io::read_file(list);
+  const std::string seen = "\n" + std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const auto count = std::count_if(files.begin(), files.end(), [&](const cs::CaseFiles& f) {
+    return seen.find("\n" + f.name + "\n") != std::string::npos;
+  });
+  if (count > 0)
+    job.console.warn(text(count, " of ", files.size(), " cases have names of those that the model was trained on (",
+                          list.string(), "). Hint: evaluate with the --seed and --data of the training."));
+}
+
 cs::EvaluationReport evaluate_cases(Job& job, const cs::LoadedModel& model, const EvaluateOptions& options) {
   if (options.files.empty()) throw cs::Error(cs::Code::bad_argument, "evaluate", "there is no case to evaluate on.");
+  warn_of_seen(job, job.model(), options.files);
   cs::EvaluationReport report{.options = options.scores};
   report.options.label_names = label_names(model.recipe);
   report.options.executor = &job.ctx.executor();

@@ -115,13 +115,8 @@ fs::path find_config(const std::string& system, const std::string& name) {
 
 cs::CaseSplit find_cases(const fs::path& data, const Config& config, std::uint64_t seed) {
   const cs::Layout layout = layout_of(config.data.layout);
-  if (!fs::is_directory(data / "train"))
-    return cs::split(cs::find_cases(data, layout), {.train = config.data.train, .test = config.data.test, .seed = seed});
-  cs::CaseSplit parts;
-  parts.train = cs::find_cases(data / "train", layout);
-  if (fs::is_directory(data / "val")) parts.val = cs::find_cases(data / "val", layout);
-  if (fs::is_directory(data / "test")) parts.test = cs::find_cases(data / "test", layout);
-  return parts;
+  if (fs::is_directory(data / "train")) return cs::find_split(data, layout);
+  return cs::split(cs::find_cases(data, layout), {.train = config.data.train, .test = config.data.test, .seed = seed});
 }
 
 }   // namespace systems

@@ -78,8 +78,13 @@ std::vector<cs::Case> prepare_cases(Job& job, const std::vector<cs::CaseFiles>& 
 /// Prepares all parts and says what there is: grids, ranges, voxels of each class.
 void prepare_all(Job& job);
 
-/// Trains the configuration's network and writes model.safetensors, log.csv, curve.svg, board/ (TensorBoard), checkpoints/
-/// and run.json, which it returns, into the output folder. The model is the one of the best validation, where there is any.
+/// Beside a model: the cases that it was trained on, one a line.
+inline constexpr const char* kTrainedOn = "trained_on.txt";
+/// Warns where cases to judge a model by have names of those that it was trained on: another --seed draws another split.
+void warn_of_seen(const Job& job, const fs::path& model, const std::vector<cs::CaseFiles>& files);
+
+/// Trains the configuration's network and writes model.safetensors, trained_on.txt, log.csv, curve.svg, board/ (TensorBoard),
+/// checkpoints/ and run.json, which it returns, into the output folder. The model is that of the best validation, if there is any.
 cs::RunRecord train_model(Job& job);
 /// The same as a command: the files that were written are its result.
 void train(Job& job);

@@ -77,6 +77,7 @@ void export_model(Job& job) {
 
 /// The same training without and with augmentation, judged on the same cases. It goes on where it was stopped.
 void compare(Job& job) {
+  uploaded.clear();   // each arm is judged by its own model
   cs::Json out = cs::Json::object();
   for (const auto& [name, augment] : {std::pair("baseline", "none"), std::pair("augmented", "coronary")}) {
     Job arm(job.arguments, job.config, job.console);

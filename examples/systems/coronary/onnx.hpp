@@ -4,7 +4,7 @@
 
 namespace systems {
 
-/// A file of export_onnx, or any with logits for one channel: its recipe stands in its metadata, else it is `recipe`.
+/// A file of export_onnx, or any that makes logits of one channel: its recipe stands in its metadata, else it is `recipe`.
 cs::LoadedModel load_onnx(const fs::path& file, const cs::ModelRecipe& recipe);
 
 /// The network for windows of its recipe, any number at once, with the recipe in the metadata.

@@ -68,6 +68,11 @@ void train_slices(Job& job) {
   const auto bytes = cs::io::read_file(file, {.max_bytes = Index{1} << 20});
   Statistics s;
   cs::json::Reader::take(cs::json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file), {file}, s);
+  std::vector<std::string> names;
+  for (const cs::CaseFiles& f : find_cases(job).train) names.push_back(f.name);
+  if (names != s.train)
+    throw cs::Error(cs::Code::bad_argument, file,
+                    "is of other training patients. Hint: prepare again, or take its --seed and --data.");
   use(s, job.config);
   train(job);
 }

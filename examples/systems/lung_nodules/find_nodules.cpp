@@ -34,6 +34,8 @@ class Finder {
     for (const std::string& file : parts_of(job.model())) models_.push_back(load(job, file));
     for (const cs::LoadedModel& m : models_) pointers_.push_back(&m);
     const auto named = [](char axis) { return looks.mirror.find(axis) != std::string::npos; };
+    if (looks.mirror.find_first_not_of("xyz") != std::string::npos)
+      throw cs::Error(cs::Code::bad_argument, "--mirror", text("is \"", looks.mirror, "\"; must be letters of xyz."));
     options_.mirror = {named('x'), named('y'), named('z')};
     for (const std::string& scale : parts_of(looks.scales)) options_.scales.push_back(std::atof(scale.c_str()));
     options_.probability_of = 1;
@@ -101,6 +103,7 @@ void lung_nodules::validate(Job& job) {
   const fs::path out = job.output(), data = job.arguments.data;
   const Finder find(job);
   const auto files = prepared_files(job).val;
+  for (const std::string& model : parts_of(job.model())) warn_of_seen(job, model, files);
   cs::FrocInput froc{.nodules = annotations(job)};
   if (const fs::path excluded = data / "annotations_excluded.csv"; fs::exists(excluded))
     froc.excluded = cs::read_luna16_excluded(excluded);
@@ -111,7 +114,9 @@ void lung_nodules::validate(Job& job) {
   cli::Progress progress(job.console, "patients", std::ssize(files));
   for (const cs::CaseFiles& f : files) {
     job.console.check_cancelled();
-    const cs::CaseFiles& whole = scans.at(f.name);
+    if (!scans.count(f.name))
+      throw cs::Error(cs::Code::bad_input, data.string(), text("lacks the scan ", f.name, ", which was prepared."));
+    const cs::CaseFiles& whole = scans[f.name];
     const Scan scan = cli::read_scan({whole.image.string()}, job.console);
     cs::Segmentation made = find(scan.volume);
     keep_lungs(job, made, whole.label);

@@ -40,6 +40,7 @@ template <class Folder> void write_planes(Folder& folder, const Scan& scan, cons
 
 /// Dice of one class over the test patients.
 struct ClassScore {
+  int id;
   std::string name;
   double volume_ml;   // of the truth, mean
   cs::Summary dice;
@@ -49,7 +50,7 @@ std::vector<ClassScore> class_scores(const cs::EvaluationReport& report, const c
   for (const cs::LabelInfo& l : recipe.labels) {
     if (l.id == 0) continue;
     const auto id = static_cast<std::uint8_t>(l.id);
-    all.push_back({l.name, cs::summarize(report, id, &cs::LabelScores::truth_volume_ml).mean,
+    all.push_back({int{id}, l.name, cs::summarize(report, id, &cs::LabelScores::truth_volume_ml).mean,
                    cs::summarize(report, id, &cs::LabelScores::dice)});
   }
   return all;
@@ -87,9 +88,8 @@ void evaluate(Job& job) {
   std::string table = "id,name,region,size,volume_ml,cases,dice,std\n";
   std::vector<double> means;
   cs::Json dice = cs::Json::object();
-  for (std::size_t i = 0; i < classes.size(); ++i) {
-    const ClassScore& c = classes[i];
-    table += text(i + 1, ",", c.name, ",", region_of(c.name), ",", size_of(c.volume_ml), ",", brief(c.volume_ml, 1), ",",
+  for (const ClassScore& c : classes) {
+    table += text(c.id, ",", c.name, ",", region_of(c.name), ",", size_of(c.volume_ml), ",", brief(c.volume_ml, 1), ",",
                   c.dice.used, ",", brief(c.dice.mean), ",", brief(c.dice.std), "\n");
     means.push_back(c.dice.mean);
     dice[c.name] = cs::is_finite(c.dice.mean) ? cs::Json(c.dice.mean) : cs::Json();
