@@ -109,6 +109,6 @@ int main() try {
   std::printf("ctseg::UNet with these weights gives %s\n", same ? "the same output" : "ANOTHER output");
   return same && after < before ? 0 : 1;
 } catch (const cs::Error& e) {
-  std::printf("%s\n", e.what());
+  std::fprintf(stderr, "%s\n", e.what());
   return 1;
 }

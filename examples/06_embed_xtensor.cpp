@@ -1,7 +1,9 @@
 // Lesson 6: ctseg inside your program: your arrays (xtensor), your threads, your stop button, your log, and what it says when
 // something is wrong. The library prints nothing, starts nothing and never ends the program. docs/pitfalls.md has the rest.
+#include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <thread>
 
 #include <ctseg/interop/xtensor.hpp>
 #include <ctseg/models/basic_unet.hpp>
