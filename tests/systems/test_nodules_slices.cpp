@@ -100,6 +100,10 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
   system.run({"preprocess"});   // all of it is in the manifest
   CHECK(fs::last_write_time(prepared / "images" / "phantom_0.mha") == before);
 
+  const Ran other = run_ctseg({"train", "-cwhole_scan", "-d" + data.string(), "-o" + (data / "..").string()},
+                              {.program = "ctseg_lung_nodules"});
+  CHECK(other.status == 2);
+  CHECK(has(other.err, "prepared in another way"));
   system.run({"train"});
   for (const char* file : {"model.safetensors", "log.csv", "curve.svg", "run.json", "checkpoints/best.safetensors"})
     CHECK(fs::exists(system / file));

@@ -12,9 +12,13 @@ using namespace lung_nodules;
 constexpr Index kEpochs = 5;        // from one checkpoint and validation to the next
 constexpr Index kLungMargin = 10;   // prepared voxels that are kept around the lungs
 
-/// The part of a prepared scan that holds the lungs; all of it where no mask says where they are.
+/// The part of a prepared scan that holds the lungs; all of it where no mask says where they are, and of a scan that was
+/// brought to one shape, for the network is to see it in that shape.
 cs::Volume<float> cut_to_lungs(Job& job, const cs::CaseFiles& files, cs::Preprocessed seen) {
-  if (files.label.empty()) return std::move(seen.image);
+  const auto& steps = job.config.recipe.preprocess;
+  const bool shaped = std::any_of(steps.begin(), steps.end(),
+                                  [](const cs::PreprocessStep& s) { return std::holds_alternative<cs::Resize>(s); });
+  if (files.label.empty() || shaped) return std::move(seen.image);
   const auto lungs = seen.to_prepared(cli::read_mask_on(seen.path.original(), {files.label.string()}, job.console));
   const auto box = cs::bounding_box(lungs, [](std::uint8_t v) { return v > 0; });
   if (!box) return std::move(seen.image);
@@ -41,12 +45,25 @@ Json metadata(const cs::CaseFiles& files, const cs::Grid& grid, const std::vecto
           {"nodules", all}};
 }
 
+/// Scans of another preprocessing look like any others: what they were prepared with is written down beside them.
+void check_preprocessing(const Job& job) {
+  const fs::path file = job.output() / "prepared" / "preprocess.json";
+  const std::string own = cs::to_json(job.config.recipe)["preprocess"].dump(2) + "\n";
+  if (!fs::exists(file)) return write_text(file, own);
+  const auto bytes = cs::io::read_file(file);
+  if (std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) != own)
+    throw cs::Error(cs::Code::bad_argument, file.string(),
+                    "says that scans were prepared in another way than the configuration's. Hint: another --output, or delete "
+                    "the folder around it.");
+}
+
 /// Scans on the network's grid, masks drawn from the annotations, and what is known of each. A scan is in processed_files.txt
 /// once all of it is written, so a run that was stopped goes on there.
 void preprocess(Job& job) {
   const fs::path out = job.output() / "prepared";
   const auto files = cs::find_cases(job.arguments.data, cs::layouts::luna16);
   auto nodules = cs::by_series(annotations(job));
+  check_preprocessing(job);
   for (const char* folder : {"images", "labels", "metadata"}) fs::create_directories(out / folder);
   cs::ProcessedFiles done(out / "processed_files.txt");
   cli::Progress progress(job.console, "scans", std::ssize(files));
@@ -71,6 +88,7 @@ std::vector<cs::Case> read_prepared(Job&, const std::vector<cs::CaseFiles>& file
 }
 
 void train_nodules(Job& job) {
+  check_preprocessing(job);
   TrainingConfig& t = job.config.training;
   const Index cases = std::ssize(prepared_files(job).train);
   const Index epoch = t.steps_per_epoch > 0 ? t.steps_per_epoch : (cases + t.batch - 1) / t.batch;
