@@ -21,9 +21,9 @@ cd "$folder"
 cat << END
 # The five systems, row by row
 
-Made by \`docs/make_systems.sh\` on $(date -u +%Y-%m-%d), $(nproc) processors ($(awk -F ': *' '/^model name/ { print $2; exit }' /proc/cpuinfo)). A row is something that
+Made by \`docs/make_systems.sh${*:+ $*}\` on $(date -u +%Y-%m-%d), $(nproc) processors ($(awk -F ': *' '/^model name/ { print $2; exit }' /proc/cpuinfo)). A row is something that
 a system must do, the command that shows it (after \`./run test\` has built it), and what it said. Data are synthetic where it says
-\`--phantom\`. What the systems are and what they reached on which data is in [examples/systems](../examples/systems/README.md).
+\`--phantom\`; networks are then small ones. What the systems are and what they reached on which data is in [examples/systems](../examples/systems/README.md).
 
 END
 system=
