@@ -23,7 +23,8 @@ cat << END
 
 Made by \`docs/make_systems.sh${*:+ $*}\` on $(date -u +%Y-%m-%d), $(nproc) processors ($(awk -F ': *' '/^model name/ { print $2; exit }' /proc/cpuinfo)). A row is something that
 a system must do, the command that shows it (after \`./run test\` has built it), and what it said. Data are synthetic where it says
-\`--phantom\`; networks are then small ones. What the systems are and what they reached on which data is in [examples/systems](../examples/systems/README.md).
+\`--phantom\`; networks are then small ones. Seconds are those of the clock, whatever else ran.${*:+
+Rows of the other systems are left out here.} What the systems are and what they reached on which data is in [examples/systems](../examples/systems/README.md).
 
 END
 system=
