@@ -167,6 +167,16 @@ struct Task {
   std::optional<nn::TrainingPreset> preset{};
 };
 
+/// Before anything is read that takes time.
+void check_output(const TrainArguments& a, const Console& console) {
+  const fs::path checkpoints = fs::path(a.output) / "checkpoints";
+  if (!a.resume && fs::exists(checkpoints) && !fs::is_empty(checkpoints))
+    throw cs::Error(cs::Code::bad_argument, checkpoints.string(),
+                    "holds an earlier training. Hint: --resume goes on with it; -o names another folder for a new one.");
+  for (const char* name : {"model.safetensors", "log.csv", "curve.svg", "run.json"})
+    console.expect_output(fs::path(a.output) / name);
+}
+
 /// By a configuration file.
 Task configured(const TrainArguments& a, Console& console) {
   Task task;
@@ -176,6 +186,7 @@ Task configured(const TrainArguments& a, Console& console) {
                          config);
   console.keep(a.config);
   if (config.recipe.is_string()) console.keep(fs::path(a.config).parent_path() / config.recipe.get<std::string>());
+  check_output(a, console);
   task.recipe = recipe_of(config, a.config);
   const fs::path folder = fs::path(a.config).parent_path() / config.data.folder;
   std::vector<cs::CaseFiles> files = cs::find_cases(folder, layout_of(a.config, config.data.layout));
@@ -199,6 +210,7 @@ cs::CaseSplit fold_of(const nn::RawDataset& data, const std::string& fold) {
 /// By a plans file and the data set that it was made for.
 Task planned(const TrainArguments& a, Console& console) {
   console.keep(a.plan), console.keep(fs::path(a.data) / "dataset.json");
+  check_output(a, console);
   const nn::RawDataset data = nn::read_raw_dataset(a.data);
   const std::string about = (fs::path(a.data) / "dataset.json").string();
   const nn::TrainedPlans plans = nn::read_plans(a.plan);
@@ -299,12 +311,6 @@ void train(const TrainArguments& a, Console& console) {
   cs::RunRecord run{.command = "train", .inputs = {source}, .accuracy = "standard", .seed = a.seed};
   cs::RunClock clock(run);
   const Task task = by_plan ? planned(a, console) : configured(a, console);
-  const fs::path checkpoints = fs::path(a.output) / "checkpoints";
-  if (!a.resume && fs::exists(checkpoints) && !fs::is_empty(checkpoints))
-    throw cs::Error(cs::Code::bad_argument, checkpoints.string(),
-                    "holds an earlier training. Hint: --resume goes on with it; -o names another folder for a new one.");
-  for (const char* name : {"model.safetensors", "log.csv", "curve.svg", "run.json"})
-    console.expect_output(fs::path(a.output) / name);
   const cs::ModelRecipe& recipe = task.recipe;
 
   cs::Context<cs::Cpu> ctx{
