@@ -419,7 +419,7 @@ def remembers():
     page.wait("$('#scans tbody').rows.length === 2 && $('#events tbody').rows.length >= 4")
     check("two discs" in page.evaluate("$('#scans').innerText"), "the history does not know the note")
     shot("history")
-    page.evaluate("[...document.querySelectorAll('#scans a')].find((a) => a.textContent.includes('two discs')).click()")
+    page.follow("[...document.querySelectorAll('#scans a')].find((a) => a.textContent.includes('two discs'))")
     page.wait("state.mask?.version === 2")
 
 

@@ -139,6 +139,10 @@ class Page:
         status = self.evaluate("$('#status')?.value ?? document.body.innerText")
         raise Failed(f"after {seconds} s still not: {expression}\n  the page says: {status}\n  {last or ''}")
 
+    def follow(self, element):
+        """Clicks on what leads to another page; the answer would get lost on the way there."""
+        self.evaluate(f"void setTimeout(() => ({element}).click(), 20)")
+
     def settle(self):
         """Until what was asked to be drawn is drawn."""
         self.evaluate("await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
