@@ -36,7 +36,7 @@ struct TrainedPlans {
   Json configurations{};
 
   /// Errors    bad_input for a name that is not there (with those that are), for what is missing, and for circles.
-  TrainedConfiguration configuration(const std::string& name) const;
+  TrainedConfiguration configuration(const std::string& wanted) const;
 };
 
 namespace trained_plans {
@@ -140,9 +140,9 @@ template <class = void> std::vector<CtNormalization> intensities_of(const Member
 
 }   // namespace trained_plans
 
-inline TrainedConfiguration TrainedPlans::configuration(const std::string& name) const {
+inline TrainedConfiguration TrainedPlans::configuration(const std::string& wanted) const {
   const json::Place at{file, "configurations"};
-  TrainedConfiguration out{.name = name, .json = trained_plans::with_inherited(configurations, name, at), .file = file};
+  TrainedConfiguration out{.name = wanted, .json = trained_plans::with_inherited(configurations, wanted, at), .file = file};
   const Members c = out.members();
   if (const auto who = c.get_or<std::string>("preprocessor_name", "DefaultPreprocessor"); who != "DefaultPreprocessor")
     throw Error(Code::unsupported, file,
