@@ -9,7 +9,8 @@ with random weights (what it finds is noise, but it is the same noise). Both wit
 --threads on all processors, float32, steps of --step (0.5) windows.
 
 Memory is the sum of proportional set sizes (shared pages counted once) over a program and all processes that it starts,
-sampled ten times a second, and for a single process the kernel's own peak where that is higher. --limit (GB) stops a program
+sampled up to ten times a second but never for more than a twentieth of the time (the kernel walks all pages for it), and for a
+single process the kernel's own peak where that is higher. CPU seconds are those of all its processes. --limit (GB) stops a program
 that exceeds it, so that the machine survives; such a row says ">". --only ctseg or --only nnunet runs one. Needs nnunetv2.
 
 nnU-Net sums windows in half precision, ctseg in float. Random weights make classes that are nearly as likely as each other, so
@@ -19,6 +20,7 @@ import argparse
 import gzip
 import json
 import os
+import resource
 import shutil
 import signal
 import struct
@@ -133,25 +135,30 @@ def field(path, name):
 
 
 def measured(command, limit, log, environment):
-    """Seconds, bytes, whether it was finished."""
+    """Seconds, CPU seconds, bytes, whether it was finished."""
     def first_to_go():
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("900")
 
+    def cpu():
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     with open(log, "w") as out:
-        start = time.time()
+        start, before = time.time(), cpu()
         child = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True,
                                  preexec_fn=first_to_go)
         peak, stopped = 0, False
         while child.poll() is None:
+            sampled = time.time()
             processes = tree(child.pid)
             now = sum(field(f"/proc/{p}/smaps_rollup", "Pss:") for p in processes)
             peak = max(peak, now, field(f"/proc/{child.pid}/status", "VmHWM:") if len(processes) == 1 else 0)
             if now > limit * 1e9 and not stopped:
                 stopped = True
                 os.killpg(child.pid, signal.SIGKILL)
-            time.sleep(0.1)
-    return time.time() - start, peak, not stopped and child.returncode == 0
+            time.sleep(max(0.1, 20 * (time.time() - sampled)))
+    return time.time() - start, cpu() - before, peak, not stopped and child.returncode == 0
 
 
 def masks_agree(a, b):
@@ -204,16 +211,16 @@ def main():
                        "--disable_tta", "-step_size", str(o.step), "-npp", "1", "-nps", "1"]}
         for who, command in commands.items():
             if o.only in (None, who):
-                seconds, peak, done = measured(command, o.limit, os.path.join(work, who + ".log"), environment)
-                row.update({who + "_s": seconds, who + "_gb": peak / 1e9, who + "_done": done})
-                print(f"{name}: {who} {seconds:.1f} s, {'' if done else '> '}{peak / 1e9:.2f} GB"
+                seconds, cpu, peak, done = measured(command, o.limit, os.path.join(work, who + ".log"), environment)
+                row.update({who + "_s": seconds, who + "_cpu_s": cpu, who + "_gb": peak / 1e9, who + "_done": done})
+                print(f"{name}: {who} {seconds:.1f} s ({cpu:.1f} s of CPU), {'' if done else '> '}{peak / 1e9:.2f} GB"
                       f"{'' if done else ', not finished: see ' + os.path.join(work, who + '.log')}", flush=True)
         if row.get("ctseg_done") and row.get("nnunet_done"):
             least, mean, differ, voxels, labels = masks_agree(own, os.path.join(outputs, "case.nii.gz"))
             row.update(dice_least=least, dice_mean=mean, differ=differ, voxels=voxels, labels=labels)
         if "ctseg_s" in row and "nnunet_s" in row:
             row.update(faster=row["nnunet_s"] / row["ctseg_s"], memory=row["ctseg_gb"] / row["nnunet_gb"])
-            print(f"{name}: {row['faster']:.2f} times as fast, {row['memory']:.3f} of the memory" + (
+            print(f"{name}: {row['faster']:.2f} times as fast ({row['nnunet_cpu_s'] / row['ctseg_cpu_s']:.2f} times less CPU), {row['memory']:.3f} of the memory" + (
                 f"; {row['labels']} labels, Dice from {row['dice_least']:.5f}, mean {row['dice_mean']:.5f}, {row['differ']} of "
                 f"{row['voxels']} voxels differ" if "labels" in row else ""), flush=True)
         rows.append(row)
