@@ -220,9 +220,9 @@ void run_emulated(const EmulatedLaunch& l) {
   check_launch(l);
   if (!l.stream || !l.stream->recording) return run_now(l);
   const auto* first = static_cast<const unsigned char*>(l.body);
-  enqueue(l.stream, [l, body = std::vector<unsigned char>(first, first + l.body_bytes)]() mutable {
-    l.body = body.data();
-    run_now(l);
+  enqueue(l.stream, [kept = l, body = std::vector<unsigned char>(first, first + l.body_bytes)]() mutable {
+    kept.body = body.data();
+    run_now(kept);
   });
 }
 

@@ -2,6 +2,7 @@
 // card and on a real one.
 #include <doctest/doctest.h>
 
+#include <ctseg/core/tensor.hpp>
 #include <ctseg/cuda.hpp>
 #include <ctseg/nn/parameter.hpp>
 #include <thread>
