@@ -11,7 +11,7 @@ if(CTSEG_PREBUILT)
   set(any_machine)
   install(TARGETS ctseg_prebuilt EXPORT ctsegTargets)
 endif()
-if(TARGET ctseg_dicom OR TARGET ctseg_onnx OR TARGET ctseg_mpi)
+if(TARGET ctseg_dicom OR TARGET ctseg_onnx OR TARGET ctseg_mpi OR TARGET ctseg_cuda)
   set(any_machine)
 endif()
 write_basic_package_version_file(${generated_dir}/ctsegConfigVersion.cmake
@@ -35,5 +35,9 @@ endif()
 if(TARGET ctseg_mpi)     # and ctseg::mpi
   install(TARGETS ctseg_mpi EXPORT ctsegMpiTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(EXPORT ctsegMpiTargets NAMESPACE ctseg:: DESTINATION ${package_dir})
+endif()
+if(TARGET ctseg_cuda)    # and ctseg::cuda
+  install(TARGETS ctseg_cuda EXPORT ctsegCudaTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(EXPORT ctsegCudaTargets NAMESPACE ctseg:: DESTINATION ${package_dir})
 endif()
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

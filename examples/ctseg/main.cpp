@@ -20,6 +20,7 @@ Exit status_of(cs::Code code) {
     case cs::Code::bad_argument:
       return kUsage;
     case cs::Code::out_of_memory:
+    case cs::Code::device:
       return kResources;
     case cs::Code::cancelled:
       return kInterrupted;

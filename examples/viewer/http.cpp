@@ -234,6 +234,8 @@ Refusal refusal_of_exception() try { throw; } catch (const Refusal& r) {
       return {507, e.what()};
     case cs::Code::cancelled:
       return {409, e.what()};
+    case cs::Code::device:
+      return {503, e.what()};
     case cs::Code::io:
       return {500, e.what()};
   }

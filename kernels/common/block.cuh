@@ -1,6 +1,6 @@
 // What a kernel body may ask of the threads around it. A body is an ordinary function object that is called once per thread;
 // nvcc compiles it for the card, and g++ compiles the same source for tests that run every thread on the host
-// (launch_emulated.hpp). So bodies use this and no CUDA built-in of their own.
+// (kernels/emulated/). So bodies use this and no CUDA built-in of their own.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -56,7 +56,7 @@ struct Block {
 
 #else
 
-/// One block of threads on the host; defined in launch_emulated.hpp's source.
+/// One block of threads on the host: kernels/emulated/launch.cpp.
 struct EmulatedBlock;
 struct Block {
   EmulatedBlock* emulated;

@@ -38,20 +38,22 @@ template <class Body> void launch(Stream stream, const Grid& grid, const Body& b
 #else
 
 struct EmulatedLaunch {
+  Stream stream;
   Index blocks, rows;
   int threads, shared_bytes;
   bool syncs;
   void (*run)(const void* body, const Block&);
   const void* body;
+  std::size_t body_bytes;
   const char* name;
 };
-/// Runs all blocks, one after the other; threads of one that syncs take turns.
+/// Runs all blocks, one after the other; threads of one that syncs take turns. While the stream records, it keeps a copy instead.
 void run_emulated(const EmulatedLaunch&);
 
-template <class Body> void launch(Stream, const Grid& grid, const Body& body) {
+template <class Body> void launch(Stream stream, const Grid& grid, const Body& body) {
   static_assert(std::is_trivially_copyable_v<Body>);
-  run_emulated({grid.blocks, grid.rows, Body::kThreads, grid.shared_bytes, Body::kSyncs,
-                [](const void* b, const Block& block) { (*static_cast<const Body*>(b))(block); }, &body, Body::kName});
+  run_emulated({stream, grid.blocks, grid.rows, Body::kThreads, grid.shared_bytes, Body::kSyncs,
+                [](const void* b, const Block& block) { (*static_cast<const Body*>(b))(block); }, &body, sizeof body, Body::kName});
 }
 
 #endif

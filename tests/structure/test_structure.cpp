@@ -222,6 +222,33 @@ TEST_CASE("DCMTK and OpenJPEG stay inside dicom/") {
                     header.lexically_relative(kSource).string(), ": ", line);
 }
 
+// kernels/ defines what ops/cuda declares. Bodies ask Block, so that g++ can compile them too: CUDA's own words stay in common/
+// and in runtime.cu, cuDNN's in cudnn/, NCCL's in nccl/, and no header of the library sees any of them.
+TEST_CASE("CUDA, cuDNN and NCCL stay inside kernels/") {
+  int sources = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(kSource / "kernels")) {
+    const auto name = entry.path().lexically_relative(kSource / "kernels").string();
+    const bool is_body = name.ends_with(".cu") || name.ends_with(".cuh");
+    if (!is_body && !name.ends_with(".cpp") && !name.ends_with(".hpp")) continue;
+    ++sources;
+    CHECK_MESSAGE(static_cast<int>(lines_of(entry.path()).size()) <= kMaxHeaderLines, "kernels/", name, " is too long");
+    const bool foreign = name.starts_with("common/") || name.starts_with("cudnn/") || name.starts_with("nccl/") ||
+                         name == "runtime/runtime.cu";
+    for (const auto& line : lines_of(entry.path())) {
+      CHECK_MESSAGE((foreign || line.find("#include <cud") == std::string::npos), "kernels/", name, ": ", line);
+      if (is_body && !foreign)
+        for (const char* word : {"threadIdx", "blockIdx", "__syncthreads", "__shfl", "__shared__", "__global__", "atomicAdd"})
+          CHECK_MESSAGE(line.find(word) == std::string::npos, "kernels/", name, ": ", line);
+      if (name != "emulated/runtime.cpp") CHECK_MESSAGE(forbidden_word(line).empty(), "kernels/", name, ": ", line);
+    }
+  }
+  CHECK(sources > 6);
+  for (const auto& header : headers())
+    for (const auto& line : lines_of(header))
+      CHECK_MESSAGE((line.find("#include <cud") == std::string::npos && line.find("#include <nccl") == std::string::npos),
+                    header.lexically_relative(kSource).string(), ": ", line);
+}
+
 // onnx/ too; it is made of networks, so it also sees nn and ops.
 TEST_CASE("protobuf stays inside onnx/protobuf.cpp") {
   int sources = 0;

@@ -37,6 +37,9 @@ template <int Dim> class Room {
           return false;
     return true;
   }
+  /// Another of this make, all guard.
+  Room like(Dtype dtype) const { return Room({info_.shape, dtype}, pitch_, first_); }
+  Memory<Cpu>& memory() { return memory_; }
   /// The values alone, to compare bits.
   std::vector<std::byte> packed() {
     std::vector<std::byte> out;

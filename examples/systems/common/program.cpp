@@ -94,7 +94,7 @@ void make_phantoms(const System& system, Job& job) {
 
 int status_of(cs::Code code) {
   if (code == cs::Code::bad_argument) return cli::kUsage;
-  if (code == cs::Code::out_of_memory) return cli::kResources;
+  if (code == cs::Code::out_of_memory || code == cs::Code::device) return cli::kResources;
   return code == cs::Code::cancelled ? cli::kInterrupted : cli::kBadInput;
 }
 int fail(const System& system, int status, const std::string& message) {

@@ -18,6 +18,14 @@ struct LogSink {
   void* user = nullptr;
 };
 
+/// What a context on a card asks beside.
+struct CudaOptions {
+  int device = 0;             // number of the card
+  bool tf32 = false;          // float convolutions multiply with 10 bits of fraction, on the tensor cores
+  bool deterministic = true;  // the same bits each run; else plans may add in any order where that is faster
+  Index workspace = Index{64} << 20;   // most bytes that a convolution's plan may ask for
+};
+
 struct ContextOptions {
   int threads = 0;   // 0: one per processor
   std::uint64_t seed = 0;
@@ -29,6 +37,7 @@ struct ContextOptions {
   ProcessGroup* group = nullptr;                 // processes that train together; must outlive the context
   bool shared_statistics = false;                // of the group: batch norm and batch Dice see the images of all processes
   std::pmr::memory_resource* memory = nullptr;   // for arenas, eager values and prepared weights; must outlive all of them
+  CudaOptions cuda{};
 };
 
 template <class Device> class Context;
@@ -50,6 +59,8 @@ template <> class Context<Cpu> {
   /// Memory of the caller's resource, or of the system.
   Memory<Cpu> allocate(Index bytes) const { return Memory<Cpu>(bytes, options_.memory); }
   Executor& executor() { return *options_.executor; }
+  void synchronize() const {}                               // a call has ended when it returns
+  template <class T> T read(const T* at) const { return *at; }   // a value in the device's memory
   const DeviceTraits<Cpu>& traits() const { return traits_; }
   std::uint64_t seed() const { return options_.seed; }
   /// To make another one of: its executor is this one's threads, which must outlive the other.

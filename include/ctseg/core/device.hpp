@@ -11,6 +11,9 @@ struct Cuda {};
 /// True where the header with the device's specialisations has been included.
 template <class Device> inline constexpr bool kIncluded = false;
 template <> inline constexpr bool kIncluded<Cpu> = true;
+/// False where a device cannot store the scalar.
+template <class Scalar, class Device> inline constexpr bool kStores = true;
+template <> inline constexpr bool kStores<double, Cuda> = false;
 
 /// Paths of the vector kernels. `scalar` and `scalar16` run everywhere; `scalar16` is avx512's tiles in plain loops, for
 /// tests on processors without it. Plans keep the number.
@@ -79,6 +82,7 @@ template <class Scalar, int Dim, class Where> struct Spec {
   static_assert(std::is_floating_point_v<Scalar> || std::is_same_v<Scalar, bf16> || std::is_same_v<Scalar, half>,
                 "ctseg: a Spec stores double, float, bf16 or half");
   static_assert(kIncluded<Where>, "ctseg: a Spec on Cuda needs #include <ctseg/cuda.hpp>");
+  static_assert(kStores<Scalar, Where>, "ctseg: a Spec on Cuda stores float, bf16 or half; double is the Cpu's");
   using T = Scalar;
   using Acc = std::conditional_t<std::is_same_v<T, double>, double, float>;
   using Device = Where;

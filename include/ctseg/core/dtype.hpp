@@ -10,15 +10,15 @@
 
 namespace ctseg {
 
-/// Upper half of a float, rounded to nearest even. Storage only: arithmetic happens in float.
+/// Upper half of a float, rounded to nearest even. Storage only: arithmetic happens in float. (constexpr: for the card too.)
 class bf16 {
  public:
   bf16() = default;
-  explicit bf16(float x) : bits_(round(std::bit_cast<std::uint32_t>(x))) {}
-  explicit operator float() const { return std::bit_cast<float>(std::uint32_t{bits_} << 16); }
+  constexpr explicit bf16(float x) : bits_(round(std::bit_cast<std::uint32_t>(x))) {}
+  constexpr explicit operator float() const { return std::bit_cast<float>(std::uint32_t{bits_} << 16); }
 
  private:
-  static std::uint16_t round(std::uint32_t u) {
+  static constexpr std::uint16_t round(std::uint32_t u) {
     if ((u & 0x7fffffff) > 0x7f800000) return static_cast<std::uint16_t>(u >> 16 | 0x40);   // stays a NaN
     return static_cast<std::uint16_t>((u + 0x7fff + (u >> 16 & 1)) >> 16);
   }
@@ -29,8 +29,8 @@ class bf16 {
 class half {
  public:
   half() = default;
-  explicit half(float x) : bits_(round(x)) {}
-  explicit operator float() const {
+  constexpr explicit half(float x) : bits_(round(x)) {}
+  constexpr explicit operator float() const {
     const std::uint32_t sign = std::uint32_t{bits_ & 0x8000u} << 16, exponent = bits_ >> 10 & 31, fraction = bits_ & 1023u;
     if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000 | fraction << 13);
     if (exponent == 0) return (sign ? -1.f : 1.f) * static_cast<float>(fraction) * 0x1p-24f;
@@ -38,7 +38,7 @@ class half {
   }
 
  private:
-  static std::uint16_t round(float x) {
+  static constexpr std::uint16_t round(float x) {
     const std::uint32_t u = std::bit_cast<std::uint32_t>(x), sign = u >> 16 & 0x8000, magnitude = u & 0x7fffffff;
     if (magnitude > 0x7f800000) return static_cast<std::uint16_t>(sign | 0x7e00);
     if (magnitude >= 0x477ff000) return static_cast<std::uint16_t>(sign | 0x7c00);   // 65520 and above: infinity

@@ -25,6 +25,7 @@ enum class Code {
   io,               // the operating system refused to read or write
   out_of_memory,    // more than there is, or more than the caller allowed
   cancelled,        // the caller's stop token was raised
+  device,           // a card or its driver refused, or there is none
 };
 
 /// What the library throws, beside std::bad_alloc where the host has no memory left. what() is "where: message".

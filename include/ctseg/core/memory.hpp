@@ -34,6 +34,8 @@ template <AnySpec S> Out<S> packed(Bytes& from, const Shape<S::kDim>& shape) {
 /// comes into being on the thread, and so on the NUMA node, of the task that first writes to it.
 template <class Device> class Memory {
  public:
+  static constexpr bool kOnHost = true;   // its bytes may be read and written by anyone
+
   explicit Memory(Index bytes = 0, std::pmr::memory_resource* from = nullptr)
       : bytes_(bytes_of<std::byte>(bytes)), data_(nullptr, Free{from, static_cast<std::size_t>(bytes_)}) {
     if (bytes_ == 0) return;

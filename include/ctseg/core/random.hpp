@@ -10,7 +10,7 @@ namespace ctseg {
 
 /// Four random words from a 128-bit counter and a 64-bit key.
 /// Source    Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011 (Philox4x32-10).
-inline std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t a = std::uint64_t{0xD2511F53} * counter[0], b = std::uint64_t{0xCD9E8D57} * counter[2];
     counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
@@ -28,7 +28,7 @@ struct RandomKey {
   std::uint32_t op = 0;
 
   /// Words number 4 * block .. 4 * block + 3 of the stream.
-  std::array<std::uint32_t, 4> words(std::uint64_t block) const {
+  constexpr std::array<std::uint32_t, 4> words(std::uint64_t block) const {
     const std::uint64_t key = seed + (run >> 32) * 0x9E3779B97F4A7C15;
     return philox(
         {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), op, static_cast<std::uint32_t>(run)},
@@ -37,9 +37,9 @@ struct RandomKey {
 };
 
 /// Uniform in [0, 1), of the 24 high bits of a word.
-inline float uniform_of(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+constexpr float uniform_of(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 /// Uniform in [0, 1) with 24 bits: number `counter` of the stream.
-inline float uniform(RandomKey key, std::uint64_t counter) { return uniform_of(key.words(counter / 4)[counter % 4]); }
+constexpr float uniform(RandomKey key, std::uint64_t counter) { return uniform_of(key.words(counter / 4)[counter % 4]); }
 
 /// Numbers one after the other, for host code that draws in order: patch positions, initial weights, phantoms.
 class RandomStream {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "../core/tensor.hpp"
 #include "../ops/elementwise.hpp"
 
 namespace ctseg {
@@ -183,6 +184,23 @@ template <AnySpec S> void fill_seed(Context<typename S::Device>& ctx, typename S
     Kernel<Elementwise, S>::fill(ctx, T(seed), to.template as<T>());
   else
     Kernel<Elementwise, S>::fill(ctx, seed, to.template as<Acc>());
+}
+
+/// Values of the host into memory of the device, and back; on the CPU they are copies.
+template <AnySpec S, class T>
+void from_host(Context<typename S::Device>& ctx, View<const T, S::kDim> from, std::type_identity_t<View<T, S::kDim>> to) {
+  if constexpr (Memory<typename S::Device>::kOnHost)
+    Kernel<Elementwise, S>::copy(ctx, from, to);
+  else
+    ctx.upload(from, to);
+}
+template <AnySpec S, class T> Tensor<T, S::kDim> to_host(Context<typename S::Device>& ctx, View<const T, S::kDim> from) {
+  Tensor<T, S::kDim> host(from.shape);
+  if constexpr (Memory<typename S::Device>::kOnHost)
+    Kernel<Elementwise, S>::copy(ctx, from, host.view());
+  else
+    ctx.download(from, host.view());
+  return host;
 }
 
 /// Gives the op room for every wanted gradient, then sums what several consumers send to one value, in list order.

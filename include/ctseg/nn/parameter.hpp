@@ -49,9 +49,15 @@ template <AnySpec S> class Parameter {
                   text(options_.groups, " groups of an extent of ", options_.shape.empty() ? 0 : options_.shape[0],
                        "; groups must be 1 or more and divide it."));
     block_->values.assign(static_cast<std::size_t>(size), static_cast<Acc>(options_.fill));
+    block_->residence.bind(block_->values, block_->version);
   }
-  Parameter(const Parameter& other)
-      : options_(other.options_), block_(other.block_ ? std::make_shared<Block>(*other.block_) : nullptr) {}
+  Parameter(const Parameter& other) : options_(other.options_) {
+    if (!other.block_) return;
+    block_ = std::make_shared<Block>();
+    block_->version = other.block_->version;
+    block_->values.assign(other.values().begin(), other.values().end());
+    block_->residence.bind(block_->values, block_->version);
+  }
   // Not inlined: a network has dozens of parameters, and code that moves or ends it would hold a copy of this for each.
   [[gnu::noinline]] Parameter(Parameter&& other) noexcept
       : options_(std::move(other.options_)), block_(std::move(other.block_)) {}
@@ -61,8 +67,8 @@ template <AnySpec S> class Parameter {
   Parameter& operator=(const Parameter& other) {
     if (!block_ || !other.block_ || size() != other.size()) return *this = Parameter(other);
     options_ = other.options_;
-    block_->values = other.block_->values;
-    ++block_->version;
+    const std::span<const Acc> from = other.values();
+    std::copy(from.begin(), from.end(), edit().begin());
     return *this;
   }
   /// The same values, not a copy: what an optimizer holds, so that moving or ending the model cannot leave it behind.
@@ -75,14 +81,20 @@ template <AnySpec S> class Parameter {
 
   operator Weights<S>() const {
     if (!block_) return {};
-    return {block_->values.data(), size(), &block_->version};
+    return {block_->values.data(), size(), &block_->version, block_->residence.link()};
   }
   bool present() const { return block_ != nullptr; }
   Index size() const { return block_ ? std::ssize(block_->values) : 0; }
-  std::span<const Acc> values() const { return block_ ? std::span<const Acc>(block_->values) : std::span<const Acc>{}; }
-  /// To write: counts as a change, so that weights prepared for a kernel are prepared again.
+  /// On the host; what a device has changed since comes back first.
+  std::span<const Acc> values() const {
+    if (!block_) return {};
+    block_->residence.to_host();
+    return block_->values;
+  }
+  /// To write: counts as a change, so that weights prepared for a kernel, and a device's copy, are made again.
   std::span<Acc> edit() {
     if (!block_) return {};
+    block_->residence.to_host();
     ++block_->version;
     return block_->values;
   }
@@ -105,6 +117,7 @@ template <AnySpec S> class Parameter {
   struct Block {
     std::uint64_t version = 0;
     std::vector<Acc> values{};
+    [[no_unique_address]] Residence<typename S::Device> residence{};
   };
   ParameterOptions options_;
   std::shared_ptr<Block> block_;

@@ -29,10 +29,11 @@ template <class Net> class Predictor {
     run_.forward();
     return run_.output(y_);
   }
+  /// Windows on the host.
   In<S> operator()(In<S> windows) {
     if (windows.shape != input_shape())
       throw Error(Code::shape_mismatch, "predictor", text("windows are ", windows.shape, ", made for ", input_shape(), "."));
-    Kernel<Elementwise, S>::copy(*ctx_, windows, input());
+    from_host<S>(*ctx_, windows, input());
     return (*this)();
   }
 

@@ -4,6 +4,8 @@
 
 namespace ctseg {
 
+template <AnySpec S> class Run;
+
 /// Weights in the form that the plan's kernels want (packed, transformed, rounded): made once per plan and weight change. Const
 /// after refresh, so that threads share it; the plan and the model must outlive it.
 template <AnySpec S> class Prepared {
@@ -11,11 +13,17 @@ template <AnySpec S> class Prepared {
   Prepared(const Plan<S>& plan, Context<typename S::Device>& ctx);
 
   /// Prepares again what changed since. Not while a run uses it.
-  void refresh(Context<typename S::Device>& ctx);
+  void refresh(Context<typename S::Device>& ctx) {
+    update(ctx);
+    ctx.synchronize();   // runs of other contexts may follow at once
+  }
   const Plan<S>& plan() const { return *plan_; }
   Bytes of(int node) const { return {const_cast<std::byte*>(memory_.data()) + offset_[at(node)]}; }
 
  private:
+  friend class Run<S>;
+  void update(Context<typename S::Device>& ctx);
+
   const Plan<S>* plan_;
   Memory<typename S::Device> memory_;
   std::vector<Index> offset_;
@@ -39,13 +47,17 @@ template <AnySpec S> class Run {
   /// With weights prepared by the caller and shared by several runs: for inference.
   Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>& shared) : Run(plan, ctx, &shared) {}
 
-  /// Fill it before every forward.
+  /// Fill it before every forward. It lies in the device's memory: on a card, from_host() fills it.
   Out<S> input(Var<S> x) { return any(x).template as<typename S::T>(); }
   template <class T> View<T, S::kDim> input_as(Var<S> x) { return any(x).template as<T>(); }
   /// Valid until the next forward.
   In<S> output(Var<S> y) const { return any(y).template as<const typename S::T>(); }
   template <class T> View<const T, S::kDim> output_as(Var<S> y) const { return any(y).template as<const T>(); }
-  double scalar(Var<S> loss) const { return static_cast<double>(any(loss).template as<const typename S::Acc>().data[0]); }
+  double scalar(Var<S> loss) const {
+    return static_cast<double>(ctx_->read(any(loss).template as<const typename S::Acc>().data));
+  }
+  /// A copy on the host of a value, of activations or, with T, of losses or labels.
+  template <class T = typename S::T> Tensor<T, S::kDim> tensor(Var<S> y) const { return to_host<S>(*ctx_, output_as<T>(y)); }
   Memory<Device>& arena() { return arena_; }
 
   void forward();
@@ -91,9 +103,10 @@ template <AnySpec S> Prepared<S>::Prepared(const Plan<S>& plan, Context<typename
   refresh(ctx);
 }
 
-template <AnySpec S> void Prepared<S>::refresh(Context<typename S::Device>& ctx) {
+template <AnySpec S> void Prepared<S>::update(Context<typename S::Device>& ctx) {
   for (int i = 0; i < plan_->recorded_; ++i) {
     const Node<S>& node = plan_->nodes()[at(i)];
+    bring<S>(ctx, node.weights);
     if (node.info.prepared == 0) continue;
     std::uint64_t version = 0;
     for (const auto& w : node.weights) version += w.version ? *w.version : 0;
@@ -105,7 +118,7 @@ template <AnySpec S> void Prepared<S>::refresh(Context<typename S::Device>& ctx)
 
 template <AnySpec S> void Run<S>::forward() {
   ready_ = false;
-  if (own_) own_->refresh(*ctx_);
+  if (own_) own_->update(*ctx_);
   key_ = ctx_->next_run();
   for (int s = 0; s < plan_->list_.forward_steps; ++s) step(s, nullptr);
   ready_ = true;

@@ -16,7 +16,9 @@ template <AnySpec S> struct Var {
   Shape<S::kDim> shape() const { return tape->nodes()[at(id)].info.shape; }
   In<S> value() const { return tape->value(*this).template as<const typename S::T>(); }
   /// The one number of a loss.
-  double scalar() const { return static_cast<double>(tape->value(*this).template as<const typename S::Acc>().data[0]); }
+  double scalar() const { return tape->scalar(*this); }
+  /// A copy of the value on the host.
+  Tensor<typename S::T, S::kDim> tensor() const { return tape->tensor(*this); }
 };
 
 /// A value that the caller provides.
@@ -44,11 +46,11 @@ template <AnySpec S> class Tape {
   Var<S> input(const Shape<S::kDim>& shape, Dtype dtype = dtype_of<typename S::T>()) {
     return append(InputOp<S>{{shape, dtype}}, {});
   }
-  /// A copy of x, activations or labels.
+  /// A copy of x, activations or labels on the host.
   template <class T> Var<S> input(View<T, S::kDim> x) {
     using U = std::remove_const_t<T>;
     const Var<S> var = input(x.shape, dtype_of<U>());
-    if (ctx_) Kernel<Elementwise, S>::copy(*ctx_, View<const U, S::kDim>(x), frame_.value[at(var.id)].template as<U>());
+    if (ctx_) from_host<S>(*ctx_, View<const U, S::kDim>(x), frame_.value[at(var.id)].template as<U>());
     return var;
   }
 
@@ -80,6 +82,14 @@ template <AnySpec S> class Tape {
     if (!ctx_)
       throw Error(Code::bad_argument, "tape", "this tape knows shapes only. Hint: Tape(mode, ctx), or a Plan and a Run.");
     return frame_.value.at(at(x.id));
+  }
+  double scalar(Var<S> x) const {
+    const auto one = value(x).template as<const typename S::Acc>();
+    return static_cast<double>(ctx_->read(one.data));
+  }
+  /// On the host: a copy of a value, of activations or, with T, of losses or labels.
+  template <class T = typename S::T> Tensor<T, S::kDim> tensor(Var<S> x) const {
+    return to_host<S>(*ctx_, value(x).template as<const T>());
   }
   /// Memory that the tape holds.
   Index bytes() const {
@@ -163,6 +173,7 @@ template <AnySpec S> void Tape<S>::run_last() {
   frame_.saved.push_back({memory_.emplace_back(ctx_->allocate(node.info.saved)).data()});
   Memory<Device> prepared = ctx_->allocate(node.info.prepared);   // an eager op prepares its weights for itself alone
   frame_.prepared.push_back({prepared.data()});
+  bring<S>(*ctx_, node.weights);
   if (node.info.prepared > 0) run_prepare(*ctx_, nodes_, node, {prepared.data()});
   run_forward<S>({*ctx_, mode_, scratch(node.info.forward_scratch), run_}, nodes_, node.origin, frame_);
 }

@@ -190,7 +190,7 @@ template <AnySpec S> struct ConvOp {
   Weights<S> part(AllWeights<S> all, std::size_t k, Index g) const {
     if (all.size() <= k || all[k].empty()) return {};
     const Index count = all[k].size() / groups;
-    return {all[k].data() + g * count, count, all[k].version};
+    return {all[k].data() + g * count, count, all[k].version, all[k].residence};
   }
   std::span<typename S::Acc> part(std::span<const std::span<typename S::Acc>> all, std::size_t k, Index g) const {
     if (all.size() <= k || all[k].empty()) return {};

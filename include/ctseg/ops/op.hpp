@@ -13,11 +13,21 @@ namespace ctseg {
 /// What dropout and batch norm ask. It belongs to the tape or plan that runs the op, never to the model.
 enum class Mode { infer, train };
 
+/// Where else the values of a parameter are: on a device with memory of its own, in a copy there. None on the CPU, which
+/// computes with the model's own. ops/cuda/context.hpp has the other.
+template <class Device> struct Residence {
+  struct Link {};   // what Weights knows of it
+  Link link() { return {}; }
+  void bind(auto&&...) {}
+  void to_host() const {}
+};
+
 /// The values of one parameter, in memory the model owns. The address is the parameter's identity, the version counts changes.
 template <AnySpec S> struct Weights {
   const typename S::Acc* values = nullptr;
   Index count = 0;
   const std::uint64_t* version = nullptr;
+  [[no_unique_address]] typename Residence<typename S::Device>::Link residence{};
 
   Index size() const { return count; }
   bool empty() const { return count == 0; }
@@ -25,6 +35,12 @@ template <AnySpec S> struct Weights {
   const typename S::Acc& operator[](Index i) const { return values[i]; }
 };
 template <AnySpec S> using AllWeights = std::span<const Weights<S>>;
+
+/// Brings the device's copies of these values up to date, before its kernels read them.
+template <AnySpec S> void bring(Context<typename S::Device>& ctx, AllWeights<S> weights) {
+  if constexpr (!Memory<typename S::Device>::kOnHost)
+    for (const Weights<S>& w : weights) ctx.bring(w.residence);
+}
 
 /// All that infer may look at: no device, no memory.
 template <AnySpec S> struct Facts {

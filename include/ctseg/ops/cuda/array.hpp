@@ -32,4 +32,11 @@ template <int Dim> Array array_of(const AnyView<Dim>& v) {
 }
 template <class T, int Dim> Array array_of(const View<T, Dim>& v) { return array_of(AnyView<Dim>(v)); }
 
+/// Random numbers of one op in one run. In a recording seed and run are read from `now`, in device memory, so that it can be
+/// played again for another run; else it is null. Kernels call key_of() of kernels/common/values.cuh; Context<Cuda>::key makes it.
+struct Key {
+  RandomKey key;
+  const RandomKey* now = nullptr;
+};
+
 }   // namespace ctseg::cuda

@@ -50,7 +50,20 @@ void copy_on_device(Stream, void* to, const void* from, Index bytes);
 void clear(Stream, void* to, Index bytes);   // to zero bytes
 void synchronize(Stream);
 
-/// What is launched between begin and end is not run but recorded; launch_recording runs it as often as wanted.
+/// Rows of bytes that lie apart: what a view with a pitch is.
+struct RowCopy {
+  void* to = nullptr;
+  Index to_pitch = 0;
+  const void* from = nullptr;
+  Index from_pitch = 0;
+  Index row_bytes = 0, rows = 0;
+};
+void copy_rows(Stream, const RowCopy&);     // on the device
+void upload(Stream, const RowCopy&);        // from any memory of the host, which may be used again when it returns
+void download(Stream, const RowCopy&);      // to the host: it is there when it returns
+
+/// What is launched between begin and end is not run but recorded; launch_recording runs it as often as wanted. Meanwhile this
+/// thread may not allocate, release, synchronize, or copy from or to pageable memory of the host.
 void begin_recording(Stream);
 CUgraphExec_st* end_recording(Stream);
 void launch_recording(Stream, CUgraphExec_st*);
