@@ -2,9 +2,7 @@
 // launchers live in kernels/conv.
 #pragma once
 #include "../conv.hpp"
-#include "array.hpp"
-#include "conv_plans.hpp"
-#include "runtime.hpp"
+#include "context.hpp"
 
 namespace ctseg {
 
