@@ -14,25 +14,26 @@ template <class T> struct PlainPass {
   static constexpr int kThreads = 32;
   static constexpr bool kSyncs = false;
   static constexpr const char* kName = "emulated_convolution";
-  ConvPass pass;
+  ConvWindow window;
+  Index kind, images, input_channels, output_channels, input_pitch, output_pitch;
   T *input, *filter, *output;
 
   void operator()(const Block& b) const {
     if (b.index() > 0 || b.thread() > 0) return;
-    if (pass.kind == ConvPass::filter) return make_filter();
-    const bool forward = pass.kind == ConvPass::forward;
-    const Index from = forward ? pass.input_channels : pass.output_channels;
-    const Index to = forward ? pass.output_channels : pass.input_channels;
+    if (kind == ConvPass::filter) return make_filter();
+    const bool forward = kind == ConvPass::forward;
+    const Index from = forward ? input_channels : output_channels;
+    const Index to = forward ? output_channels : input_channels;
     const std::vector<float> w = weights(from, to, forward);
     std::vector<float> x(static_cast<std::size_t>(from));
     std::vector<double> sum(static_cast<std::size_t>(to));
     const Side side = forward ? Side::output : Side::input;
-    const Index here = voxels(forward ? pass.window.output : pass.window.input);
-    const Index there = voxels(forward ? pass.window.input : pass.window.output);
-    for (Index n = 0; n < pass.images; ++n)
+    const Index here = voxels(forward ? window.output : window.input);
+    const Index there = voxels(forward ? window.input : window.output);
+    for (Index n = 0; n < images; ++n)
       for (Index v = 0; v < here; ++v) {
         std::fill(sum.begin(), sum.end(), 0.0);
-        cpu::for_partners(pass.window, side, v, [&](Index u, Index tap) {
+        cpu::for_partners(window, side, v, [&](Index u, Index tap) {
           const T* values = forward ? at_input(n * there + u) : at_output(n * there + u);
           const float* row = w.data() + tap * from * to;
           for (Index i = 0; i < from; ++i, row += to) {
@@ -47,12 +48,12 @@ template <class T> struct PlainPass {
 
  private:
   static Index voxels(const std::array<Index, 3>& e) { return e[0] * e[1] * e[2]; }
-  T* at_input(Index row) const { return input + row * pass.input_pitch; }
-  T* at_output(Index row) const { return output + row * pass.output_pitch; }
+  T* at_input(Index row) const { return input + row * input_pitch; }
+  T* at_output(Index row) const { return output + row * output_pitch; }
 
   /// [taps, from, to] in float.
   std::vector<float> weights(Index from, Index to, bool forward) const {
-    const Index taps = pass.window.taps();
+    const Index taps = window.taps();
     std::vector<float> w;
     w.reserve(static_cast<std::size_t>(taps * from * to));
     for (Index tap = 0; tap < taps; ++tap)
@@ -63,12 +64,12 @@ template <class T> struct PlainPass {
   }
 
   void make_filter() const {
-    const Index taps = pass.window.taps(), in = pass.input_channels, out = pass.output_channels;
-    const Index outputs = voxels(pass.window.output), inputs = voxels(pass.window.input);
+    const Index taps = window.taps(), in = input_channels, out = output_channels;
+    const Index outputs = voxels(window.output), inputs = voxels(window.input);
     std::vector<double> sum(static_cast<std::size_t>(out * taps * in));
-    for (Index n = 0; n < pass.images; ++n)
+    for (Index n = 0; n < images; ++n)
       for (Index v = 0; v < outputs; ++v)
-        cpu::for_partners(pass.window, Side::output, v, [&](Index u, Index tap) {
+        cpu::for_partners(window, Side::output, v, [&](Index u, Index tap) {
           const T *x = at_input(n * inputs + u), *dy = at_output(n * outputs + v);
           for (Index o = 0; o < out; ++o) {
             const double gradient = static_cast<double>(to_float(dy[o]));
@@ -87,7 +88,9 @@ class EmulatedPlans final : public ConvPlans {
     with_storage(pass.dtype, [&](auto zero) {
       using T = decltype(zero);
       launch(stream, {},
-             PlainPass<T>{pass, static_cast<T*>(b.input), static_cast<T*>(b.filter), static_cast<T*>(b.output)});
+             PlainPass<T>{pass.window, Index{pass.kind}, pass.images, pass.input_channels, pass.output_channels, pass.input_pitch,
+                          pass.output_pitch, static_cast<T*>(b.input), static_cast<T*>(b.filter),
+                          static_cast<T*>(b.output)});
     });
   }
 };

@@ -4,8 +4,9 @@
 
 #include <cmath>
 #include <ctseg/core/tensor.hpp>
-#include <ctseg/ctseg.hpp>
 #include <ctseg/cuda.hpp>
+#include <ctseg/nn/parameter.hpp>
+#include <ctseg/ops/cpu/conv.hpp>
 #include <limits>
 
 using namespace ctseg;
@@ -14,7 +15,7 @@ namespace {
 
 template <int Dim> using Exact = Spec<double, Dim, Cpu>;
 
-template <int Dim> struct Case {
+template <int Dim> struct Setting {
   ConvOp<Exact<Dim>> op;
   Shape<Dim> x;
   bool bias = true;
@@ -28,7 +29,7 @@ template <class T, int Dim> struct Value {
   Memory<Cuda> memory;
   Index before;
 
-  template <class Fill> Value(const Context<Cuda>& ctx, const Shape<Dim>& shape, const Case<Dim>& c, Fill fill)
+  template <class Fill> Value(const Context<Cuda>& ctx, const Shape<Dim>& shape, const Setting<Dim>& c, Fill fill)
       : host(shape), buffer(shape.with_channels(shape.c + c.before + c.behind)), before(c.before) {
     std::fill_n(buffer.data(), buffer.shape().elements(), T(std::numeric_limits<float>::quiet_NaN()));
     for (Index r = 0; r < host.view().rows(); ++r)
@@ -88,7 +89,7 @@ struct Gradient {
 template <class T, int Dim> struct Both {
   using S = Spec<T, Dim, Cuda>;
   using E = Exact<Dim>;
-  const Case<Dim>& c;
+  const Setting<Dim>& c;
   Context<Cuda> ctx{{.threads = 1}};
   Context<Cpu> cpu{{.threads = 1}};
   RandomStream random{{.seed = 11}};
@@ -99,7 +100,7 @@ template <class T, int Dim> struct Both {
   std::vector<double> w_exact, b_exact;
   Gradient dw, db;
 
-  explicit Both(const Case<Dim>& k)
+  explicit Both(const Setting<Dim>& k)
       : c(k),
         op{k.op.in_channels,        k.op.out_channels,   k.op.kernel.value, k.op.stride.value, k.op.padding.value,
            k.op.output_padding.value, k.op.dilation.value, k.op.groups,       k.op.transposed},
@@ -150,7 +151,7 @@ template <class T, int Dim> struct Both {
   }
 };
 
-template <class T, int Dim> void check(const Case<Dim>& c) {
+template <class T, int Dim> void check(const Setting<Dim>& c) {
   INFO(c.op.name() << " " << text(c.x) << " of " << text(dtype_of<T>()));
   Both<T, Dim> both(c);
   both.on_cpu();
@@ -161,8 +162,7 @@ template <class T, int Dim> void check(const Case<Dim>& c) {
   CHECK(both.dw.error(both.ctx) <= tolerance);
   CHECK(both.db.error(both.ctx) <= 2e-6);   // float sums, whatever is stored
 }
-template <int Dim> void check_all(const std::vector<Case<Dim>>& cases) {
-  if (cuda::device_count() == 0) return MESSAGE("SKIP: no CUDA device (" << cuda::why_no_device() << ")");
+template <int Dim> void check_all(const std::vector<Setting<Dim>>& cases) {
   for (const auto& c : cases) check<float>(c), check<bf16>(c), check<half>(c);
 }
 
@@ -199,8 +199,7 @@ TEST_CASE("convolutions of the card are the CPU's, 2-D") {
 }
 
 TEST_CASE("gradients that nobody wants are not touched") {
-  if (cuda::device_count() == 0) return MESSAGE("SKIP: no CUDA device (" << cuda::why_no_device() << ")");
-  const Case<3> c{{.in_channels = 2, .out_channels = 3}, {1, 2, {3, 3, 3}}};
+  const Setting<3> c{{.in_channels = 2, .out_channels = 3}, {1, 2, {3, 3, 3}}};
   Both<float, 3> both(c);
   both.on_cpu();
   both.on_card(false, false);
@@ -212,8 +211,7 @@ TEST_CASE("gradients that nobody wants are not touched") {
 }
 
 TEST_CASE("sums over many voxels keep their digits, and their bits") {
-  if (cuda::device_count() == 0) return MESSAGE("SKIP: no CUDA device (" << cuda::why_no_device() << ")");
-  const Case<3> c{{.in_channels = 1, .out_channels = 9, .kernel = 1, .padding = 0}, {1, 1, {20, 21, 9}}};
+  const Setting<3> c{{.in_channels = 1, .out_channels = 9, .kernel = 1, .padding = 0}, {1, 1, {20, 21, 9}}};
   Both<float, 3> one(c), other(c);
   one.on_cpu(), one.on_card(), other.on_card();
   CHECK(one.db.error(one.ctx) <= 1e-6);
