@@ -30,62 +30,35 @@ Index workspace_of(const ConvShape& s, const DeviceTraits<Cuda>& device) {
   return std::min(device.workspace, (2 * values + 16 * weights) * kFloat + kLeast) / 256 * 256;
 }
 
-/// The values of a pass: those of the side that a window reads, and of the side that it writes.
-struct Sides {
-  Array input, output;
-};
+/// The library takes packed values only. A channel range of a wider one goes through a copy in memory of the plans.
+Index packed_bytes(const Array& a) { return !a || a.contiguous() ? 0 : bytes_of(a.dtype, a.elements()); }
+Array packed(const Array& a, std::byte*& room) {
+  if (packed_bytes(a) == 0) return a;
+  Array copy = a;
+  copy.pitch = a.c, copy.data = room;
+  room += packed_bytes(a);
+  return copy;
+}
+void copy(Stream stream, const Array& from, const Array& to) {
+  if (from.data == to.data) return;   // was packed already
+  const Index size = size_of(from.dtype);
+  copy_rows(stream, {to.data, to.pitch * size, from.data, from.pitch * size, from.c * size, from.rows()});
+}
 
-/// Runs one pass. A value that is a channel range of a wider one goes as it is where the library has a way, else through a
-/// packed copy: in the workspace if it is large enough, else in memory of the plans.
-class PassRunner {
- public:
-  PassRunner(Stream stream, const ConvRun& run) : stream_(stream), run_(run), workspace_(workspace_of(run.shape, run.device)) {}
-
-  void operator()(ConvPass::Kind kind, const Sides& sides, std::byte* filter, std::byte* workspace) {
-    ConvPass pass = pass_of(kind, sides);
-    if (pass.packed() || (aligned(sides.input) && aligned(sides.output) && run_.plans->can(pass)))
-      return run_.plans->run(stream_, pass, {sides.input.data, filter, sides.output.data, workspace});
-    Sides packed = sides;
-    packed.input.pitch = packed.input.c, packed.output.pitch = packed.output.c;
-    const Index of_input = sides.input.contiguous() ? 0 : bytes_of(pass.dtype, sides.input.elements());
-    const Index of_output = sides.output.contiguous() ? 0 : bytes_of(pass.dtype, sides.output.elements());
-    std::byte* room = run_.plans->staging(of_input + of_output);
-    if (of_input > 0) packed.input.data = room;
-    if (of_output > 0) packed.output.data = room + of_input;
-    if (kind != ConvPass::data && of_input > 0) copy(sides.input, packed.input);
-    if (kind != ConvPass::forward && of_output > 0) copy(sides.output, packed.output);
-    pass = pass_of(kind, packed);
-    run_.plans->run(stream_, pass, {packed.input.data, filter, packed.output.data, workspace});
-    if (kind == ConvPass::data && of_input > 0) copy(packed.input, sides.input);
-    if (kind == ConvPass::forward && of_output > 0) copy(packed.output, sides.output);
-  }
-
- private:
-  ConvPass pass_of(ConvPass::Kind kind, const Sides& s) const {
-    return {.kind = kind,
-            .window = run_.shape.problem.window,
-            .images = run_.shape.problem.images,
-            .input_channels = s.input.c,
-            .output_channels = s.output.c,
-            .input_pitch = s.input.pitch,
-            .output_pitch = s.output.pitch,
-            .dtype = run_.shape.dtype,
-            .tf32 = run_.device.tf32,
-            .deterministic = run_.device.deterministic,
-            .workspace = workspace_};
-  }
-  static bool aligned(const Array& a) {
-    return reinterpret_cast<std::uintptr_t>(a.data) % 16 == 0 && a.pitch * size_of(a.dtype) % 16 == 0;
-  }
-  void copy(const Array& from, const Array& to) const {
-    const Index size = size_of(from.dtype);
-    copy_rows(stream_, {to.data, to.pitch * size, from.data, from.pitch * size, from.c * size, from.rows()});
-  }
-
-  Stream stream_;
-  const ConvRun& run_;
-  Index workspace_;
-};
+void run_pass(Stream stream, const ConvRun& run, ConvPass::Kind kind, const PassBuffers& buffers) {
+  const ConvProblem& p = run.shape.problem;
+  const bool gathers = p.y_side == Side::output;
+  const ConvPass pass{.kind = kind,
+                      .window = p.window,
+                      .images = p.images,
+                      .input_channels = gathers ? p.in_channels : p.out_channels,
+                      .output_channels = gathers ? p.out_channels : p.in_channels,
+                      .dtype = run.shape.dtype,
+                      .tf32 = run.device.tf32,
+                      .deterministic = run.device.deterministic,
+                      .workspace = workspace_of(run.shape, run.device)};
+  run.plans->run(stream, pass, buffers);
+}
 
 }   // namespace
 
@@ -105,28 +78,36 @@ void conv_prepare(Stream stream, const ConvShape& shape, const float* w, std::by
 }
 
 void conv_forward(Stream stream, const ConvRun& run, const ConvForward& f) {
-  PassRunner pass(stream, run);
+  std::byte* room = run.plans->staging(packed_bytes(f.x) + packed_bytes(f.y));
+  const Array x = packed(f.x, room), y = packed(f.y, room);
+  copy(stream, f.x, x);
   auto* filter = const_cast<std::byte*>(run.prepared);
   if (run.shape.problem.y_side == Side::output)
-    pass(ConvPass::forward, {f.x, f.y}, filter, run.scratch);
+    run_pass(stream, run, ConvPass::forward, {x.data, filter, y.data, run.scratch});
   else
-    pass(ConvPass::data, {f.y, f.x}, filter, run.scratch);
-  if (f.bias) add_bias(stream, f.y, f.bias);
+    run_pass(stream, run, ConvPass::data, {y.data, filter, x.data, run.scratch});
+  if (f.bias) add_bias(stream, y, f.bias);
+  copy(stream, y, f.y);
 }
 
 void conv_backward(Stream stream, const ConvRun& run, const ConvBackward& b) {
-  PassRunner pass(stream, run);
   const bool gathers = run.shape.problem.y_side == Side::output;
+  const Array wanted_x = b.dw ? b.x : Array{};
+  std::byte* room = run.plans->staging(packed_bytes(wanted_x) + packed_bytes(b.dy) + packed_bytes(b.dx));
+  const Array x = packed(wanted_x, room), dy = packed(b.dy, room), dx = packed(b.dx, room);
+  if (b.dw || b.dx) copy(stream, b.dy, dy);
   if (b.dx) {
     auto* filter = const_cast<std::byte*>(run.prepared);
     if (gathers)
-      pass(ConvPass::data, {b.dx, b.dy}, filter, run.scratch);
+      run_pass(stream, run, ConvPass::data, {dx.data, filter, dy.data, run.scratch});
     else
-      pass(ConvPass::forward, {b.dy, b.dx}, filter, run.scratch);
+      run_pass(stream, run, ConvPass::forward, {dy.data, filter, dx.data, run.scratch});
+    copy(stream, dx, b.dx);
   }
   if (b.dw) {   // in the stored type and cuDNN's order, then added to the float master gradient
-    std::byte* workspace = run.scratch + run.shape.filter_bytes();
-    pass(ConvPass::filter, gathers ? Sides{b.x, b.dy} : Sides{b.dy, b.x}, run.scratch, workspace);
+    copy(stream, b.x, x);
+    const Array &input = gathers ? x : dy, &output = gathers ? dy : x;
+    run_pass(stream, run, ConvPass::filter, {input.data, run.scratch, output.data, run.scratch + run.shape.filter_bytes()});
     add_filter_gradient(stream, order_of(run.shape), run.scratch, b.dw);
   }
   if (b.db) add_channel_sums(stream, b.dy, b.db, run.scratch);
@@ -141,7 +122,7 @@ std::byte* ConvPlans::staging(Index bytes) {
     staging_.push_back(allocate(more));
     staging_bytes_ = more;
   }
-  return static_cast<std::byte*>(staging_.back());
+  return staging_.empty() ? nullptr : static_cast<std::byte*>(staging_.back());
 }
 
 }   // namespace ctseg::cuda

@@ -1,4 +1,4 @@
-// The seam between convolutions and the library that computes them: three passes over a window, on packed or pitched values.
+// The seam between convolutions and the library that computes them: three passes over a window, on packed values.
 // kernels/cudnn runs them on a card, kernels/emulated on the host; nothing else knows which.
 #pragma once
 #include <vector>
@@ -10,17 +10,16 @@
 namespace ctseg::cuda {
 
 /// forward writes the output side, data (its gradient, and a transposed convolution) the input side, filter the filter, which
-/// is [output channels, taps, input channels]. A value without pitch > channels is packed.
+/// is [output channels, taps, input channels].
 struct ConvPass {
   enum Kind { forward, data, filter };
   Kind kind = forward;
   ConvWindow window{};
-  Index images = 1, input_channels = 1, output_channels = 1, input_pitch = 1, output_pitch = 1;
+  Index images = 1, input_channels = 1, output_channels = 1;
   Dtype dtype = Dtype::f32;
   bool tf32 = false, deterministic = true;
   Index workspace = 0;   // at most, in bytes
 
-  bool packed() const { return input_pitch == input_channels && output_pitch == output_channels; }
   bool operator==(const ConvPass&) const = default;
 };
 struct PassBuffers {
@@ -33,13 +32,11 @@ class ConvPlans {
   ConvPlans(const ConvPlans&) = delete;
   virtual ~ConvPlans();
 
-  /// False where a pitched pass has no way of its own; a packed one always has.
-  virtual bool can(const ConvPass&) = 0;
-  /// Errors    unsupported where a packed pass has no way either.
+  /// Errors    unsupported where the library has no way that keeps the limits.
   virtual void run(Stream, const ConvPass&, const PassBuffers&) = 0;
 
   /// Device memory that stays where it is while this object lives, for packed copies that no plan could foresee: whether a
-  /// value has a pitch is known when it runs. In stream order; the next call gets the same.
+  /// value has a pitch is known when it runs. In stream order: the next call gets the same.
   std::byte* staging(Index bytes);
 
  private:

@@ -15,20 +15,20 @@ std::string text(const std::array<Index, 3>& e) { return ctseg::text(e[0], "x", 
 std::string text(const ConvPass& p) {
   constexpr const char* kinds[] = {"forward", "data gradient", "weight gradient"};
   const ConvWindow& w = p.window;
-  return ctseg::text(kinds[p.kind], " of ", p.images, " images ", text(w.input), " x ", p.input_channels, "/", p.input_pitch,
-                     " -> ", text(w.output), " x ", p.output_channels, "/", p.output_pitch, ", kernel ", text(w.kernel),
+  return ctseg::text(kinds[p.kind], " of ", p.images, " images ", text(w.input), " x ", p.input_channels,
+                     " -> ", text(w.output), " x ", p.output_channels, ", kernel ", text(w.kernel),
                      ", stride ", text(w.stride), ", padding ", text(w.padding), ", dilation ", text(w.dilation), ", ", p.dtype,
                      p.tf32 ? ", tf32" : "", p.deterministic ? "" : ", any order", ", workspace ", p.workspace);
 }
 /// The same as numbers, to look up.
-using Key = std::array<Index, 28>;
+using Key = std::array<Index, 26>;
 Key key_of(const ConvPass& p) {
   Key key{};
   std::size_t next = 0;
   for (const auto* axes : {&p.window.input, &p.window.output, &p.window.kernel, &p.window.stride, &p.window.padding,
                            &p.window.dilation})
     for (const Index v : *axes) key[next++] = v;
-  for (const Index v : {Index{p.kind}, p.images, p.input_channels, p.output_channels, p.input_pitch, p.output_pitch,
+  for (const Index v : {Index{p.kind}, p.images, p.input_channels, p.output_channels,
                         static_cast<Index>(p.dtype), Index{p.tf32}, Index{p.deterministic}, p.workspace})
     key[next++] = v;
   return key;
@@ -53,10 +53,6 @@ class CudnnPlans final : public ConvPlans {
  public:
   explicit CudnnPlans(int device) : device_(device) {}
 
-  bool can(const ConvPass& pass) override {
-    const std::lock_guard lock(mutex_);
-    return plan(pass).plan.has_value();
-  }
   void run(Stream stream, const ConvPass& pass, const PassBuffers& b) override {
     const std::lock_guard lock(mutex_);
     const Entry& entry = plan(pass);
@@ -95,8 +91,7 @@ class CudnnPlans final : public ConvPlans {
     if (!entry.plan || entry.plan->workspace > pass.workspace) {
       const cudnn::PlanLimits limits{.workspace = pass.workspace,
                                      .tf32 = pass.tf32 || pass.dtype != Dtype::f32,
-                                     .deterministic = pass.deterministic,
-                                     .tries = pass.packed() ? 1000 : 8};   // there is another way for the others
+                                     .deterministic = pass.deterministic};
       entry.plan = choose_plan(session_->target, convolution_graph(session_->target, pass), limits, &entry.why);
       if (entry.plan)
         if (const auto json = to_json(*entry.plan)) files_.write(name, *json);

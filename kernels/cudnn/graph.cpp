@@ -22,10 +22,10 @@ std::vector<std::int64_t> axes(const std::array<Index, 3>& values, std::size_t f
   return {values.begin() + static_cast<std::ptrdiff_t>(first), values.end()};
 }
 
-/// Extents N, C, (D,) H, W whose channels lie next to each other; `pitch` is the distance of two voxels.
-Tensor channels_last(std::int64_t id, Dtype dtype, std::vector<std::int64_t> extents, Index pitch) {
+/// Extents N, C, (D,) H, W whose channels lie next to each other.
+Tensor channels_last(std::int64_t id, Dtype dtype, std::vector<std::int64_t> extents) {
   std::vector<std::int64_t> strides(extents.size());
-  std::int64_t stride = pitch;
+  std::int64_t stride = extents[1];
   for (std::size_t d = extents.size(); d-- > 2;) strides[d] = stride, stride *= extents[d];
   strides[0] = stride, strides[1] = 1;
   return {id, dtype, std::move(extents), std::move(strides)};
@@ -55,16 +55,16 @@ Tensor tensor_of(const cuda::ConvPass& pass, Id id) {
   if (id == kFilter) {
     std::vector<std::int64_t> extents = axes(w.kernel, first);
     extents.insert(extents.begin(), {pass.output_channels, pass.input_channels});
-    return channels_last(id, pass.dtype, std::move(extents), pass.input_channels);
+    return channels_last(id, pass.dtype, std::move(extents));
   }
   std::vector<std::int64_t> extents = axes(id == kInput ? w.input : w.output, first);
   extents.insert(extents.begin(), {pass.images, id == kInput ? pass.input_channels : pass.output_channels});
-  return channels_last(id, pass.dtype, std::move(extents), id == kInput ? pass.input_pitch : pass.output_pitch);
+  return channels_last(id, pass.dtype, std::move(extents));
 }
 Tensor per_channel(const Tensor& like, std::int64_t id) {
   std::vector<std::int64_t> extents(like.extents.size(), 1);
   extents[1] = like.extents[1];
-  return channels_last(id, Dtype::f32, std::move(extents), like.extents[1]);
+  return channels_last(id, Dtype::f32, std::move(extents));
 }
 
 Descriptor Graph::tensor(const Tensor& t) const {

@@ -40,6 +40,7 @@ struct Tensor {
 enum Id : std::int64_t { kInput = 1, kFilter, kOutput, kBias, kScale, kShift, kSlope, kZero, kSum, kSquares, kInner = 100 };
 
 /// The input side, the filter or the output side of a convolution; axes of extent 1 that nothing moves along are left out.
+/// Always packed: of a channel range of a wider value cuDNN makes a hidden copy in its workspace, or takes its slowest engine.
 Tensor tensor_of(const cuda::ConvPass& pass, Id id);
 /// One value per channel of that tensor.
 Tensor per_channel(const Tensor& like, std::int64_t id);
@@ -83,7 +84,6 @@ struct PlanLimits {
   Index workspace = 0;
   bool tf32 = false, deterministic = true;
   bool compile = true;   // engines that are compiled when the plan is made
-  int tries = 1000;      // configurations of one mode that are looked at
 };
 struct Plan {
   Descriptor descriptor;

@@ -59,10 +59,8 @@ constexpr cudnnBackendHeurMode_t kModes[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_
 
 std::optional<Plan> choose_plan(const Target& target, const Descriptor& graph, const PlanLimits& limits, std::string* why) {
   std::string last = "the heuristics know no engine";
-  for (const auto mode : kModes) {
-    int left = limits.tries;
+  for (const auto mode : kModes)
     for (const Descriptor& configuration : configurations(target, graph, mode)) {
-      if (left-- == 0) break;
       const Engine engine(configuration);
       const std::string refused = engine.refused(limits);
       if (!refused.empty()) {
@@ -80,7 +78,6 @@ std::optional<Plan> choose_plan(const Target& target, const Descriptor& graph, c
       if (workspace <= limits.workspace) return Plan{std::move(plan), workspace, engine.index};
       last = text("engine ", engine.index, " wants ", workspace >> 20, " MiB of workspace");
     }
-  }
   if (why) *why = last;
   return {};
 }

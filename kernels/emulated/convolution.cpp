@@ -1,5 +1,5 @@
 // The passes of convolutions on the host, in plain loops: what tests hold cuDNN's place with. Sums are kept in double and
-// rounded once. Values with a pitch are taken only where cuDNN could, so that packed copies are tested too.
+// rounded once.
 #include "../common/launch.cuh"
 #include "../common/values.cuh"
 #include "../conv/pass.hpp"
@@ -15,7 +15,7 @@ template <class T> struct PlainPass {
   static constexpr bool kSyncs = false;
   static constexpr const char* kName = "emulated_convolution";
   ConvWindow window;
-  Index kind, images, input_channels, output_channels, input_pitch, output_pitch;
+  Index kind, images, input_channels, output_channels;
   T *input, *filter, *output;
 
   void operator()(const Block& b) const {
@@ -48,8 +48,8 @@ template <class T> struct PlainPass {
 
  private:
   static Index voxels(const std::array<Index, 3>& e) { return e[0] * e[1] * e[2]; }
-  T* at_input(Index row) const { return input + row * input_pitch; }
-  T* at_output(Index row) const { return output + row * output_pitch; }
+  T* at_input(Index row) const { return input + row * input_channels; }
+  T* at_output(Index row) const { return output + row * output_channels; }
 
   /// [taps, from, to] in float.
   std::vector<float> weights(Index from, Index to, bool forward) const {
@@ -83,14 +83,12 @@ template <class T> struct PlainPass {
 
 class EmulatedPlans final : public ConvPlans {
  public:
-  bool can(const ConvPass& pass) override { return pass.output_pitch % 8 == 0 && pass.input_pitch % 8 == 0; }
   void run(Stream stream, const ConvPass& pass, const PassBuffers& b) override {
     with_storage(pass.dtype, [&](auto zero) {
       using T = decltype(zero);
       launch(stream, {},
-             PlainPass<T>{pass.window, Index{pass.kind}, pass.images, pass.input_channels, pass.output_channels, pass.input_pitch,
-                          pass.output_pitch, static_cast<T*>(b.input), static_cast<T*>(b.filter),
-                          static_cast<T*>(b.output)});
+             PlainPass<T>{pass.window, Index{pass.kind}, pass.images, pass.input_channels, pass.output_channels,
+                          static_cast<T*>(b.input), static_cast<T*>(b.filter), static_cast<T*>(b.output)});
     });
   }
 };
