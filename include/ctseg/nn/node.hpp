@@ -240,7 +240,8 @@ template <AnySpec S, class Gradients> void run_backward(const StepContext<S>& st
                      frame.saved[at(i)],
                      scratch,
                      step.key(node),
-                     step.gradients_die});
+                     step.gradients_die,
+                     frame.prepared[at(i)]});
   for (std::size_t k = 0; k < inputs; ++k)
     if (dx[k] && !assigns(nodes, node, k, writer))
       add_any<S>(step.ctx, dx[k], frame.gradient[at(nodes[at(node.inputs[k])].origin)]);

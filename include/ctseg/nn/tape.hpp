@@ -176,6 +176,10 @@ template <AnySpec S> void Tape<S>::run_last() {
   bring<S>(*ctx_, node.weights);
   if (node.info.prepared > 0) run_prepare(*ctx_, nodes_, node, {prepared.data()});
   run_forward<S>({*ctx_, mode_, scratch(node.info.forward_scratch), run_}, nodes_, node.origin, frame_);
+  if (mode_ == Mode::train && node.info.reads_prepared)
+    memory_.push_back(std::move(prepared));
+  else
+    frame_.prepared.back() = {};
 }
 
 #ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these

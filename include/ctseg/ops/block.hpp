@@ -37,6 +37,7 @@ template <AnySpec S> struct ConvNormActOp {
             .dy_scratch = raw,
             .prepared = z.prepared,
             .reads_inputs = true,
+            .reads_prepared = z.reads_prepared,
             .again = Again::from_saved,
             .ahead = f.mode == Mode::infer ? z.ahead : 0,
             .choice = z.choice};
@@ -106,7 +107,9 @@ template <AnySpec S> struct ConvNormActOp {
                    dw,
                    {},
                    scratch,
-                   b.key});
+                   b.key,
+                   false,
+                   b.prepared});
   }
 
  private:

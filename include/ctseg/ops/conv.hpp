@@ -71,6 +71,7 @@ template <AnySpec S> struct ConvOp {
             .backward_scratch = c.backward_scratch,
             .prepared = groups * Kernel<Convolution, S>::prepared_bytes(p, c.choice),
             .reads_inputs = true,
+            .reads_prepared = requires { Kernel<Convolution, S>::kBackwardReadsPrepared; },
             .again = transposed && kernel == stride ? Again::from_inputs : Again::never,   // one tap a result
             .ahead = groups == 1 ? c.ahead : 0,
             .choice = c.choice};
@@ -103,8 +104,10 @@ template <AnySpec S> struct ConvOp {
       const AnyView<S::kDim> x = part(b.x(), g), dx = part(b.dx(), g), dy = part(b.dy(), g);
       const std::array<Weights<S>, 2> w = {part(b.w, 0, g), part(b.w, 1, g)};
       const std::array<std::span<typename S::Acc>, 2> dw = {part(b.dw, 0, g), part(b.dw, 1, g)};
+      const Bytes prepared = b.prepared.next ? prepared_part(p, b.choice, b.prepared, g) : Bytes{};
       Kernel<Convolution, S>::backward(
-          p, Backward<S>{b.ctx, b.mode, b.choice, {&x, 1}, w, b.output, dy, {&dx, 1}, dw, b.saved, b.scratch, b.key});
+          p, Backward<S>{b.ctx, b.mode, b.choice, {&x, 1}, w, b.output, dy, {&dx, 1}, dw, b.saved, b.scratch, b.key, false,
+                         prepared});
     }
   }
 

@@ -85,6 +85,7 @@ template <AnySpec S> struct Inferred {
   Index prepared = 0;          // weights in the kernel's own form, made by prepare() when they change
   bool reads_inputs = false;   // backward looks at x; where it does not say so, x and y arrive without data
   bool reads_output = false;   // backward looks at y
+  bool reads_prepared = false;   // backward looks at prepared weights
   Sharing sharing = Sharing::none;
   Again again = Again::never;
   Index ahead = 0;   // y may overlap a packed x[0], being written at most so many voxels ahead of what is read; 0: it must not
@@ -119,6 +120,7 @@ template <AnySpec S> struct Backward {
   Bytes saved, scratch;
   RandomKey key;
   bool dy_dies = false;   // nobody reads dy afterwards: the op may write on it
+  Bytes prepared{};       // as in forward, where Inferred::reads_prepared asked for it
 
   In<S> x(std::size_t k = 0) const { return inputs[k].template as<const typename S::T>(); }
   In<S> y() const { return output.template as<const typename S::T>(); }

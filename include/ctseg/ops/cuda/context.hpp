@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "array.hpp"
+#include "conv_plans.hpp"
 #include "runtime.hpp"
 
 namespace ctseg {
@@ -188,6 +189,12 @@ template <> class Context<Cuda> {
     return Memory<Cuda>(bytes);
   }
 
+  /// What convolutions keep; made when first asked for.
+  cuda::ConvPlans& conv_plans() {
+    if (!conv_plans_) conv_plans_ = cuda::make_conv_plans(options().cuda.device);
+    return *conv_plans_;
+  }
+
   RandomKey next_run() {
     const RandomKey key = host_.next_run();
     if (key_.data() && !recording_) cuda::copy_to_device(stream(), key_.data(), &key, sizeof key);
@@ -253,6 +260,7 @@ template <> class Context<Cuda> {
   DeviceTraits<Cuda> traits_;
   cuda::SharedStream stream_;
   Memory<Cuda> key_;
+  std::shared_ptr<cuda::ConvPlans> conv_plans_;
   bool recording_ = false;
 };
 

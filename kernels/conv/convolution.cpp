@@ -1,0 +1,128 @@
+// Convolutions for the card: which passes one consists of, and what happens around them. The passes themselves: pass.hpp.
+#include "ctseg/ops/cuda/conv.hpp"
+
+#include <algorithm>
+
+#include "layout.hpp"
+#include "pass.hpp"
+
+namespace ctseg::cuda {
+
+namespace {
+
+FilterOrder order_of(const ConvShape& s) {
+  const ConvProblem& p = s.problem;
+  return {s.taps(), p.in_channels, p.out_channels, p.y_side == Side::output, s.dtype};
+}
+Index voxels(const std::array<Index, 3>& e) { return e[0] * e[1] * e[2]; }
+Index rows_of_y(const ConvProblem& p) {
+  return p.images * voxels(p.y_side == Side::output ? p.window.output : p.window.input);
+}
+
+/// What a plan may ask for: as much as allowed, but for small problems some multiples of what they read and write.
+Index workspace_of(const ConvShape& s, const DeviceTraits<Cuda>& device) {
+  const ConvProblem& p = s.problem;
+  const bool gathers = p.y_side == Side::output;
+  const Index values = p.images * (voxels(p.window.input) * (gathers ? p.in_channels : p.out_channels) +
+                                   voxels(p.window.output) * (gathers ? p.out_channels : p.in_channels));
+  const Index weights = s.taps() * p.in_channels * p.out_channels;
+  constexpr Index kFloat = sizeof(float), kLeast = 256 << 10;
+  return std::min(device.workspace, (2 * values + 16 * weights) * kFloat + kLeast) / 256 * 256;
+}
+
+/// The library takes packed values only. A channel range of a wider one goes through a copy in memory of the plans.
+Index packed_bytes(const Array& a) { return !a || a.contiguous() ? 0 : bytes_of(a.dtype, a.elements()); }
+Array packed(const Array& a, std::byte*& room) {
+  if (packed_bytes(a) == 0) return a;
+  Array copy = a;
+  copy.pitch = a.c, copy.data = room;
+  room += packed_bytes(a);
+  return copy;
+}
+void copy(Stream stream, const Array& from, const Array& to) {
+  if (from.data == to.data) return;   // was packed already
+  const Index size = size_of(from.dtype);
+  copy_rows(stream, {to.data, to.pitch * size, from.data, from.pitch * size, from.c * size, from.rows()});
+}
+
+void run_pass(Stream stream, const ConvRun& run, ConvPass::Kind kind, const PassBuffers& buffers) {
+  const ConvProblem& p = run.shape.problem;
+  const bool gathers = p.y_side == Side::output;
+  const ConvPass pass{.kind = kind,
+                      .window = p.window,
+                      .images = p.images,
+                      .input_channels = gathers ? p.in_channels : p.out_channels,
+                      .output_channels = gathers ? p.out_channels : p.in_channels,
+                      .dtype = run.shape.dtype,
+                      .tf32 = run.device.tf32,
+                      .deterministic = run.device.deterministic,
+                      .workspace = workspace_of(run.shape, run.device)};
+  run.plans->run(stream, pass, buffers);
+}
+
+}   // namespace
+
+ConvEngine choose_engine(const ConvShape&) { return ConvEngine::cudnn; }
+std::string text(ConvEngine engine) {
+  constexpr const char* names[] = {"cudnn", "first layer", "transposed", "pointwise"};
+  return names[static_cast<std::size_t>(engine)];
+}
+
+Index conv_forward_scratch(const ConvShape& s, const DeviceTraits<Cuda>& device) { return workspace_of(s, device); }
+Index conv_backward_scratch(const ConvShape& s, const DeviceTraits<Cuda>& device) {
+  return std::max(s.filter_bytes() + workspace_of(s, device), channel_sum_bytes(rows_of_y(s.problem), s.problem.out_channels));
+}
+
+void conv_prepare(Stream stream, const ConvShape& shape, const float* w, std::byte* prepared) {
+  pack_filter(stream, order_of(shape), w, prepared);
+}
+
+void conv_forward(Stream stream, const ConvRun& run, const ConvForward& f) {
+  std::byte* room = run.plans->staging(packed_bytes(f.x) + packed_bytes(f.y));
+  const Array x = packed(f.x, room), y = packed(f.y, room);
+  copy(stream, f.x, x);
+  auto* filter = const_cast<std::byte*>(run.prepared);
+  if (run.shape.problem.y_side == Side::output)
+    run_pass(stream, run, ConvPass::forward, {x.data, filter, y.data, run.scratch});
+  else
+    run_pass(stream, run, ConvPass::data, {y.data, filter, x.data, run.scratch});
+  if (f.bias) add_bias(stream, y, f.bias);
+  copy(stream, y, f.y);
+}
+
+void conv_backward(Stream stream, const ConvRun& run, const ConvBackward& b) {
+  const bool gathers = run.shape.problem.y_side == Side::output;
+  const Array wanted_x = b.dw ? b.x : Array{};
+  std::byte* room = run.plans->staging(packed_bytes(wanted_x) + packed_bytes(b.dy) + packed_bytes(b.dx));
+  const Array x = packed(wanted_x, room), dy = packed(b.dy, room), dx = packed(b.dx, room);
+  if (b.dw || b.dx) copy(stream, b.dy, dy);
+  if (b.dx) {
+    auto* filter = const_cast<std::byte*>(run.prepared);
+    if (gathers)
+      run_pass(stream, run, ConvPass::data, {dx.data, filter, dy.data, run.scratch});
+    else
+      run_pass(stream, run, ConvPass::forward, {dy.data, filter, dx.data, run.scratch});
+    copy(stream, dx, b.dx);
+  }
+  if (b.dw) {   // in the stored type and cuDNN's order, then added to the float master gradient
+    copy(stream, b.x, x);
+    const Array &input = gathers ? x : dy, &output = gathers ? dy : x;
+    run_pass(stream, run, ConvPass::filter, {input.data, run.scratch, output.data, run.scratch + run.shape.filter_bytes()});
+    add_filter_gradient(stream, order_of(run.shape), run.scratch, b.dw);
+  }
+  if (b.db) add_channel_sums(stream, b.dy, b.db, run.scratch);
+}
+
+ConvPlans::~ConvPlans() {
+  for (void* memory : staging_) release(memory);
+}
+std::byte* ConvPlans::staging(Index bytes) {
+  if (bytes > staging_bytes_) {
+    const Index more = std::max(bytes, 2 * staging_bytes_);
+    staging_.push_back(allocate(more));
+    staging_bytes_ = more;
+  }
+  return staging_.empty() ? nullptr : static_cast<std::byte*>(staging_.back());
+}
+
+}   // namespace ctseg::cuda
