@@ -3,7 +3,6 @@
 #include "../pool.hpp"
 #include "array.hpp"
 #include "context.hpp"
-#include "window.hpp"
 
 namespace ctseg {
 
