@@ -19,12 +19,10 @@ template <class T, int N> struct Drop {
   Rows<T> to;
   Index rows, packs, rows_of_number;   // rows_of_number: 1, or the voxels of an image: they share a number
   float p, keep;
-  RandomKey key;
-  const RandomKey* run;
+  Key key;
 
   CTSEG_DEVICE void operator()(const Block& b) const {
-    RandomKey mine = key;
-    if (run) mine.seed = run->seed, mine.run = run->run;
+    const RandomKey mine = key_of(key);
     const Share s = share_of(b, rows, packs);
     const Index c = s.pack * N;
     for (Index row = s.row; row < rows; row += s.step) {
@@ -68,7 +66,7 @@ void drop(Stream stream, const Dropout& d) {
       const Index packs = to.c / kWidth;
       launch(stream, grid_of(to.rows(), packs, 4),
              Drop<T, kWidth>{rows_of<const T>(from), rows_of<T>(to), to.rows(), packs, d.channelwise ? to.voxels() : 1, d.p,
-                             1 / (1 - d.p), d.key, d.run});
+                             1 / (1 - d.p), d.key});
     });
   });
 }

@@ -16,11 +16,11 @@ inline constexpr Index kMostTaps = 64;
 
 // ---- tables
 
-template <int kWords> struct WriteWords {
-  static constexpr int kThreads = 256;
+struct WriteWords {
+  static constexpr int kThreads = 256, kMost = 960;   // arguments of a launch end at 4 KB
   static constexpr bool kSyncs = false;
   static constexpr const char* kName = "write_table";
-  std::uint32_t word[kWords];
+  std::uint32_t word[kMost];
   std::uint32_t* to;
   int count;
   CTSEG_DEVICE void operator()(const Block& b) const {
@@ -28,18 +28,13 @@ template <int kWords> struct WriteWords {
     if (i < count) to[i] = word[i];
   }
 };
-template <int kWords> void write_some(Stream stream, std::uint32_t* to, std::span<const std::uint32_t> words) {
-  WriteWords<kWords> body;
-  body.to = to, body.count = static_cast<int>(words.size());
-  std::copy(words.begin(), words.end(), body.word);
-  launch(stream, {.blocks = (body.count + 255) / 256}, body);
-}
 void write_words(Stream stream, std::uint32_t* to, std::span<const std::uint32_t> words) {
-  constexpr std::size_t kFew = 960, kMany = 4000;
-  while (!words.empty()) {
-    const auto part = words.first(std::min(words.size(), kMany));
-    part.size() > kFew ? write_some<kMany>(stream, to, part) : write_some<kFew>(stream, to, part);
-    words = words.subspan(part.size()), to += part.size();
+  for (std::span<const std::uint32_t> part; !words.empty(); words = words.subspan(part.size()), to += part.size()) {
+    part = words.first(std::min(words.size(), std::size_t{WriteWords::kMost}));
+    WriteWords body{};
+    body.to = to, body.count = static_cast<int>(part.size());
+    std::copy(part.begin(), part.end(), body.word);
+    launch(stream, {.blocks = (body.count + 255) / 256}, body);
   }
 }
 

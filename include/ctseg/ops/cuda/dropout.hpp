@@ -11,8 +11,7 @@ struct Dropout {
   Array from, to;   // may be the same
   float p = 0.5f;
   bool channelwise = false;
-  RandomKey key{};
-  const RandomKey* run = nullptr;   // in device memory: key's seed and run are read there, when the launch runs
+  Key key{};
 };
 void drop(Stream, const Dropout&);
 }   // namespace cuda
@@ -21,12 +20,8 @@ template <class T, int Dim> struct Kernel<Dropping, Spec<T, Dim, Cuda>> {
   using S = Spec<T, Dim, Cuda>;
 
   static void apply(Context<Cuda>& ctx, const DropoutOp<S>& op, RandomKey key, In<S> from, Out<S> to) {
-    cuda::drop(ctx.stream(), {cuda::array_of(from), cuda::array_of(to), op.p, op.channelwise, key, run_key(ctx)});
+    cuda::drop(ctx.stream(), {cuda::array_of(from), cuda::array_of(to), op.p, op.channelwise, ctx.key(key)});
   }
-
- private:
-  /// Where the context keeps the run's key for launches that are recorded and run again.
-  static const RandomKey* run_key(Context<Cuda>&) { return nullptr; }
 };
 
 }   // namespace ctseg

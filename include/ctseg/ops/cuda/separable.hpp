@@ -10,7 +10,7 @@
 namespace ctseg {
 
 namespace cuda {
-struct AxisTap {
+struct alignas(8) AxisTap {
   std::int32_t at;
   float weight;
 };
