@@ -25,6 +25,17 @@ class ProcessGroup {
   virtual void finish() = 0;
   /// Rank 0's bytes for everybody.
   virtual void broadcast(std::span<std::byte> bytes) = 0;
+
+  /// Whether it also sums values in the memory of cards (NCCL), without a way through the host: begun behind all that `stream`,
+  /// a cuda::Stream, was given before, and what the stream is given after finish_on_device comes behind the sums.
+  virtual bool sums_on_device() const { return false; }
+  virtual void begin_sum_on_device(std::span<float> values, void* stream);
+  virtual void finish_on_device(void* stream);
 };
+
+inline void ProcessGroup::begin_sum_on_device(std::span<float>, void*) {
+  throw Error(Code::unsupported, "group", "it sums values of the host only. Hint: NcclWorld sums those of cards.");
+}
+inline void ProcessGroup::finish_on_device(void*) {}
 
 }   // namespace ctseg

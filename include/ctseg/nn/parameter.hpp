@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "../core/finite.hpp"
 #include "../ops/op.hpp"
 
 namespace ctseg {
@@ -157,47 +158,81 @@ template <class Model> Index parameter_count(const Model& model) {
   return count;
 }
 
-/// The gradients of a set of parameters in one flat buffer: zero, clip, all-reduce and step are single loops. Not part of the
-/// model, so that threads can train one const model and add up. Parameters outside the set are frozen.
-template <AnySpec S> class Gradients {
+/// Where the gradients of a set of parameters lie in one flat buffer: trained parameters first, in the order given, then running
+/// statistics. `align`: every parameter begins at a multiple of so many values.
+template <AnySpec S> class GradientPlaces {
  public:
-  using Acc = typename S::Acc;
-  explicit Gradients(const std::vector<Parameter<S>*>& parameters) {
-    std::size_t size = 0;
+  struct Place {
+    const typename S::Acc* key;
+    std::size_t first, size;
+  };
+
+  GradientPlaces(const std::vector<Parameter<S>*>& parameters, std::size_t align) {
     for (const Role role : {Role::trained, Role::averaged}) {
       for (const auto* p : parameters) {
         if (p->role() != role) continue;
         const auto count = static_cast<std::size_t>(p->size());
-        slots_.push_back({p->values().data(), size, count});
-        size += count;
+        places_.push_back({Weights<S>(*p).data(), size_, count});
+        size_ += (count + align - 1) / align * align;
       }
-      if (role == Role::trained) trained_ = size;
+      if (role == Role::trained) trained_ = size_;
     }
-    std::sort(slots_.begin(), slots_.end(), [](const Slot& a, const Slot& b) { return a.key < b.key; });
-    flat_.resize(size);
+    std::sort(places_.begin(), places_.end(), [](const Place& a, const Place& b) { return a.key < b.key; });
   }
 
+  /// Null for parameters outside the set.
+  const Place* of(const Weights<S>& weights) const {
+    const auto place = std::lower_bound(places_.begin(), places_.end(), weights.data(),
+                                        [](const Place& p, const typename S::Acc* key) { return p.key < key; });
+    return weights.empty() || place == places_.end() || place->key != weights.data() ? nullptr : &*place;
+  }
+  std::size_t size() const { return size_; }
+  std::size_t trained() const { return trained_; }
+
+ private:
+  std::vector<Place> places_;
+  std::size_t size_ = 0, trained_ = 0;
+};
+
+/// The gradients of a set of parameters in one flat buffer: zero, clip, all-reduce and step are single loops. Not part of the
+/// model, so that threads can train one const model and add up. Parameters outside the set are frozen. Here in the host's
+/// memory; nn/cuda/gradients.hpp has the card's.
+template <AnySpec S> class Gradients {
+ public:
+  using Acc = typename S::Acc;
+  explicit Gradients(const std::vector<Parameter<S>*>& parameters) : places_(parameters, 1), flat_(places_.size()) {}
+
   std::span<Acc> of(const Weights<S>& weights) {
-    const auto slot = std::lower_bound(slots_.begin(), slots_.end(), weights.data(),
-                                       [](const Slot& s, const Acc* key) { return s.key < key; });
-    if (weights.empty() || slot == slots_.end() || slot->key != weights.data()) return {};
-    return {flat_.data() + slot->first, slot->size};
+    const auto* place = places_.of(weights);
+    return place ? std::span(flat_).subspan(place->first, place->size) : std::span<Acc>();
   }
   std::span<Acc> flat() { return flat_; }
   std::span<const Acc> flat() const { return flat_; }
   /// Without the running statistics: these lie first, in the order of the parameters given.
-  std::span<Acc> trained() { return std::span(flat_).first(trained_); }
-  std::span<const Acc> trained() const { return std::span(flat_).first(trained_); }
-  void zero() { std::fill(flat_.begin(), flat_.end(), Acc(0)); }
+  std::span<Acc> trained() { return std::span(flat_).first(places_.trained()); }
+  std::span<const Acc> trained() const { return std::span(flat_).first(places_.trained()); }
+  /// The running statistics behind these.
+  std::span<Acc> statistics() { return std::span(flat_).subspan(places_.trained()); }
+  /// All, and the loss.
+  void zero() { std::fill(flat_.begin(), flat_.end(), Acc(0)), loss_ = 0; }
+  /// Multiplies those of trained parameters; false if one of all is not finite then.
+  bool scale(Acc factor) {
+    if (factor != Acc(1))
+      for (Acc& g : trained()) g *= factor;
+    return all_finite(flat());
+  }
+
+  /// The loss that they descend, added up over the batches of a step: so much of a value that the context's device holds.
+  void add_loss(Context<typename S::Device>& ctx, const Acc* loss, double share) {
+    loss_ += static_cast<double>(ctx.read(loss)) * share;
+  }
+  double loss() const { return loss_; }
+  void set_loss(double loss) { loss_ = loss; }
 
  private:
-  struct Slot {
-    const Acc* key;
-    std::size_t first, size;
-  };
-  std::vector<Slot> slots_;
+  GradientPlaces<S> places_;
   std::vector<Acc> flat_;
-  std::size_t trained_ = 0;
+  double loss_ = 0;
 };
 
 #ifdef CTSEG_PREBUILT   // linked to ctseg::prebuilt, which holds these

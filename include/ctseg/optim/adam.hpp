@@ -16,18 +16,17 @@ struct AdamWOptions {
 /// The update that Adam and AdamW share: m and v are the running means of the gradient and of its square.
 template <AnySpec S> class AdamBase : public Optimizer<S> {
  public:
-  void step(Context<Cpu>& ctx, Gradients<S>& gradients, double rate = 1) {
-    const double learning_rate = this->learning_rate() * rate, steps = static_cast<double>(this->steps() + 1);
-    const double correction1 = 1 - std::pow(o_.beta1, steps), correction2 = 1 - std::pow(o_.beta2, steps);
-    const double shrink = decoupled_ ? 1 - learning_rate * o_.weight_decay : 1, penalty = decoupled_ ? 0 : o_.weight_decay;
-    this->update(ctx, gradients, [&](double w, double gradient, std::size_t k, std::size_t i) {
-      auto &first = this->moment(0, k, i), &second = this->moment(1, k, i);
-      const double d = gradient + penalty * w;
-      const double m = o_.beta1 * double(first) + (1 - o_.beta1) * d;
-      const double v = o_.beta2 * double(second) + (1 - o_.beta2) * d * d;
-      first = static_cast<typename S::Acc>(m), second = static_cast<typename S::Acc>(v);
-      return w * shrink - learning_rate * (m / correction1 / (std::sqrt(v / correction2) + o_.eps));
-    });
+  void step(Context<typename S::Device>& ctx, Gradients<S>& gradients, double rate = 1) {
+    const double steps = static_cast<double>(this->steps() + 1);
+    this->update(ctx, gradients,
+                 AdamRule{.learning_rate = this->learning_rate() * rate,
+                          .beta1 = o_.beta1,
+                          .beta2 = o_.beta2,
+                          .eps = o_.eps,
+                          .weight_decay = o_.weight_decay,
+                          .decoupled = decoupled_,
+                          .correction1 = 1 - std::pow(o_.beta1, steps),
+                          .correction2 = 1 - std::pow(o_.beta2, steps)});
   }
 
  protected:
@@ -44,7 +43,7 @@ template <AnySpec S> class AdamBase : public Optimizer<S> {
   bool decoupled_;
 };
 
-/// Numerics  as torch.optim.Adam; arithmetic in double, moments stored as Acc.
+/// Numerics  as torch.optim.Adam; arithmetic in double (on a card in float, 1e-6 from it), moments stored as Acc.
 /// Errors    bad_argument for options that are not numbers of their range.
 /// Source    Kingma and Ba, arXiv:1412.6980.
 template <AnySpec S> class Adam : public AdamBase<S> {
@@ -54,7 +53,7 @@ template <AnySpec S> class Adam : public AdamBase<S> {
 };
 
 /// Adam with decoupled weight decay.
-/// Numerics  as torch.optim.AdamW; arithmetic in double, moments stored as Acc.
+/// Numerics  as torch.optim.AdamW; arithmetic in double (on a card in float, 1e-6 from it), moments stored as Acc.
 /// Errors    bad_argument for options that are not numbers of their range.
 /// Source    Loshchilov and Hutter, arXiv:1711.05101.
 template <AnySpec S> class AdamW : public AdamBase<S> {

@@ -22,11 +22,15 @@ template <AnySpec S> double gradient_norm(Context<Cpu>& ctx, const Gradients<S>&
   return std::sqrt(sum);
 }
 
+inline void check_longest(double most) {
+  if (!is_finite(most) || most <= 0)
+    throw Error(Code::bad_argument, "clip", text("a longest gradient of ", most, "; must be above 0. Hint: 12, as nnU-Net."));
+}
+
 /// Scales gradients longer than `most` down to that length; returns what the length was. Gradients that are not finite stay.
 /// PyTorch   torch.nn.utils.clip_grad_norm_: the factor is most / (norm + 1e-6)
 template <AnySpec S> double clip_gradient_norm(Context<Cpu>& ctx, Gradients<S>& gradients, double most) {
-  if (!is_finite(most) || most <= 0)
-    throw Error(Code::bad_argument, "clip", text("a longest gradient of ", most, "; must be above 0. Hint: 12, as nnU-Net."));
+  check_longest(most);
   const double norm = gradient_norm(ctx, gradients), factor = most / (norm + 1e-6);
   if (is_finite(norm) && factor < 1)
     for (auto& g : gradients.trained()) g = static_cast<typename S::Acc>(static_cast<double>(g) * factor);

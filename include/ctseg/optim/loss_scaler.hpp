@@ -34,11 +34,7 @@ class LossScaler {
   /// Divides the gradients of trained parameters by the scale (running statistics are not scaled); false if one of all is not
   /// finite: then the step must not be made.
   template <AnySpec S> bool unscale(Gradients<S>& gradients) const {
-    if (o_.enabled) {
-      const auto inverse = static_cast<typename S::Acc>(1 / scale());
-      for (auto& g : gradients.trained()) g *= inverse;
-    }
-    return all_finite(gradients.flat());
+    return gradients.scale(o_.enabled ? static_cast<typename S::Acc>(1 / scale()) : typename S::Acc(1));
   }
   /// After every step, made or skipped.
   void update(bool finite) {

@@ -4,8 +4,57 @@
 
 #include "../core/finite.hpp"
 #include "../nn/parameter.hpp"
+#include "rules.hpp"
 
 namespace ctseg {
+
+/// The moments of all parameters, and how a device moves values: `update` makes one step with a rule of rules.hpp. Here on the
+/// CPU; optim/cuda/optimizer.hpp has the card's.
+template <AnySpec S> class Descent {
+ public:
+  using Acc = typename S::Acc;
+
+  /// count: numbers kept beside each trained value.
+  Descent(const std::vector<Parameter<S>*>& parameters, std::size_t count) : moments_(count) {
+    for (const auto* p : parameters) {
+      const auto size = static_cast<std::size_t>(p->role() == Role::trained ? p->size() : 0);
+      for (auto& m : moments_) m.emplace_back(size);
+    }
+  }
+
+  std::size_t count() const { return moments_.size(); }
+  /// To read or write; empty for parameters that are not trained.
+  std::span<Acc> moment(std::size_t m, std::size_t parameter) { return moments_[m][parameter]; }
+
+  /// Every value of every trained parameter. Running averages move by their own rate instead, frozen parameters not at all.
+  template <class Rule>
+  void update(Context<Cpu>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>& gradients, const Rule& rule) {
+    for (std::size_t k = 0; k < parameters.size(); ++k) {
+      Parameter<S>& p = parameters[k];
+      const auto g = gradients.of(p);
+      if (g.empty()) continue;
+      const auto w = p.edit();
+      if (p.role() == Role::averaged) {
+        for (std::size_t i = 0; i < g.size(); ++i) w[i] -= static_cast<Acc>(p.average_rate()) * g[i];
+        continue;
+      }
+      parallel_blocks(ctx.executor(), std::ssize(g), 16384, [&](Index begin, Index end) {
+        for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
+          w[i] = static_cast<Acc>(rule(static_cast<double>(w[i]), static_cast<double>(g[i]),
+                                       [&](std::size_t m) -> Acc& { return moments_[m][k][i]; }));
+      });
+    }
+  }
+  /// The gradients of running statistics, where another batch is about to add to them.
+  void follow(Context<Cpu>&, std::vector<Parameter<S>>& parameters, Gradients<S>& gradients) {
+    for (const auto& p : parameters)
+      if (p.role() == Role::averaged)
+        for (Acc& g : gradients.of(p)) g *= static_cast<Acc>(1 - p.average_rate());
+  }
+
+ private:
+  std::vector<std::vector<std::vector<Acc>>> moments_;   // [moment][parameter][value]
+};
 
 /// Holds the parameters' memory: the model may move, and may end before the optimizer. Each optimizer derives from it and has
 /// step(ctx, gradients, rate): one update from the gradients of the same parameters, at `rate` times the learning rate.
@@ -22,6 +71,9 @@ template <AnySpec S> class Optimizer {
     for (auto& p : parameters_) all.push_back(&p);
     return all;
   }
+  /// Running statistics move once for every batch of a step, as they do in PyTorch: before each batch but the first, so that
+  /// what came earlier counts less.
+  void follow(Context<typename S::Device>& ctx, Gradients<S>& gradients) { descent_.follow(ctx, parameters_, gradients); }
   std::string_view name() const { return name_; }
   double learning_rate() const { return learning_rate_; }
   void set_learning_rate(double rate) { learning_rate_ = rate; }
@@ -36,22 +88,18 @@ template <AnySpec S> class Optimizer {
   /// What a checkpoint keeps: the number of steps, and the moments, f(which moment, which parameter, values). Parameters that
   /// are not trained have none.
   void set_steps(Index steps) { steps_ = steps; }
-  Index moments() const { return std::ssize(moments_); }
+  Index moments() const { return static_cast<Index>(descent_.count()); }
   template <class F> void each_moment(F f) {
-    for (std::size_t m = 0; m < moments_.size(); ++m)
+    for (std::size_t m = 0; m < descent_.count(); ++m)
       for (std::size_t k = 0; k < parameters_.size(); ++k)
-        if (!moments_[m][k].empty()) f(m, k, std::span<Acc>(moments_[m][k]));
+        if (const std::span<Acc> values = descent_.moment(m, k); !values.empty()) f(m, k, values);
   }
 
  protected:
   /// moments: numbers kept beside each trained value; name: a literal.
   Optimizer(std::string_view name, const std::vector<Parameter<S>*>& parameters, double learning_rate, std::size_t moments)
-      : name_(name), learning_rate_(learning_rate), moments_(moments) {
-    for (const auto* p : parameters) {
-      const auto size = static_cast<std::size_t>(p->role() == Role::trained ? p->size() : 0);
-      parameters_.push_back(p->share());
-      for (auto& m : moments_) m.emplace_back(size);
-    }
+      : name_(name), learning_rate_(learning_rate), descent_(parameters, moments) {
+    for (const auto* p : parameters) parameters_.push_back(p->share());
   }
   ~Optimizer() = default;
 
@@ -62,33 +110,17 @@ template <AnySpec S> class Optimizer {
     if (name != "learning_rate") settings_.emplace_back(name, value);
   }
 
-  /// w = f(w, gradient, index) for every value of every trained parameter; `moment(m)` is where its moments begin. Running
-  /// averages move by their own rate instead, frozen parameters not at all.
-  template <class F> void update(Context<Cpu>& ctx, Gradients<S>& gradients, F f) {
+  template <class Rule> void update(Context<typename S::Device>& ctx, Gradients<S>& gradients, const Rule& rule) {
     ++steps_;
-    for (std::size_t k = 0; k < parameters_.size(); ++k) {
-      Parameter<S>& p = parameters_[k];
-      const auto g = gradients.of(p);
-      if (g.empty()) continue;
-      const auto w = p.edit();
-      if (p.role() == Role::averaged) {
-        for (std::size_t i = 0; i < g.size(); ++i) w[i] -= static_cast<Acc>(p.average_rate()) * g[i];
-        continue;
-      }
-      parallel_blocks(ctx.executor(), std::ssize(g), 16384, [&](Index begin, Index end) {
-        for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
-          w[i] = static_cast<Acc>(f(static_cast<double>(w[i]), static_cast<double>(g[i]), k, i));
-      });
-    }
+    descent_.update(ctx, parameters_, gradients, rule);
   }
-  Acc& moment(std::size_t m, std::size_t parameter, std::size_t i) { return moments_[m][parameter][i]; }
 
  private:
   std::string_view name_;
   std::vector<Parameter<S>> parameters_;   // shared with the model
   double learning_rate_;
+  Descent<S> descent_;
   std::vector<std::pair<std::string_view, double>> settings_;
-  std::vector<std::vector<std::vector<Acc>>> moments_;   // [moment][parameter][value]
   Index steps_ = 0;
 };
 

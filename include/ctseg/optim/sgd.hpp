@@ -12,7 +12,7 @@ struct SgdOptions {
 
 /// v = momentum * v + d, with d the gradient and its penalty; w moves against v, or against d + momentum * v (Nesterov).
 /// nnU-Net's: learning_rate 1e-2, momentum 0.99, nesterov, weight_decay 3e-5.
-/// Numerics  as torch.optim.SGD; arithmetic in double, the velocity stored as Acc.
+/// Numerics  as torch.optim.SGD; arithmetic in double (on a card in float, 1e-6 from it), the velocity stored as Acc.
 /// Errors    bad_argument for options that are not numbers of their range, or for Nesterov without momentum.
 /// Source    Sutskever et al., ICML 2013, in PyTorch's form: the learning rate is not part of v.
 template <AnySpec S> class Sgd : public Optimizer<S> {
@@ -25,16 +25,12 @@ template <AnySpec S> class Sgd : public Optimizer<S> {
       throw Error(Code::bad_argument, "sgd", "nesterov needs momentum above 0. Hint: 0.9, or 0.99 as nnU-Net.");
   }
 
-  void step(Context<Cpu>& ctx, Gradients<S>& gradients, double rate = 1) {
-    const double learning_rate = this->learning_rate() * rate;
-    this->update(ctx, gradients, [&](double w, double gradient, std::size_t k, std::size_t i) {
-      const double d = gradient + o_.weight_decay * w;
-      if (o_.momentum == 0) return w - learning_rate * d;
-      auto& velocity = this->moment(0, k, i);
-      const double v = o_.momentum * double(velocity) + d;
-      velocity = static_cast<typename S::Acc>(v);
-      return w - learning_rate * (o_.nesterov ? d + o_.momentum * v : v);
-    });
+  void step(Context<typename S::Device>& ctx, Gradients<S>& gradients, double rate = 1) {
+    this->update(ctx, gradients,
+                 SgdRule{.learning_rate = this->learning_rate() * rate,
+                         .momentum = o_.momentum,
+                         .weight_decay = o_.weight_decay,
+                         .nesterov = o_.nesterov});
   }
 
  private:

@@ -9,6 +9,13 @@ struct WeightAverageOptions {
   double decay = 0.999;
 };
 
+/// Errors    bad_argument for a decay outside [0, 1).
+inline const WeightAverageOptions& checked(const WeightAverageOptions& o) {
+  if (!is_finite(o.decay) || o.decay < 0 || o.decay >= 1)
+    throw Error(Code::bad_argument, "weight_average", text("decay = ", o.decay, "; must be 0 or more and below 1."));
+  return o;
+}
+
 /// average = decay * average + (1 - decay) * weights after every step; the first step copies. Running statistics are copied.
 /// PyTorch   torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
 /// Source    Polyak and Juditsky, 1992.
@@ -17,9 +24,7 @@ template <AnySpec S> class WeightAverage {
   using Acc = typename S::Acc;
 
   /// Errors    bad_argument for a decay outside [0, 1).
-  WeightAverage(const std::vector<Parameter<S>*>& parameters, const WeightAverageOptions& o = {}) : options_(o) {
-    if (!is_finite(o.decay) || o.decay < 0 || o.decay >= 1)
-      throw Error(Code::bad_argument, "weight_average", text("decay = ", o.decay, "; must be 0 or more and below 1."));
+  WeightAverage(const std::vector<Parameter<S>*>& parameters, const WeightAverageOptions& o = {}) : options_(checked(o)) {
     for (const auto* p : parameters) {
       parameters_.push_back(p->share());
       averages_.emplace_back(p->values().begin(), p->values().end());
