@@ -6,7 +6,7 @@
 // Bytes per value: 4. Speed: not measured yet.
 #include "../common/launch.cuh"
 #include "../common/values.cuh"
-#include "ctseg/optim/cuda/launch.hpp"
+#include "ctseg/ops/cuda/gradients.hpp"
 
 namespace ctseg::cuda {
 namespace {

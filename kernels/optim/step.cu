@@ -18,8 +18,9 @@ constexpr int kThreads = 256;
 using Four = Pack<float, 4>;
 
 /// f(first value of four, how many of them count) for this thread's share of a piece.
-template <class F> CTSEG_DEVICE void each_four(const Block& b, int count, const F& f) {
-  for (int i = 4 * b.thread(); i < count; i += 4 * kThreads) f(i, count - i < 4 ? count - i : 4);
+template <class F> CTSEG_DEVICE void each_four(const Block& b, Index count, const F& f) {
+  const int all = static_cast<int>(count);
+  for (int i = 4 * b.thread(); i < all; i += 4 * kThreads) f(i, all - i < 4 ? all - i : 4);
 }
 CTSEG_DEVICE Four load(const float* at, int count) {
   if (count == 4) return *reinterpret_cast<const Four*>(at);

@@ -222,6 +222,14 @@ template <AnySpec S> class Gradients {
     return all_finite(flat());
   }
 
+  /// Statistics, summed over processes, as their mean again.
+  void share_statistics(int processes) {
+    for (Acc& g : statistics()) g /= static_cast<Acc>(processes);
+  }
+  /// Sums over a group: a range of all, begun; and the end of what was begun.
+  void begin_sum(ProcessGroup& group, std::size_t first, std::size_t count) { group.begin_sum(flat().subspan(first, count)); }
+  void finish_sum(ProcessGroup& group) { group.finish(); }
+
   /// The loss that they descend, added up over the batches of a step: so much of a value that the context's device holds.
   void add_loss(Context<typename S::Device>& ctx, const Acc* loss, double share) {
     loss_ += static_cast<double>(ctx.read(loss)) * share;

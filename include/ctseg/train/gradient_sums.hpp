@@ -39,7 +39,7 @@ template <AnySpec S> class GradientSums {
   /// Begins what is left and waits for all; without during_backward() it does everything.
   void finish() {
     begin_until(std::numeric_limits<int>::max());
-    group_->finish();
+    gradients_->finish_sum(*group_);
     begun_ = 0;
   }
   std::size_t buckets() const { return buckets_.size(); }
@@ -62,7 +62,7 @@ template <AnySpec S> class GradientSums {
   }
   void begin_until(int step) {
     for (; begun_ < buckets_.size() && buckets_[begun_].ready <= step; ++begun_)
-      group_->begin_sum(gradients_->flat().subspan(buckets_[begun_].first, buckets_[begun_].end - buckets_[begun_].first));
+      gradients_->begin_sum(*group_, buckets_[begun_].first, buckets_[begun_].end - buckets_[begun_].first);
     group_->advance();
   }
 

@@ -50,15 +50,14 @@ template <AnySpec S> class Together {
   /// For the last backward pass of a step.
   StepDone during_backward() { return group_ ? sums_->during_backward() : StepDone{}; }
   /// Behind it: gradients, running statistics and the loss, given as shares of the mean, are those of all.
-  double finish(double loss, bool cancelled) {
-    if (!group_) return loss;
+  void finish(bool cancelled) {
+    if (!group_) return;
     sums_->finish();
-    for (auto& g : gradients_->flat().subspan(gradients_->trained().size()))
-      g /= static_cast<typename S::Acc>(group_->size());   // statistics are whole in every process
-    std::array<double, 2> all = {loss, cancelled ? 1.0 : 0.0};
+    gradients_->share_statistics(group_->size());   // they are whole in every process
+    std::array<double, 2> all = {gradients_->loss(), cancelled ? 1.0 : 0.0};
     group_->sum(all);
     cancelled_ = all[1] > 0;
-    return all[0];
+    gradients_->set_loss(all[0]);
   }
   /// After a step: whether one of the processes was asked to stop.
   void check_cancelled() const {

@@ -6,7 +6,6 @@
 #include "../data/patch_sampler.hpp"
 #include "../data/prefetch.hpp"
 #include "../io/weights.hpp"
-#include "../optim/clip.hpp"
 #include "settings.hpp"
 #include "together.hpp"
 
@@ -50,6 +49,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
     together_.begin(parts_, state_, resumed_);
     if (resumed_) scaler_.restore(state_.loss_scale, state_.scale_steps);
     run_.emplace(*step_.plan, ctx);
+    feed_.emplace(ctx, BatchPlace<S>{run_->input(*step_.x), run_->template input_as<std::uint8_t>(*step_.labels)});
   }
 
   FitResult run() {
@@ -131,54 +131,55 @@ template <class Net, class Optimizer, class Sampler> class Training {
     b->cases = sampler_.fill({ctx_.seed(), 0, 0}, first_sample(number), b->images.view(), b->labels.view());
     return b;
   }
-  std::vector<std::size_t> load(Index number) {
-    const Out<S> images = run_->input(*step_.x);
-    const auto labels = run_->template input_as<std::uint8_t>(*step_.labels);
-    if (!ahead_) return sampler_.fill({ctx_.seed(), 0, 0}, first_sample(number), images, labels);
-    const std::unique_ptr<Batch<S>> b = *ahead_->next();
-    std::copy_n(b->images.data(), b->images.shape().elements(), images.data);
-    std::copy_n(b->labels.data(), b->labels.shape().elements(), labels.data);
-    return b->cases;
+  /// Into the place of a batch, on the host.
+  auto drawing() {
+    return [this](Index number, const BatchPlace<S>& to) {
+      if (!ahead_) return sampler_.fill({ctx_.seed(), 0, 0}, first_sample(number), to.images, to.labels);
+      const std::unique_ptr<Batch<S>> b = *ahead_->next();
+      std::copy_n(b->images.data(), b->images.shape().elements(), to.images.data);
+      std::copy_n(b->labels.data(), b->labels.shape().elements(), to.labels.data);
+      return b->cases;
+    };
   }
 
-  /// The loss of one step and its gradients, the mean over its batches, here and in all processes.
-  double gradients_of(Index number, std::vector<std::string>& names) {
+  /// Loss and gradients of one step, the mean over its batches, here and in all processes.
+  void find_gradients(Index number, std::vector<std::string>& names) {
     ctx_.resume_at(static_cast<std::uint64_t>((number * together_.size() + together_.rank()) * step_.accumulate));
     gradients_.zero();
-    double value = 0;
     const double share = 1 / static_cast<double>(step_.accumulate * together_.size());
     for (Index part = 0; part < step_.accumulate; ++part) {
-      for (const std::size_t k : load(number * step_.accumulate + part)) names.push_back(sampler_.cases()[k].name);
+      const auto cases = feed_->load(number * step_.accumulate + part, drawing());
+      for (const std::size_t k : cases) names.push_back(sampler_.cases()[k].name);
       run_->forward();
-      if (part > 0) follow();
+      if (part > 0) parts_.optimizer.follow(ctx_, gradients_);
       const StepDone told = part + 1 == step_.accumulate ? together_.during_backward() : StepDone{};
       run_->backward(gradients_, static_cast<typename S::Acc>(scaler_.scale() * share), told);
-      value += run_->scalar(*step_.loss) * share;
+      gradients_.add_loss(ctx_, run_->template output_as<typename S::Acc>(*step_.loss).data, share);
     }
-    return together_.finish(value, ctx_.cancelled());
+    together_.finish(ctx_.cancelled());
   }
 
   void step(Index first) {
     const Index number = state_.step;
     std::vector<std::string> names;
-    const double value = gradients_of(number, names), scale = scaler_.scale();
-    const double factor = schedule_factor(o_.schedule, {number, o_.steps, o_.steps_per_epoch});
-    double norm = std::numeric_limits<double>::quiet_NaN();
-    const bool finite_gradients = scaler_.unscale(gradients_), finite = is_finite(value) && finite_gradients;
-    if (finite) {
-      if (o_.clip_norm != 0) norm = clip_gradient_norm(ctx_, gradients_, o_.clip_norm);
-      parts_.optimizer.step(ctx_, gradients_, factor);
-      if (parts_.average) parts_.average->update(ctx_);
-      result_.loss = value, state_.skipped_in_a_row = 0;
-      state_.loss_mean = 0.95 * state_.loss_mean + 0.05 * value;
+    find_gradients(number, names);
+    const double scale = scaler_.scale(), factor = schedule_factor(o_.schedule, {number, o_.steps, o_.steps_per_epoch});
+    const StepOutcome outcome =
+        end_step(StepEnd<S, Optimizer>{ctx_, gradients_, parts_.optimizer, parts_.average, scaler_, o_.clip_norm, factor}, [&] {
+          if (number + 1 < o_.steps) feed_->ahead((number + 1) * step_.accumulate, drawing());
+        });
+    feed_->settled();
+    if (outcome.finite) {
+      result_.loss = outcome.loss, state_.skipped_in_a_row = 0;
+      state_.loss_mean = 0.95 * state_.loss_mean + 0.05 * outcome.loss;
       state_.loss_weight = 0.95 * state_.loss_weight + 0.05;
-      state_.epoch_loss += value, ++state_.epoch_steps, ++result_.steps;
+      state_.epoch_loss += outcome.loss, ++state_.epoch_steps, ++result_.steps;
     }
-    scaler_.update(finite);
+    scaler_.update(outcome.finite);
     state_.loss_scale = scaler_.scale(), state_.scale_steps = scaler_.good_steps();
     ++state_.step;
-    if (!finite) skip(number, names, is_finite(value) && scale > 1);
-    tell_step(first, value, norm, parts_.optimizer.learning_rate() * factor);
+    if (!outcome.finite) skip(number, names, is_finite(outcome.loss) && scale > 1);
+    tell_step(first, outcome.loss, outcome.norm, parts_.optimizer.learning_rate() * factor);
     together_.check_cancelled();
   }
 
@@ -223,13 +224,6 @@ template <class Net, class Optimizer, class Sampler> class Training {
       throw Error(Code::bad_input, "fit",
                   text("ten steps in a row without finite gradients, the last at step ", number, "; cases:", names,
                        ". Hint: a lower learning rate; check these cases for NaN."));
-  }
-
-  /// Running statistics move once for every batch of a step, as they do in PyTorch: what came before counts less.
-  void follow() {
-    for (const auto* p : parts_.optimizer.parameters())
-      if (p->role() == Role::averaged)
-        for (auto& g : gradients_.of(*p)) g *= static_cast<typename S::Acc>(1 - p->average_rate());
   }
 
   /// Weights and their averages change places as long as it lives.
@@ -296,6 +290,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
   std::optional<CheckpointFolder> folder_;
   std::optional<FolderLock> lock_;
   std::optional<Run<S>> run_;
+  std::optional<Feed<S>> feed_;
   std::optional<Prefetch<std::unique_ptr<Batch<S>>>> ahead_;
   TrainingState state_;
   FitResult result_;

@@ -1,8 +1,8 @@
 // One batch through network and loss, planned before the first step: how much memory a training takes, and what is done if it
 // is too much.
 #pragma once
-#include "../nn/run.hpp"
 #include "fit_options.hpp"
+#include "step.hpp"
 
 namespace ctseg {
 
@@ -28,13 +28,19 @@ template <class Net> class TrainingStep {
       : batch(o.batch), accumulate(o.accumulate), recomputed(o.recompute) {
     Index validation = o.observer && o.validate_every > 0 ? o.observer->validation_bytes() : 0;
     if (ctx.group()) ctx.group()->broadcast(std::as_writable_bytes(std::span(&validation, 1)));   // rank 0's: it judges
+    const Index limit = o.max_memory > 0 ? o.max_memory : free_memory(ctx);
     for (;;) {
       record(ctx, net, sampler, o.loss);
       measure(o, moments);
       memory.validation = validation;
-      if (o.max_memory <= 0 || memory.total() <= o.max_memory) return;
-      const std::string fact =
-          text("fit: training needs ", memory.total() >> 20, " MiB, allowed are ", o.max_memory >> 20, " MiB");
+      const bool allowed = limit <= 0 || memory.total() <= limit;
+      if (allowed && can_hold(ctx, memory.arena + memory.prepared)) return;
+      const std::string need =
+          text("training needs ", memory.total() >> 20, " MiB, ",
+               allowed ? text("and the device cannot give ", memory.arena >> 20)
+                       : text(o.max_memory > 0 ? "allowed are " : "the device has ", limit >> 20),
+               allowed ? " MiB at once" : " MiB");
+      const std::string fact = "fit: " + need;
       if (const auto all = scopes(); recomputed.size() < all.size()) {
         recomputed = all;
         ctx.log(text(fact, ": recomputing ", all.size(), " stages"));
@@ -43,9 +49,9 @@ template <class Net> class TrainingStep {
         ctx.log(text(fact, ": batches of ", batch, ", ", accumulate, " a step"));
       } else {
         throw Error(Code::out_of_memory, "fit",
-                    text("training needs ", memory.total() >> 20, " MiB, allowed are ", o.max_memory >> 20,
-                         " MiB, with every stage recomputed and a batch of ", batch, ", of which validation ",
-                         memory.validation >> 20, " MiB. Hint: a smaller patch."));
+                    text(need, ", with every stage recomputed and a batch of ", batch, ", of which validation ",
+                         memory.validation >> 20, " MiB. Hint: a smaller patch",
+                         Memory<Device>::kOnHost ? "." : "; or the CPU, with Spec<float, Dim, Cpu>."));
       }
     }
   }
@@ -77,7 +83,7 @@ template <class Net> class TrainingStep {
     memory.optimizer = moments * m.parameters;
     if (o.average) memory.average = o.average->bytes();
     const Index one = x->shape().elements() * Index{sizeof(typename S::T)} + labels->shape().elements();
-    if (o.workers > 0) memory.ahead = (o.workers + 3) * one;   // Prefetch's, and the one in hand
+    memory.ahead = Feed<S>::bytes(one, o.workers);
   }
   std::vector<std::string> scopes() const {
     std::vector<std::string> all;

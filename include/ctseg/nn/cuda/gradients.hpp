@@ -1,7 +1,7 @@
 // Gradients in the card's memory: backward adds to them there, and they need never come to the host.
 #pragma once
 #include "../../ops/cuda/context.hpp"
-#include "../../optim/cuda/launch.hpp"
+#include "../../ops/cuda/gradients.hpp"
 #include "../parameter.hpp"
 
 namespace ctseg {
@@ -42,6 +42,9 @@ template <class T, int Dim> class Gradients<Spec<T, Dim, Cuda>> {
     cuda::judge(stream_, flat_gradients(), {});
     return !outcome().bad;
   }
+  void share_statistics(int processes) {
+    cuda::divide(stream_, statistics().data(), static_cast<Index>(statistics().size()), static_cast<float>(processes));
+  }
   void multiply(float factor) {
     if (factor != 1) cuda::multiply(stream_, values(), static_cast<Index>(places_.trained()), factor);
   }
@@ -67,6 +70,18 @@ template <class T, int Dim> class Gradients<Spec<T, Dim, Cuda>> {
     return facts;
   }
   cuda::GradientFacts* facts() const { return reinterpret_cast<cuda::GradientFacts*>(values() + size()); }
+
+  /// Sums over a group: on the card where the group can, else all of them through the host's memory, at the end.
+  void begin_sum(ProcessGroup& group, std::size_t first, std::size_t count) {
+    if (group.sums_on_device()) group.begin_sum_on_device(flat().subspan(first, count), stream_);
+  }
+  void finish_sum(ProcessGroup& group) {
+    if (group.sums_on_device()) return group.finish_on_device(stream_);
+    std::vector<float> all = download();
+    group.begin_sum(std::span(all));
+    group.finish();
+    upload(all);
+  }
 
   /// All of them, or those of one parameter, on the host; and back.
   std::vector<float> download() const { return copy(flat()); }

@@ -34,13 +34,13 @@ template <class T, int Dim> class Descent<Spec<T, Dim, Cuda>> {
   template <class Rule>
   void update(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>& gradients, const Rule& rule) {
     gradients.use(ctx);
-    const cuda::Pieces pieces = pieces_.of(ctx, parameters, &gradients);
+    const cuda::Pieces pieces = pieces_.to_write(ctx, parameters, &gradients);
     cuda::descend(ctx.stream(), {pieces, gradients.facts(), moments_.device(ctx), stride_}, rule);
   }
   void follow(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>& gradients) {
     if (gradients.statistics().empty()) return;
     gradients.use(ctx);
-    cuda::follow(ctx.stream(), pieces_.of(ctx, parameters, &gradients));
+    cuda::follow(ctx.stream(), pieces_.to_write(ctx, parameters, &gradients));
   }
 
  private:

@@ -11,25 +11,34 @@ inline Index place_behind(Index place, Index size) { return place + (size + 3) /
 /// The pieces of a set of parameters in device memory, made again when one of them, or the gradients, lie elsewhere.
 template <AnySpec S> class PieceTable {
  public:
-  /// `gradients`: null for pieces without; parameters outside are left out.
-  Pieces of(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>* gradients) {
+  /// To write; gradients: null for pieces without, else parameters outside are left out.
+  Pieces to_write(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>* gradients) {
+    return of(ctx, parameters, gradients, [&](const Weights<S>& w) { return device_edit(ctx, w); });
+  }
+  Pieces to_read(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters) {
+    return of(ctx, parameters, nullptr, [&](const Weights<S>& w) {
+      ctx.bring(w.residence);
+      return const_cast<float*>(device_values(w));
+    });
+  }
+
+ private:
+  template <class F> Pieces of(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>* gradients, F values) {
     std::vector<Piece> whole;
     Index place = 0;
     for (Parameter<S>& p : parameters) {
       const std::span<float> g = gradients ? gradients->of(p) : std::span<float>();
       if (!gradients || !g.empty())
-        whole.push_back({.values = device_edit(ctx, p),
+        whole.push_back({.values = values(Weights<S>(p)),
                          .gradient = g.data(),
                          .place = place,
-                         .count = static_cast<std::int32_t>(p.size()),
+                         .count = p.size(),
                          .average_rate = p.role() == Role::averaged ? static_cast<float>(p.average_rate()) : -1});
       place = place_behind(place, p.size());
     }
     if (!same(whole)) cut(ctx, std::move(whole));
     return {reinterpret_cast<const Piece*>(memory_.data()), count_};
   }
-
- private:
   bool same(const std::vector<Piece>& whole) const {
     return std::equal(whole.begin(), whole.end(), whole_.begin(), whole_.end(), [](const Piece& a, const Piece& b) {
       return a.values == b.values && a.gradient == b.gradient && a.place == b.place && a.count == b.count &&
@@ -43,7 +52,7 @@ template <AnySpec S> class PieceTable {
         Piece& piece = pieces.emplace_back(p);
         piece.values += first, piece.place += first;
         if (piece.gradient) piece.gradient += first;
-        piece.count = static_cast<std::int32_t>(std::min<Index>(Piece::kMost, p.count - first));
+        piece.count = std::min<Index>(Piece::kMost, p.count - first);
       }
     const Index bytes = std::ssize(pieces) * Index{sizeof(Piece)};
     synchronize(ctx.stream());   // a launch may still read the old ones

@@ -31,7 +31,7 @@ template <class T, int Dim> class WeightAverage<Spec<T, Dim, Cuda>> {
   void update(Context<Cuda>& ctx, const cuda::GradientFacts* facts = nullptr) {
     ctx_ = &ctx;
     const double keep = updates_++ == 0 ? 0 : options_.decay;
-    cuda::average(ctx.stream(), {pieces_.of(ctx, parameters_, nullptr), facts, values_.device(ctx), static_cast<float>(1 - keep)});
+    cuda::average(ctx.stream(), {pieces_.to_read(ctx, parameters_), facts, values_.device(ctx), static_cast<float>(1 - keep)});
   }
   /// Exchanges the model's weights and the averages: before a validation, and again after it. On the card, once there was an
   /// update there.
@@ -43,7 +43,7 @@ template <class T, int Dim> class WeightAverage<Spec<T, Dim, Cuda>> {
       }
       return;
     }
-    cuda::exchange(ctx_->stream(), pieces_.of(*ctx_, parameters_, nullptr), values_.device(*ctx_));
+    cuda::exchange(ctx_->stream(), pieces_.to_write(*ctx_, parameters_, nullptr), values_.device(*ctx_));
   }
 
   const WeightAverageOptions& options() const { return options_; }
