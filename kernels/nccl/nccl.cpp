@@ -1,0 +1,181 @@
+// NcclWorld: a thin layer over the C interface of NCCL 2, found by dlopen, so that programs start where there is none. What is
+// declared here of it has been the same since 2.4.
+#include <dlfcn.h>
+
+#include <ctseg/ops/cuda/runtime.hpp>
+#include <ctseg/train/nccl.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+namespace ctseg {
+namespace {
+
+struct UniqueId {
+  char bytes[128];
+};
+using Comm = void*;
+enum Type { kByte = 1, kFloat = 7, kDouble = 8 };
+constexpr int kSum = 0;
+
+/// The functions that are needed.
+struct Library {
+  void* handle = nullptr;
+  int (*get_version)(int*) = nullptr;
+  const char* (*get_error_string)(int) = nullptr;
+  int (*get_unique_id)(UniqueId*) = nullptr;
+  int (*comm_init_rank)(Comm*, int, UniqueId, int) = nullptr;
+  int (*comm_destroy)(Comm) = nullptr;
+  int (*comm_abort)(Comm) = nullptr;
+  int (*all_reduce)(const void*, void*, std::size_t, int, int, Comm, cuda::Stream) = nullptr;
+  int (*broadcast)(const void*, void*, std::size_t, int, int, Comm, cuda::Stream) = nullptr;
+
+  explicit Library(const std::string& name) : handle(dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL)) {
+    if (!handle)
+      throw Error(Code::unsupported, "nccl",
+                  text("cannot be loaded: ", dlerror(),
+                       ". Hint: install NCCL 2 (Debian and Ubuntu: libnccl2), or name its file in NcclOptions::library."));
+    find(get_version, "ncclGetVersion"), find(get_error_string, "ncclGetErrorString");
+    find(get_unique_id, "ncclGetUniqueId"), find(comm_init_rank, "ncclCommInitRank");
+    find(comm_destroy, "ncclCommDestroy"), find(comm_abort, "ncclCommAbort");
+    find(all_reduce, "ncclAllReduce"), find(broadcast, "ncclBroadcast");
+  }
+  template <class F> void find(F*& function, const char* name) {
+    function = reinterpret_cast<F*>(dlsym(handle, name));
+    if (!function)
+      throw Error(Code::unsupported, "nccl", text("this library has no ", name, ". Hint: NCCL 2.4 or newer."));
+  }
+  void check(int result, const char* call) const {
+    if (result != 0) throw Error(Code::device, call, text(get_error_string(result), " (", result, ")."));
+  }
+};
+
+/// Device memory for values of the host, as large as the largest so far.
+struct Staging {
+  void* memory = nullptr;
+  Index bytes = 0;
+  ~Staging() { cuda::release(memory); }
+  void* room(Index wanted) {
+    if (wanted > bytes) {
+      cuda::release(std::exchange(memory, nullptr));
+      bytes = 0;
+      memory = cuda::allocate(wanted), bytes = wanted;
+    }
+    return memory;
+  }
+};
+
+}   // namespace
+
+struct NcclWorld::State {
+  explicit State(const NcclOptions& o) : library(o.library), place(o.place), device(o.device < 0 ? o.place.local_rank : o.device) {}
+  ~State() {
+    if (comm) library.comm_destroy(comm);
+    if (begun) cuda::release_event(begun), cuda::release_event(ended);
+    if (stream) cuda::release_stream(stream);
+  }
+
+  Library library;
+  ProcessPlace place;
+  int device, version = 0;
+  Comm comm = nullptr;
+  cuda::Stream stream = nullptr;   // beside that of the network
+  cuda::Event begun = nullptr, ended = nullptr;
+  Staging staging;
+  struct Waiting {
+    void* values;
+    std::size_t count;
+    Type type;
+  };
+  std::vector<Waiting> waiting;   // sums of the host's values that were begun
+  int exceptions = std::uncaught_exceptions();
+
+  template <class T> void sum(std::span<T> values, Type type) {
+    const auto bytes = static_cast<Index>(values.size_bytes());
+    if (bytes == 0 || place.size == 1) return;
+    void* there = staging.room(bytes);
+    cuda::use_device(device);
+    cuda::copy_to_device(stream, there, values.data(), bytes);
+    library.check(library.all_reduce(there, there, values.size(), type, kSum, comm, stream), "ncclAllReduce");
+    cuda::copy_to_host(stream, values.data(), there, bytes);
+    cuda::synchronize(stream);
+  }
+};
+
+NcclWorld::NcclWorld(const NcclOptions& o) : state_(std::make_unique<State>(o)) {
+  State& s = *state_;
+  if (s.place.size > 1 && o.rendezvous.empty())
+    throw Error(Code::bad_argument, "nccl",
+                text(s.place.size, " processes, and no folder where they find each other. Hint: NcclOptions::rendezvous."));
+  s.library.check(s.library.get_version(&s.version), "ncclGetVersion");
+  const int cards = cuda::device_count();
+  if (cards == 0) throw Error(Code::device, "nccl", cuda::why_no_device());
+  if (s.device >= cards)
+    throw Error(Code::bad_argument, "nccl",
+                text("rank ", s.place.rank, " wants card ", s.device, "; this machine has ", cards,
+                     ". Hint: as many processes here as there are cards."));
+  cuda::use_device(s.device);
+  s.stream = cuda::make_stream(), s.begun = cuda::make_event(), s.ended = cuda::make_event();
+  UniqueId id{};
+  if (s.place.rank == 0) s.library.check(s.library.get_unique_id(&id), "ncclGetUniqueId");
+  if (s.place.size > 1) {
+    const std::string bytes = Rendezvous(o.rendezvous, s.place, o.seconds).share({id.bytes, sizeof id.bytes});
+    if (bytes.size() != sizeof id.bytes)
+      throw Error(Code::io, o.rendezvous.string(), text("held ", bytes.size(), " bytes; NCCL's number has 128."));
+    std::memcpy(id.bytes, bytes.data(), sizeof id.bytes);
+  }
+  s.library.check(s.library.comm_init_rank(&s.comm, s.place.size, id, s.place.rank), "ncclCommInitRank");
+}
+
+NcclWorld::~NcclWorld() {
+  State& s = *state_;
+  if (!s.comm) return;
+  // An error on its way out of this process alone, perhaps: destroying waits for the others, which wait for this one.
+  if (std::uncaught_exceptions() > s.exceptions) s.library.comm_abort(std::exchange(s.comm, nullptr));
+}
+
+int NcclWorld::rank() const { return state_->place.rank; }
+int NcclWorld::size() const { return state_->place.size; }
+int NcclWorld::device() const { return state_->device; }
+int NcclWorld::version() const { return state_->version; }
+
+void NcclWorld::sum(std::span<float> values) { state_->sum(values, kFloat); }
+void NcclWorld::sum(std::span<double> values) { state_->sum(values, kDouble); }
+void NcclWorld::begin_sum(std::span<float> values) { state_->waiting.push_back({values.data(), values.size(), kFloat}); }
+void NcclWorld::begin_sum(std::span<double> values) { state_->waiting.push_back({values.data(), values.size(), kDouble}); }
+void NcclWorld::finish() {
+  for (const auto& w : std::exchange(state_->waiting, {}))
+    if (w.type == kFloat)
+      sum(std::span(static_cast<float*>(w.values), w.count));
+    else
+      sum(std::span(static_cast<double*>(w.values), w.count));
+}
+
+void NcclWorld::broadcast(std::span<std::byte> bytes) {
+  State& s = *state_;
+  if (bytes.empty() || s.place.size == 1) return;
+  const Index count = std::ssize(bytes);
+  void* there = s.staging.room(count);
+  cuda::use_device(s.device);
+  cuda::copy_to_device(s.stream, there, bytes.data(), count);
+  s.library.check(s.library.broadcast(there, there, bytes.size(), kByte, 0, s.comm, s.stream), "ncclBroadcast");
+  cuda::copy_to_host(s.stream, bytes.data(), there, count);
+  cuda::synchronize(s.stream);
+}
+
+void NcclWorld::begin_sum_on_device(std::span<float> values, void* stream) {
+  State& s = *state_;
+  if (values.empty()) return;
+  cuda::record_event(static_cast<cuda::Stream>(stream), s.begun);
+  cuda::wait_event(s.stream, s.begun);
+  s.library.check(s.library.all_reduce(values.data(), values.data(), values.size(), kFloat, kSum, s.comm, s.stream),
+                  "ncclAllReduce");
+}
+void NcclWorld::finish_on_device(void* stream) {
+  State& s = *state_;
+  cuda::record_event(s.stream, s.ended);
+  cuda::wait_event(static_cast<cuda::Stream>(stream), s.ended);
+}
+
+}   // namespace ctseg
