@@ -33,3 +33,8 @@
 #if __has_include("ops/cuda/conv.hpp")
 #include "ops/cuda/conv.hpp"
 #endif
+
+#include "nn/cuda/replay.hpp"
+#include "optim/cuda/optimizer.hpp"
+#include "optim/cuda/weight_average.hpp"
+#include "train/cuda/step.hpp"

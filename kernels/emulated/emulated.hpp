@@ -13,6 +13,7 @@ struct CUstream_st {
 struct CUgraphExec_st {
   std::vector<std::function<void()>> work;
 };
+struct CUevent_st {};
 
 namespace ctseg::cuda {
 

@@ -126,6 +126,15 @@ void copy_on_device(Stream stream, void* to, const void* from, Index bytes) {
 void clear(Stream stream, void* to, Index bytes) { check(cudaMemsetAsync(to, 0, size(bytes), stream), "clearing memory"); }
 void synchronize(Stream stream) { check(cudaStreamSynchronize(stream), "waiting for the card"); }
 
+Event make_event() {
+  Event event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event");
+  return event;
+}
+void release_event(Event event) noexcept { (void)cudaEventDestroy(event); }
+void record_event(Stream stream, Event event) { check(cudaEventRecord(event, stream), "recording an event"); }
+void wait_event(Stream stream, Event event) { check(cudaStreamWaitEvent(stream, event, 0), "waiting for an event"); }
+
 void begin_recording(Stream stream) {
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning to record");
 }

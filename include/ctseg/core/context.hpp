@@ -24,6 +24,7 @@ struct CudaOptions {
   bool tf32 = false;          // float convolutions multiply with 10 bits of fraction, on the tensor cores
   bool deterministic = true;  // the same bits each run; else plans may add in any order where that is faster
   Index workspace = Index{64} << 20;   // most bytes that a convolution's plan may ask for
+  bool graphs = true;                  // what a run does again and again is recorded and launched as one (nn/cuda/replay.hpp)
 };
 
 struct ContextOptions {

@@ -1,6 +1,7 @@
 // A plan at work: prepared weights, which any number of runs and threads share, and the arena of one of them.
 #pragma once
 #include "plan.hpp"
+#include "replay.hpp"
 
 namespace ctseg {
 
@@ -28,6 +29,8 @@ template <AnySpec S> class Prepared {
   Memory<typename S::Device> memory_;
   std::vector<Index> offset_;
   std::vector<std::uint64_t> versions_;
+  std::vector<int> stale_, replayed_;   // nodes to prepare now; those that replay_ prepares
+  Replay<typename S::Device> replay_;
 };
 
 /// Told after every step of backward: what its node adds to the gradients of parameters is there.
@@ -36,7 +39,8 @@ struct StepDone {
   void* user = nullptr;
 };
 
-/// A plan on one context: it owns the arena, allocates nothing more, and serves any number of windows or steps.
+/// A plan on one context: it owns the arena, allocates nothing more, and serves any number of windows or steps. A device that
+/// records work (replay.hpp) does forward and backward as one launch each from the third time on.
 template <AnySpec S> class Run {
  public:
   using Device = typename S::Device;
@@ -88,6 +92,7 @@ template <AnySpec S> class Run {
   std::unique_ptr<Prepared<S>> own_;
   Memory<Device> arena_;
   Frame<S> frame_;
+  Replay<Device> forward_, backward_;
   RandomKey key_;
   bool ready_ = false;
 };
@@ -104,23 +109,35 @@ template <AnySpec S> Prepared<S>::Prepared(const Plan<S>& plan, Context<typename
 }
 
 template <AnySpec S> void Prepared<S>::update(Context<typename S::Device>& ctx) {
+  stale_.clear();
   for (int i = 0; i < plan_->recorded_; ++i) {
     const Node<S>& node = plan_->nodes()[at(i)];
     bring<S>(ctx, node.weights);
     if (node.info.prepared == 0) continue;
     std::uint64_t version = 0;
     for (const auto& w : node.weights) version += w.version ? *w.version : 0;
-    if (versions_[at(i)] == version) continue;
-    run_prepare(ctx, plan_->nodes(), node, {memory_.data() + offset_[at(i)]});
-    versions_[at(i)] = version;
+    if (std::exchange(versions_[at(i)], version) != version) stale_.push_back(i);
+  }
+  if (stale_.empty()) return;
+  if (stale_ != replayed_) replay_ = {}, replayed_ = stale_;   // in a training they are the same ones every time
+  try {
+    replay_(ctx, nullptr, [&] {
+      for (const int i : stale_) run_prepare(ctx, plan_->nodes(), plan_->nodes()[at(i)], {memory_.data() + offset_[at(i)]});
+    });
+  } catch (...) {
+    versions_.assign(versions_.size(), ~std::uint64_t{0});
+    throw;
   }
 }
 
 template <AnySpec S> void Run<S>::forward() {
   ready_ = false;
+  ctx_->check_cancelled("run");
   if (own_) own_->update(*ctx_);
   key_ = ctx_->next_run();
-  for (int s = 0; s < plan_->list_.forward_steps; ++s) step(s, nullptr);
+  forward_(*ctx_, nullptr, [&] {
+    for (int s = 0; s < plan_->list_.forward_steps; ++s) step(s, nullptr);
+  });
   ready_ = true;
 }
 
@@ -128,11 +145,19 @@ template <AnySpec S> void Run<S>::backward(Gradients<S>& gradients, typename S::
   if (plan_->list_.loss < 0) throw Error(Code::bad_argument, "backward", "this plan has no loss. Hint: set PlanOptions::loss.");
   if (!std::exchange(ready_, false))   // backward reuses the memory of values, so each needs a forward of its own
     throw Error(Code::bad_argument, "backward", "no finished forward before it. Hint: forward, then backward, once each.");
+  ctx_->check_cancelled("run");
+  if constexpr (requires { gradients.use(*ctx_); }) gradients.use(*ctx_);
   fill_seed<S>(*ctx_, seed, frame_.gradient[at(plan_->list_.loss)]);
-  for (int s = plan_->list_.forward_steps; s < plan_->steps(); ++s) {
-    step(s, &gradients);
-    if (told.done) told.done(told.user, s);
-  }
+  const auto all = [&] {
+    for (int s = plan_->list_.forward_steps; s < plan_->steps(); ++s) {
+      step(s, &gradients);
+      if (told.done) told.done(told.user, s);
+    }
+  };
+  if (told.done || ctx_->runs() != key_.run)   // who is told wants it step by step; a recording draws the latest run's numbers
+    all();
+  else
+    backward_(*ctx_, gradients.flat().data(), all);
 }
 
 template <AnySpec S> Run<S>::Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared)

@@ -157,6 +157,7 @@ template <AnySpec S> void Tape<S>::backward(Var<S> loss, Gradients<S>& gradients
   frame_.gradient.assign(nodes_.size(), {});
   for (int i = 0; i <= loss.id; ++i)
     if (writer[at(i)] >= 0) frame_.gradient[at(i)] = allocate(nodes_[at(i)].value());
+  if constexpr (requires { gradients.use(*ctx_); }) gradients.use(*ctx_);
   fill_seed<S>(*ctx_, seed, frame_.gradient[at(loss.id)]);
   for (int i = loss.id; i >= 0; --i) {
     ctx_->check_cancelled("backward");

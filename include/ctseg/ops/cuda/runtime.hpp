@@ -7,6 +7,7 @@
 
 struct CUstream_st;      // CUDA's own names: no header of its toolkit is needed here
 struct CUgraphExec_st;
+struct CUevent_st;
 
 namespace ctseg::cuda {
 
@@ -61,6 +62,13 @@ struct RowCopy {
 void copy_rows(Stream, const RowCopy&);     // on the device
 void upload(Stream, const RowCopy&);        // from any memory of the host, which may be used again when it returns
 void download(Stream, const RowCopy&);      // to the host: it is there when it returns
+
+/// A place in a stream that another waits for.
+using Event = CUevent_st*;
+Event make_event();
+void release_event(Event) noexcept;
+void record_event(Stream, Event);
+void wait_event(Stream, Event);   // what the stream is given from here on comes behind the event; the host does not wait
 
 /// What is launched between begin and end is not run but recorded; launch_recording runs it as often as wanted. Meanwhile this
 /// thread may not allocate, release, synchronize, or copy from or to pageable memory of the host.
