@@ -20,19 +20,21 @@ inline ctseg::Case noise_case(std::uint64_t seed) {
 /// A network in training, its options and its numbers.
 template <ctseg::AnySpec S> struct SmallTraining {
   std::string log;
-  ctseg::Context<ctseg::Cpu> ctx;
+  ctseg::Context<typename S::Device> ctx;
   ctseg::UNet<S> net{{.out_channels = 2, .features = {4, 8}}};
   ctseg::AdamW<S> adam;
   ctseg::WeightAverage<S> average;
   ctseg::PatchSampler<S> sampler;
 
-  explicit SmallTraining(std::stop_token cancel = {}, double learning_rate = 5e-3, ctseg::ProcessGroup* group = nullptr)
+  explicit SmallTraining(std::stop_token cancel = {}, double learning_rate = 5e-3, ctseg::ProcessGroup* group = nullptr,
+                         const ctseg::CudaOptions& cuda = {})
       : ctx({.threads = 1,
              .seed = 5,
              .cancel = std::move(cancel),
              .log = {[](void* user, std::string_view line) { (*static_cast<std::string*>(user) += line) += '\n'; }, &log},
              .group = group,
-             .shared_statistics = group != nullptr}),
+             .shared_statistics = group != nullptr,
+             .cuda = cuda}),
         adam((net.initialize(ctx), net.parameters()), {.learning_rate = learning_rate}),
         average(net.parameters(), {.decay = 0.9}),
         sampler({noise_case(1), noise_case(2), noise_case(3)}, {.patch = 16}) {}

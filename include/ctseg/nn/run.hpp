@@ -63,6 +63,8 @@ template <AnySpec S> class Run {
   /// A copy on the host of a value, of activations or, with T, of losses or labels.
   template <class T = typename S::T> Tensor<T, S::kDim> tensor(Var<S> y) const { return to_host<S>(*ctx_, output_as<T>(y)); }
   Memory<Device>& arena() { return arena_; }
+  /// Whether forward is one launch by now.
+  bool recorded() const { return forward_.recorded(); }
 
   void forward();
   /// Adds to `gradients`. `seed` is d(loss)/d(loss), or a loss scale.
