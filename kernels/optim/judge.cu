@@ -35,7 +35,8 @@ struct Judge {
   static constexpr bool kSyncs = true;
   static constexpr const char* kName = "judge_gradients";
   FlatGradients g;
-  Judgement j;
+  double inverse_scale, longest;
+  Index binding;
 
   CTSEG_DEVICE void operator()(const Block& b) const {
     const Index first = b.index() * kRange, end = first + kRange < g.size ? first + kRange : g.size;
@@ -44,7 +45,7 @@ struct Judge {
     for (Index i = first + 4 * b.thread(); i < end; i += 4 * kThreads) {
       const Four x = *reinterpret_cast<const Four*>(g.values + i);
       for (int k = 0; k < 4; ++k) {
-        good = good && finite(x.at[k] * static_cast<float>(i < g.trained ? j.inverse_scale : 1));
+        good = good && finite(x.at[k] * static_cast<float>(i < g.trained ? inverse_scale : 1));
         if (i < g.trained) sum += static_cast<double>(x.at[k]) * static_cast<double>(x.at[k]);
       }
     }
@@ -65,11 +66,11 @@ struct Judge {
     if (b.thread() != 0) return;
     GradientFacts& facts = *g.facts;
     facts.arrived = 0;
-    facts.norm = std::sqrt(sum) * j.inverse_scale;
+    facts.norm = std::sqrt(sum) * inverse_scale;
     facts.bad = !finite(sum) || !finite(facts.loss);
-    const double clipped = j.longest > 0 ? j.longest / (facts.norm + 1e-6) : 1;
-    facts.factor = static_cast<float>(j.inverse_scale * (clipped < 1 ? clipped : 1));
-    facts.binding = j.binding;
+    const double clipped = longest > 0 ? longest / (facts.norm + 1e-6) : 1;
+    facts.factor = static_cast<float>(inverse_scale * (clipped < 1 ? clipped : 1));
+    facts.binding = static_cast<std::int32_t>(binding);
   }
 };
 
@@ -99,7 +100,7 @@ Index judge_partials(Index size) { return (size + kRange - 1) / kRange; }
 
 void judge(Stream stream, const FlatGradients& g, const Judgement& j) {
   const int shared = static_cast<int>(sizeof(double)) * (kThreads / kWarp + 1);
-  launch(stream, {.blocks = judge_partials(g.size), .shared_bytes = shared}, Judge{g, j});
+  launch(stream, {.blocks = judge_partials(g.size), .shared_bytes = shared}, Judge{g, j.inverse_scale, j.longest, j.binding});
 }
 void add_loss(Stream stream, const float* loss, double share, GradientFacts* facts) {
   for_each(stream, 1, AddLoss{loss, share, facts});

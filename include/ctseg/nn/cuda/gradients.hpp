@@ -22,7 +22,8 @@ template <class T, int Dim> class Gradients<Spec<T, Dim, Cuda>> {
 
   /// Whoever is about to work on them says so: what has no context comes behind that on its stream.
   void use(Context<Cuda>& ctx) {
-    if (stream_ != ctx.stream() && stream_) cuda::synchronize(stream_);
+    if (stream_ == ctx.stream()) return;
+    cuda::synchronize(stream_);
     stream_ = ctx.stream();
   }
 
