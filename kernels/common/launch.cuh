@@ -50,8 +50,11 @@ struct EmulatedLaunch {
 /// Runs all blocks, one after the other; threads of one that syncs take turns. While the stream records, it keeps a copy instead.
 void run_emulated(const EmulatedLaunch&);
 
-template <class Body> void launch(Stream stream, const Grid& grid, const Body& body) {
+template <class Body> void launch(Stream stream, const Grid& grid, Body body) {
   static_assert(std::is_trivially_copyable_v<Body>);
+#if __has_builtin(__builtin_clear_padding)
+  __builtin_clear_padding(&body);   // what lies between members must not look like an address of the host
+#endif
   run_emulated({stream, grid.blocks, grid.rows, Body::kThreads, grid.shared_bytes, Body::kSyncs,
                 [](const void* b, const Block& block) { (*static_cast<const Body*>(b))(block); }, &body, sizeof body, Body::kName});
 }
