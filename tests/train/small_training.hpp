@@ -33,7 +33,7 @@ template <ctseg::AnySpec S> struct SmallTraining {
              .cancel = std::move(cancel),
              .log = {[](void* user, std::string_view line) { (*static_cast<std::string*>(user) += line) += '\n'; }, &log},
              .group = group,
-             .shared_statistics = group != nullptr,
+             .shared_statistics = group != nullptr && ctseg::Memory<typename S::Device>::kOnHost,
              .cuda = cuda}),
         adam((net.initialize(ctx), net.parameters()), {.learning_rate = learning_rate}),
         average(net.parameters(), {.decay = 0.9}),
