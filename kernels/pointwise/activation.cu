@@ -77,7 +77,7 @@ void prelu_backward(Stream stream, const DevicePRelu& act, const ActivationBackw
 
 Index step_of(const Slopes& s) { return s.count > 1 ? 1 : 0; }
 bool asks_for_channel(const Activating& a) { return a.activation.kind == ActivationKind::prelu && step_of(a.slopes) > 0; }
-template <class F> void with_activation(const Activating& a, F f) {
+template <class F> void with_functor(const Activating& a, F f) {
   with_activation(a.activation.kind, a.activation.parameter, a.slopes.values, step_of(a.slopes), f);
 }
 
@@ -88,7 +88,7 @@ Index slope_scratch(Index channels) { return bytes_of<float>(kSumBlocks * channe
 void activate(Stream stream, const Activating& a, const std::array<Array, 2>& x_y) {
   const auto& [x, y] = x_y;
   with_storage(y.dtype, [&, x = x, y = y]<class T>(T) {
-    with_activation(a, [&](auto act) { map<T>(stream, Value<decltype(act)>{act}, asks_for_channel(a), y, x); });
+    with_functor(a, [&](auto act) { map<T>(stream, Value<decltype(act)>{act}, asks_for_channel(a), y, x); });
   });
 }
 
@@ -96,7 +96,7 @@ void activate_backward(Stream stream, const Activating& a, const ActivationBackw
   if (b.dslopes) return prelu_backward(stream, {a.slopes.values, step_of(a.slopes)}, b);
   if (!b.dx) return;
   with_storage(b.dx.dtype, [&]<class T>(T) {
-    with_activation(a, [&](auto act) { map<T>(stream, Derivative<decltype(act)>{act}, asks_for_channel(a), b.dx, b.x, b.dy); });
+    with_functor(a, [&](auto act) { map<T>(stream, Derivative<decltype(act)>{act}, asks_for_channel(a), b.dx, b.x, b.dy); });
   });
 }
 

@@ -38,8 +38,10 @@ struct Share {
   Index row, step, pack;
 };
 CTSEG_DEVICE Share share_of(const Block& b, Index rows, Index packs) {
-  const Index thread = b.index() * b.threads() + b.thread(), step = b.blocks() * b.threads() / packs, row = thread / packs;
-  return {row < step ? row : rows, step, thread - row * packs};
+  const auto thread = static_cast<std::uint32_t>(b.index() * b.threads() + b.thread()),
+             all = static_cast<std::uint32_t>(b.blocks() * b.threads()), width = static_cast<std::uint32_t>(packs);
+  const std::uint32_t step = all / width, row = thread / width;
+  return {row < step ? row : rows, step, thread - row * width};
 }
 /// Blocks for that: at least one thread for every pack of a row, and about `rounds` rows a thread.
 inline Grid grid_of(Index rows, Index packs, Index rounds) {
@@ -70,18 +72,30 @@ template <class... Arrays> Index flat_width(const Array& a, const Arrays&... oth
   return a.elements() % width == 0 && aligned(a) && (aligned(others) && ...) ? width : 1;
 }
 
-/// A voxel's place, and extents.
+/// A voxel's place, and extents. In 32 bits: a division in 64 is a call, with registers to save around it.
 struct Zyx {
-  Index z, y, x;
+  int z, y, x;
 };
-inline Zyx zyx(const std::array<Index, 3>& a) { return {a[0], a[1], a[2]}; }
+inline Zyx zyx(const std::array<Index, 3>& a) { return {static_cast<int>(a[0]), static_cast<int>(a[1]), static_cast<int>(a[2])}; }
+/// Of an array whose kernels ask for places.
+inline Zyx extents_of(const Array& a) {
+  constexpr Index kMost = (Index{1} << 31) - 1;
+  if (a.rows() > kMost)
+    throw Error(Code::unsupported, "cuda",
+                text(a.rows(), " voxels in one value; kernels that look at neighbours count to ", kMost,
+                     ". Hint: smaller patches or batches."));
+  return zyx(a.space);
+}
 struct Place {
-  Index image;
+  int image;
   Zyx at;
 };
 CTSEG_DEVICE Place place_of(Index row, const Zyx& extent) {
-  const Index line = row / extent.x, plane = line / extent.y, image = plane / extent.z;
-  return {image, {plane - image * extent.z, line - plane * extent.y, row - line * extent.x}};
+  const auto r = static_cast<std::uint32_t>(row), x = static_cast<std::uint32_t>(extent.x),
+             y = static_cast<std::uint32_t>(extent.y), z = static_cast<std::uint32_t>(extent.z);
+  const std::uint32_t line = r / x, plane = line / y, image = plane / z;
+  return {static_cast<int>(image),
+          {static_cast<int>(plane - image * z), static_cast<int>(line - plane * y), static_cast<int>(r - line * x)}};
 }
 CTSEG_DEVICE Index row_of(const Place& p, const Zyx& extent) {
   return ((p.image * extent.z + p.at.z) * extent.y + p.at.y) * extent.x + p.at.x;

@@ -15,9 +15,9 @@ namespace {
 /// A window of compile-time size, or (0) of any.
 template <int Z, int Y, int X> struct Taps {
   Zyx any;
-  CTSEG_DEVICE int z() const { return Z > 0 ? Z : static_cast<int>(any.z); }
-  CTSEG_DEVICE int y() const { return Y > 0 ? Y : static_cast<int>(any.y); }
-  CTSEG_DEVICE int x() const { return X > 0 ? X : static_cast<int>(any.x); }
+  CTSEG_DEVICE int z() const { return Z > 0 ? Z : any.z; }
+  CTSEG_DEVICE int y() const { return Y > 0 ? Y : any.y; }
+  CTSEG_DEVICE int x() const { return X > 0 ? X : any.x; }
 };
 
 template <class T, int N, class K> struct Pool {
@@ -45,7 +45,7 @@ template <class T, int N, class K> struct Pool {
     CTSEG_UNROLL for (int kz = 0; kz < taps.z(); ++kz)
       CTSEG_UNROLL for (int ky = 0; ky < taps.y(); ++ky)
         CTSEG_UNROLL for (int kx = 0; kx < taps.x(); ++kx, ++tap) {
-          const Pack<T, N> value = load<N>(corner + ((kz * in.y + ky) * in.x + kx) * x.pitch);
+          const Pack<T, N> value = load<N>(corner + Index{(kz * in.y + ky) * in.x + kx} * x.pitch);
           CTSEG_UNROLL for (int e = 0; e < N; ++e) {
             const float v = to_float(value.at[e]), most = to_float(best.at[e]);
             const bool wins = (v > most || v != v) && most == most;   // tap 0 does not win against itself
@@ -83,7 +83,7 @@ template <class T, int N, class K> struct PoolBackward {
     const auto put = [&](int kz, int ky, int kx, int tap) {
       Pack<T, N> to;
       CTSEG_UNROLL for (int e = 0; e < N; ++e) to.at[e] = from_float<T>(tap_of.at[e] == tap ? 0.f + to_float(d.at[e]) : 0.f);
-      store(corner + ((kz * in.y + ky) * in.x + kx) * dx.pitch, to);
+      store(corner + Index{(kz * in.y + ky) * in.x + kx} * dx.pitch, to);
     };
     int tap = 0;
     CTSEG_UNROLL for (int kz = 0; kz < taps.z(); ++kz)
@@ -97,8 +97,8 @@ template <class T, int N, class K> struct PoolBackward {
         for (int kx = 0; kx < width; ++kx)
           if (kz >= taps.z() || ky >= taps.y() || kx >= taps.x()) put(kz, ky, kx, -1);
   }
-  CTSEG_DEVICE static int size(Index at, int taps_along, Index outputs, Index inputs) {
-    return at + 1 < outputs ? taps_along : static_cast<int>(inputs - at * taps_along);
+  CTSEG_DEVICE static int size(int at, int taps_along, int outputs, int inputs) {
+    return at + 1 < outputs ? taps_along : inputs - at * taps_along;
   }
 };
 
@@ -121,13 +121,13 @@ template <class T, int N> struct PoolGather {
     const Place to = place_of(row, in);
     Pack<T, N> sum;
     for (int e = 0; e < N; ++e) sum.at[e] = from_float<T>(0);
-    for (Index kz = to.at.z % stride.z; kz < size.z && kz <= to.at.z; kz += stride.z) {
-      const Index z = (to.at.z - kz) / stride.z;
-      for (Index ky = to.at.y % stride.y; z < out.z && ky < size.y && ky <= to.at.y; ky += stride.y) {
-        const Index y = (to.at.y - ky) / stride.y;
-        for (Index kx = to.at.x % stride.x; y < out.y && kx < size.x && kx <= to.at.x; kx += stride.x) {
-          const Index x = (to.at.x - kx) / stride.x;
-          if (x < out.x) add({to.image, {z, y, x}}, static_cast<int>((kz * size.y + ky) * size.x + kx), c, sum);
+    for (int kz = to.at.z % stride.z; kz < size.z && kz <= to.at.z; kz += stride.z) {
+      const int z = (to.at.z - kz) / stride.z;
+      for (int ky = to.at.y % stride.y; z < out.z && ky < size.y && ky <= to.at.y; ky += stride.y) {
+        const int y = (to.at.y - ky) / stride.y;
+        for (int kx = to.at.x % stride.x; y < out.y && kx < size.x && kx <= to.at.x; kx += stride.x) {
+          const int x = (to.at.x - kx) / stride.x;
+          if (x < out.x) add({to.image, {z, y, x}}, (kz * size.y + ky) * size.x + kx, c, sum);
         }
       }
     }
@@ -158,7 +158,7 @@ void max_pool(Stream stream, const MaxPool& p) {
       const Index rows = p.y.rows(), packs = p.y.c / kWidth;
       with_taps(p.window, [&](auto taps) {
         launch(stream, grid_of(rows, packs, 1),
-               Pool<T, kWidth, decltype(taps)>{taps, zyx(p.window.stride), zyx(p.window.input), zyx(p.window.output),
+               Pool<T, kWidth, decltype(taps)>{taps, zyx(p.window.stride), extents_of(p.x), extents_of(p.y),
                                                rows_of<const T>(p.x), rows_of<T>(p.y), {p.winner, p.y.c}, rows, packs});
       });
     });
@@ -170,7 +170,7 @@ void max_pool_backward(Stream stream, const MaxPool& p) {
     with_width<T>(packs_fit(p.x, p.y), [&](auto n) {
       constexpr int kWidth = decltype(n)::value;
       const Index packs = p.y.c / kWidth;
-      const Zyx in = zyx(p.window.input), out = zyx(p.window.output);
+      const Zyx in = extents_of(p.x), out = extents_of(p.y);
       const auto dy = rows_of<const T>(p.y);
       const auto dx = rows_of<T>(p.x);
       const Rows<const std::uint8_t> winner{p.winner, p.y.c};

@@ -20,15 +20,15 @@ template <class T, bool kBack> struct Shuffler {
 
   CTSEG_DEVICE void operator()(const Block& b) const {
     const Share s = share_of(b, rows, channels);
-    const Index parts = factor.z * factor.y * factor.x;
+    const int parts = factor.z * factor.y * factor.x;
     for (Index row = s.row; row < rows; row += s.step) {
       const Place p = place_of(row, from);
       T* many = coarse.at(row, s.pack * parts);
-      for (Index z = 0; z < factor.z; ++z)
-        for (Index y = 0; y < factor.y; ++y) {
+      for (int z = 0; z < factor.z; ++z)
+        for (int y = 0; y < factor.y; ++y) {
           const Place first{p.image, {p.at.z * factor.z + z, p.at.y * factor.y + y, p.at.x * factor.x}};
           T* line = fine.at(row_of(first, to), s.pack);
-          for (Index x = 0; x < factor.x; ++x, ++many) kBack ? *many = line[x * fine.pitch] : line[x * fine.pitch] = *many;
+          for (int x = 0; x < factor.x; ++x, ++many) kBack ? *many = line[x * fine.pitch] : line[x * fine.pitch] = *many;
         }
     }
   }
@@ -38,7 +38,7 @@ template <bool kBack> void run(Stream stream, const Shuffle& s) {
   with_storage(s.fine.dtype, [&]<class T>(T) {
     const Index rows = s.coarse.rows(), channels = s.fine.c;
     launch(stream, grid_of(rows, channels, 1),
-           Shuffler<T, kBack>{zyx(s.factor), zyx(s.coarse.space), zyx(s.fine.space), rows_of<T>(s.coarse), rows_of<T>(s.fine),
+           Shuffler<T, kBack>{zyx(s.factor), extents_of(s.coarse), extents_of(s.fine), rows_of<T>(s.coarse), rows_of<T>(s.fine),
                               rows, channels});
   });
 }

@@ -46,12 +46,12 @@ struct Axis {
   struct Range {
     int begin, end;
   };
-  CTSEG_DEVICE Range of(Index k) const {
+  CTSEG_DEVICE Range of(int k) const {
     if (!first) return {0, 1};
     const Range r{first[k], first[k + 1]};
     return taps ? r : Range{0, r.begin < r.end};
   }
-  CTSEG_DEVICE AxisTap tap(int i, Index k) const { return taps ? taps[i] : AxisTap{static_cast<std::int32_t>(k), 1.f}; }
+  CTSEG_DEVICE AxisTap tap(int i, int k) const { return taps ? taps[i] : AxisTap{k, 1.f}; }
 };
 Axis place_only(Axis a) { return {a.first, nullptr}; }
 
@@ -165,7 +165,7 @@ struct Pass {
 template <class From, class To, int N, int kMost> void start(Stream stream, const Pass& p) {
   const Index rows = p.to.rows(), packs = p.to.c / N;
   launch(stream, grid_of(rows, packs, 1),
-         Gather<From, To, N, kMost>{p.axes[0], p.axes[1], p.axes[2], zyx(p.from.space), zyx(p.to.space),
+         Gather<From, To, N, kMost>{p.axes[0], p.axes[1], p.axes[2], extents_of(p.from), extents_of(p.to),
                                     rows_of<const From>(p.from), rows_of<To>(p.to), rows, packs, p.outside});
 }
 

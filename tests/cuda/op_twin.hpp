@@ -29,7 +29,7 @@ template <class T, int Dim> class Twin {
   Twin(Context<Cuda>& ctx, const Shape<Dim>& shape, Margins margins = {})
       : ctx_(&ctx), shape_(shape), margins_(margins), pitch_(shape.c + margins.before + margins.behind) {
     host_.resize(static_cast<std::size_t>(shape.n * shape.voxels() * pitch_));
-    std::memset(host_.data(), 0xff, host_.size() * sizeof(T));
+    std::memset(static_cast<void*>(host_.data()), 0xff, host_.size() * sizeof(T));
     card_ = ctx.allocate(std::ssize(host_) * Index{sizeof(T)});
     upload();
   }
