@@ -32,7 +32,7 @@ struct Cut {
   CTSEG_DEVICE void operator()(Index i) const {
     const Voxel v(job.to.size, static_cast<int>(i));
     const int z = v.z + job.corner[0], y = v.y + job.corner[1], x = v.x + job.corner[2];
-    const int (&n)[3] = job.from.size;
+    const int(&n)[3] = job.from.size;
     const bool in = z >= 0 && z < n[0] && y >= 0 && y < n[1] && x >= 0 && x < n[2];
     copy_voxel(job.from, job.to, in ? (Index{z} * n[1] + y) * n[2] + x : -1, i);
   }
@@ -113,7 +113,9 @@ struct Warp {
     if (zeros) p.inside = static_cast<float>(share);
     return p;
   }
-  CTSEG_DEVICE std::uint8_t nearest(const Place& p) const { return p.nearest < 0 ? std::uint8_t{0} : job.from.label[p.nearest]; }
+  CTSEG_DEVICE std::uint8_t nearest(const Place& p) const {
+    return p.nearest < 0 ? std::uint8_t{0} : job.from.label[p.nearest];
+  }
   CTSEG_DEVICE static float between(float a, float b, float weight) { return a + product(weight, b - a); }
   CTSEG_DEVICE static float trilinear(const Place& p, const float* image) {
     const float* const at = image + p.first;

@@ -133,7 +133,9 @@ void store_patch(Stream stream, const float* from, const Array& to) {
 }
 void decide_numbers(Stream stream, const StatisticsJob& job) {
   const Index blocks = (job.count + Statistics::kValuesOfBlock - 1) / Statistics::kValuesOfBlock;
-  launch(stream, {.blocks = blocks < Statistics::kMostBlocksHere ? blocks : Statistics::kMostBlocksHere, .shared_bytes = sizeof(Statistics::Shared)},
+  launch(stream,
+         {.blocks = blocks < Statistics::kMostBlocksHere ? blocks : Statistics::kMostBlocksHere,
+          .shared_bytes = sizeof(Statistics::Shared)},
          Statistics{job});
 }
 

@@ -49,7 +49,8 @@ template <int Group> CTSEG_DEVICE void four_rounds(const std::uint32_t (&key)[5]
 CTSEG_DEVICE float noise(const std::uint32_t (&k)[4], Index i, bool normal) {
   const std::uint32_t key[5] = {k[0], k[1], k[2], k[3], 0x1BD11BDA ^ k[0] ^ k[1] ^ k[2] ^ k[3]};
   const std::uint64_t counter = static_cast<std::uint64_t>(i / 32 * 8 + i % 8);
-  std::uint32_t w[4] = {static_cast<std::uint32_t>(counter) + key[0], static_cast<std::uint32_t>(counter >> 32) + key[1], key[2], key[3]};
+  std::uint32_t w[4] = {static_cast<std::uint32_t>(counter) + key[0], static_cast<std::uint32_t>(counter >> 32) + key[1],
+                        key[2], key[3]};
   four_rounds<0>(key, w), four_rounds<1>(key, w), four_rounds<2>(key, w);
   const int which = static_cast<int>(i % 32 / 8);
   if (!normal) {
@@ -67,7 +68,9 @@ CTSEG_DEVICE float noise(const std::uint32_t (&k)[4], Index i, bool normal) {
 }
 
 CTSEG_DEVICE float changed(const ValueOp& op, float x, Index i) {
-  const auto n = [&op](int j) { return op.numbers ? op.numbers[j] : op.at[j]; };   // no pointer to an argument: it would be copied
+  const auto n = [&op](int j) {
+    return op.numbers ? op.numbers[j] : op.at[j];
+  };   // no pointer to an argument: it would be copied
   if (op.kind == ValueOp::Kind::linear) {
     const float v = product(x, n(0)) + n(1), w = v < n(2) ? n(2) : v;
     return w > n(3) ? n(3) : w;

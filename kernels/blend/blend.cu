@@ -53,7 +53,8 @@ template <class T, int K> struct Blend {
   CTSEG_DEVICE void add(const Covered& v, int c) const {
     const SliceRing& ring = job.ring;
     const int count = ring.channels - c;
-    float* const at = ring.values + ((Index{v.at[0] % ring.slices} * ring.rows + v.at[1]) * ring.columns + v.at[2]) * ring.channels + c;
+    float* const at =
+        ring.values + ((Index{v.at[0] % ring.slices} * ring.rows + v.at[1]) * ring.columns + v.at[2]) * ring.channels + c;
     float sum[K];
     if (v.first(job.tables) < job.first)
       load(at, count, packed_ring, sum);
@@ -124,7 +125,9 @@ struct ScoreSlices {
 };
 
 template <class T, int K> void run(Stream stream, const BlendJob& job) {
-  const auto aligned = [](const void* p, Index bytes) { return reinterpret_cast<std::uintptr_t>(p) % static_cast<std::uintptr_t>(bytes) == 0; };
+  const auto aligned = [](const void* p, Index bytes) {
+    return reinterpret_cast<std::uintptr_t>(p) % static_cast<std::uintptr_t>(bytes) == 0;
+  };
   const int channels = job.ring.channels;
   const Blend<T, K> body{job, (channels + K - 1) / K,
                          channels % K == 0 && job.logits.pitch % K == 0 && aligned(job.logits.data, K * Index{sizeof(T)}),
@@ -146,14 +149,20 @@ void blend_windows(Stream stream, const BlendJob& job) {
   with_storage(job.logits.dtype, [&](auto t) {
     using T = decltype(t);
     switch (job.ring.channels) {
-      case 1: return run<T, 1>(stream, job);
-      case 2: return run<T, 2>(stream, job);
-      case 3: return run<T, 3>(stream, job);
-      default: return run<T, 4>(stream, job);
+      case 1:
+        return run<T, 1>(stream, job);
+      case 2:
+        return run<T, 2>(stream, job);
+      case 3:
+        return run<T, 3>(stream, job);
+      default:
+        return run<T, 4>(stream, job);
     }
   });
 }
-void decide_slices(Stream stream, const SliceJob& job, const LabelRule& rule) { run_slices(stream, job, DecideSlices{job, rule}); }
+void decide_slices(Stream stream, const SliceJob& job, const LabelRule& rule) {
+  run_slices(stream, job, DecideSlices{job, rule});
+}
 void score_slices(Stream stream, const SliceJob& job, Scores scores) {
   if (scores != Scores::logits) run_slices(stream, job, ScoreSlices{job, scores});
 }

@@ -33,7 +33,7 @@ template <class V> struct Prepare {
 
 /// Where a window's voxel lies in the volume; below 0: nowhere.
 CTSEG_DEVICE Index row_of(const WindowSource& s, int z, int y) {
-  const int (&n)[3] = s.tables.image;
+  const int(&n)[3] = s.tables.image;
   const Index at_z = detail::padded_at(z, n[0], s.padding), at_y = detail::padded_at(y, n[1], s.padding);
   return at_z < 0 || at_y < 0 ? -1 : (at_z * n[1] + at_y) * n[2];
 }

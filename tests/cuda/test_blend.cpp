@@ -18,7 +18,8 @@ template <int Dim> using Card = cs::Spec<float, Dim, cs::Cuda>;
 
 template <class V = float> cs::Volume<V> noise(cs::Xyz<Index> shape, std::uint64_t seed = 1) {
   cs::Volume<V> v(cs::Grid{shape, cs::Affine<cs::Ras>(Eigen::Matrix4d::Identity())});
-  for (std::size_t i = 0; i < v.voxels().size(); ++i) v.voxels()[i] = static_cast<V>(2000 * cs::uniform({seed, 0, 0}, i) - 1000);
+  for (std::size_t i = 0; i < v.voxels().size(); ++i)
+    v.voxels()[i] = static_cast<V>(2000 * cs::uniform({seed, 0, 0}, i) - 1000);
   return v;
 }
 
@@ -72,7 +73,9 @@ template <int Dim> struct Fixture {
     CardNet<Dim> card_net{&card, classes};
     std::vector<float> want, got;
     const auto keep = [](std::vector<float>& to) {
-      return [&to](const cs::LogitSlab& s) { to.insert(to.end(), s.values, s.values + s.slices * s.rows * s.columns * s.channels); };
+      return [&to](const cs::LogitSlab& s) {
+        to.insert(to.end(), s.values, s.values + s.slices * s.rows * s.columns * s.channels);
+      };
     };
     const cs::In<Host<Dim>> view{image.data(), shape, 1};
     auto host_sink = keep(want), card_sink = keep(got);
@@ -97,7 +100,9 @@ TEST_CASE("windows on the card: the CPU's logits and labels, bit for bit") {
   SUBCASE("gaussian, one to eight covering windows, channels of every width") {
     for (const Index classes : {1, 2, 3, 4, 5, 8, 9}) f.check(image, classes, {.windows = {.window = {6, 4, 5}, .batch = 3}});
   }
-  SUBCASE("overlap of nine windows and more") { f.check(image, 2, {.windows = {.window = {4, 4, 4}, .overlap = 0.75, .batch = 5}}); }
+  SUBCASE("overlap of nine windows and more") {
+    f.check(image, 2, {.windows = {.window = {4, 4, 4}, .overlap = 0.75, .batch = 5}});
+  }
   SUBCASE("nnU-Net's rule") {
     f.check(image, 3, {.windows = {.window = {6, 4, 8}, .rule = cs::WindowRule::nnunet, .batch = 2}});
   }
@@ -105,8 +110,8 @@ TEST_CASE("windows on the card: the CPU's logits and labels, bit for bit") {
     f.check(image, 2, {.windows = {.window = {4, 4, 4}, .overlap = 0, .blend = cs::Blend::constant}});
   }
   SUBCASE("windows larger than the volume, by every rule of padding") {
-    for (const auto padding : {cs::WindowPadding::constant, cs::WindowPadding::reflect, cs::WindowPadding::replicate,
-                               cs::WindowPadding::circular})
+    for (const auto padding :
+         {cs::WindowPadding::constant, cs::WindowPadding::reflect, cs::WindowPadding::replicate, cs::WindowPadding::circular})
       f.check(noise({5, 9, 3}), 2, {.windows = {.window = {8, 6, 8}, .padding = padding, .outside = -7}});
   }
   SUBCASE("one window; one voxel") {
@@ -130,8 +135,9 @@ TEST_CASE("windows on the card: air is not run") {
   f.check(image, 2, {.windows = {.window = 4, .batch = 3}, .skip_below = -999.5f, .background = {0.5f, -0.25f}});
   f.check(image, 5, {.windows = {.window = 4, .batch = 3}, .skip_below = 2000.f, .background = {1, 2, 3, 4, 5}});
   CardNet<3> net{&f.card, 2};
-  CHECK_THROWS_WITH_AS(cs::stream_labels<Card<3>>(f.card, net, cs::DeviceScan(f.card, image), {.windows = {.window = 4}, .skip_below = 0.f}),
-                       doctest::Contains("Hint: set background"), cs::Error);
+  CHECK_THROWS_WITH_AS(
+      cs::stream_labels<Card<3>>(f.card, net, cs::DeviceScan(f.card, image), {.windows = {.window = 4}, .skip_below = 0.f}),
+      doctest::Contains("Hint: set background"), cs::Error);
 }
 
 TEST_CASE("a scan on the card: the CPU's preprocessing, bit for bit") {
@@ -161,7 +167,8 @@ TEST_CASE("a scan on the card: the CPU's preprocessing, bit for bit") {
   const auto two = values({card, std::vector{want, ct}, {norm}});
   CHECK(two[2 * 9] == values({card, want, {norm}})[9]);
   CHECK(two[2 * 9 + 1] == values({card, ct, {norm}})[9]);
-  CHECK_THROWS_WITH_AS(cs::DeviceScan(card, want, std::vector<cs::DeviceStep>(5, window)), doctest::Contains("at most 4"), cs::Error);
+  CHECK_THROWS_WITH_AS(cs::DeviceScan(card, want, std::vector<cs::DeviceStep>(5, window)), doctest::Contains("at most 4"),
+                       cs::Error);
 }
 
 TEST_CASE("windows on the card: what cannot be is refused with numbers") {
@@ -171,9 +178,10 @@ TEST_CASE("windows on the card: what cannot be is refused with numbers") {
   CHECK_THROWS_WITH_AS(cs::stream_labels<Card<3>>(card, net, scan, {.windows = {.window = 4}, .max_memory = 1000}),
                        doctest::Contains("nothing waits in a file"), cs::Error);
   const auto wrong = [&](cs::In<Card<3>> x) { return cs::In<Card<3>>{x.data, {1, 1, {2, 2, 2}}, 1}; };
-  CHECK_THROWS_WITH_AS(cs::stream_labels<Card<3>>(card, wrong, scan, {.windows = {.window = 4}}), doctest::Contains("must keep the size"),
-                       cs::Error);
+  CHECK_THROWS_WITH_AS(cs::stream_labels<Card<3>>(card, wrong, scan, {.windows = {.window = 4}}),
+                       doctest::Contains("must keep the size"), cs::Error);
   net.classes = 300;
-  CHECK_THROWS_WITH_AS(cs::stream_labels<Card<3>>(card, net, scan, {.windows = {.window = 4}}), doctest::Contains("does not fit"), cs::Error);
+  CHECK_THROWS_WITH_AS(cs::stream_labels<Card<3>>(card, net, scan, {.windows = {.window = 4}}),
+                       doctest::Contains("does not fit"), cs::Error);
   CHECK(cs::stream_labels<Card<3>, std::uint16_t>(card, net, scan, {.windows = {.window = 8}}).voxels().size() == 512);
 }

@@ -21,7 +21,8 @@ cs::Volume<float> scan() {
   m(0, 1) = -1, m(1, 0) = 1, m(2, 2) = 2, m(3, 3) = 1;
   cs::Volume<float> v(cs::Grid{{9, 11, 6}, cs::Affine<cs::Ras>(m)});
   for (Index i = 0; i < v.grid().voxels(); ++i)
-    v.data()[i] = std::sin(0.7f * static_cast<float>(i % 9)) * std::cos(0.3f * static_cast<float>(i / 9 % 11)) + 0.1f * static_cast<float>(i / 99);
+    v.data()[i] = std::sin(0.7f * static_cast<float>(i % 9)) * std::cos(0.3f * static_cast<float>(i / 9 % 11)) +
+                  0.1f * static_cast<float>(i / 99);
   return v;
 }
 
@@ -91,15 +92,16 @@ TEST_CASE("the way back on the card: LabelWriter's labels") {
   }
   SUBCASE("logits, and a probability of them") { check({steps, 3, {.probability_of = 1}}); }
   SUBCASE("regions") {
-    check({steps, 3, {.scores = cs::Scores::sigmoid, .decision = {.decide = cs::Decide::threshold, .threshold = 0.6, .labels = {1, 3, 2}}}});
+    check({steps,
+           3,
+           {.scores = cs::Scores::sigmoid,
+            .decision = {.decide = cs::Decide::threshold, .threshold = 0.6, .labels = {1, 3, 2}}}});
   }
   SUBCASE("labels first") { check({steps, 3, {.order = cs::InverseOrder::labels_first}}); }
   SUBCASE("cropped, padded, nothing resampled") {
     check({{cs::Reorient{}, cs::CropForeground{.threshold = 0.3}, cs::SpatialPad{.shape = {12, 12, 12}}}});
   }
-  SUBCASE("nnU-Net's coarse axis") {
-    check({{cs::Transpose{{0, 2, 1}}, cs::Spacing{{0.4, 0.4, 1.9}, cs::SizeRule::nnunet}}});
-  }
+  SUBCASE("nnU-Net's coarse axis") { check({{cs::Transpose{{0, 2, 1}}, cs::Spacing{{0.4, 0.4, 1.9}, cs::SizeRule::nnunet}}}); }
   SUBCASE("two resamplings take the host's way") { check({{cs::Spacing{{1.3, 0.8, 1.1}}, cs::Resize{.shape = {8, 8, 8}}}}); }
 }
 
@@ -117,7 +119,8 @@ TEST_CASE("mirrored windows and ensembles on the card: the CPU's means") {
       got.insert(got.end(), s.values, s.values + s.slices * s.rows * s.columns * s.channels);
     });
     double most = 0;
-    for (std::size_t i = 0; i < got.size(); ++i) most = std::max(most, std::abs(static_cast<double>(got[i]) - static_cast<double>(want.data()[i])));
+    for (std::size_t i = 0; i < got.size(); ++i)
+      most = std::max(most, std::abs(static_cast<double>(got[i]) - static_cast<double>(want.data()[i])));
     CHECK(most <= tolerance);
   };
   compare(cs::mirrored<Host>(host, HostNet{2}), cs::mirrored<Card>(card, CardNet{&card, 2}), 0);

@@ -48,7 +48,8 @@ struct DevicePatchSource {
 /// Does to a patch on the card what augment::Pipeline does to one of the host.
 class Augmenter {
  public:
-  Augmenter(Context<Cuda>& ctx, DevicePatch& patch, const DevicePatchSource& source) : ctx_(&ctx), patch_(&patch), source_(source) {
+  Augmenter(Context<Cuda>& ctx, DevicePatch& patch, const DevicePatchSource& source)
+      : ctx_(&ctx), patch_(&patch), source_(source) {
     patch.channels = source.channels;
     patch.labelled = source.label != nullptr;
   }
@@ -105,7 +106,7 @@ class Augmenter {
       const std::vector<float> kernel =
           step.mirror ? augment::sampled_kernel(step.sigma_voxels[d]) : augment::erf_kernel(step.sigma_voxels[d], 4);
       taps[d] = d == 0 && augment::flat(patch_->size) ? augment::identity_taps(1)
-                                                       : augment::kernel_taps(kernel, patch_->size[d], step.mirror);
+                                                      : augment::kernel_taps(kernel, patch_->size[d], step.mirror);
     }
     filter_image(taps, step.channel);
   }
@@ -163,10 +164,12 @@ class Augmenter {
   }
   ValueOp op_of(ValueOp::Kind kind, Index channel) const {
     if (channel >= patch_->channels)
-      throw Error(Code::shape_mismatch, "augment",
-                  text("a step for channel ", channel, ", but the patch has ", patch_->channels, ". Hint: draw for this patch."));
+      throw Error(
+          Code::shape_mismatch, "augment",
+          text("a step for channel ", channel, ", but the patch has ", patch_->channels, ". Hint: draw for this patch."));
     const Index n = patch_->voxels();
-    ValueOp op{.kind = kind, .first = channel < 0 ? 0 : channel * n, .last = channel < 0 ? patch_->values() : (channel + 1) * n};
+    ValueOp op{
+        .kind = kind, .first = channel < 0 ? 0 : channel * n, .last = channel < 0 ? patch_->values() : (channel + 1) * n};
     return op;
   }
   void push(const ValueOp& op) {
@@ -214,7 +217,8 @@ class Augmenter {
   }
   void filter_image(const std::array<augment::AxisTaps, 3>& taps, Index channel) {
     const Index n = patch_->voxels();
-    float* const spare = patch_->spare_image.at_least<float>(*ctx_, patch_->values() + n);   // the last channel: a second buffer
+    float* const spare =
+        patch_->spare_image.at_least<float>(*ctx_, patch_->values() + n);   // the last channel: a second buffer
     for (Index c = 0; c < patch_->channels; ++c) {
       if (channel >= 0 && c != channel) continue;
       float* const own = patch_->image.data<float>() + c * n;
@@ -246,10 +250,14 @@ class Augmenter {
 
   /// The patch from the source or from itself, warped, with values changed on their way out.
   void move(const ValueProgram& program) {
-    const DevicePatchSource source =
-        source_ ? *source_
-                : DevicePatchSource{patch_->image.data<float>(), patch_->labelled ? patch_->label.data<std::uint8_t>() : nullptr,
-                                    patch_->size, {}, patch_->channels, 0};
+    const DevicePatchSource source = source_
+                                         ? *source_
+                                         : DevicePatchSource{patch_->image.data<float>(),
+                                                             patch_->labelled ? patch_->label.data<std::uint8_t>() : nullptr,
+                                                             patch_->size,
+                                                             {},
+                                                             patch_->channels,
+                                                             0};
     const auto map = [&](const Extent& corner) {
       return augment::index_map(warp_, patch_->size, PatchSource{.size = source.size, .corner = corner});
     };
@@ -275,7 +283,9 @@ class Augmenter {
   }
   PatchTo to_spare(const ValueProgram& program) {
     PatchTo to{patch_->spare_image.at_least<float>(*ctx_, patch_->values() + patch_->voxels()),
-               patch_->labelled ? patch_->spare_label.at_least<std::uint8_t>(*ctx_, patch_->voxels()) : nullptr, {}, program};
+               patch_->labelled ? patch_->spare_label.at_least<std::uint8_t>(*ctx_, patch_->voxels()) : nullptr,
+               {},
+               program};
     set(to.size, patch_->size);
     return to;
   }
@@ -290,7 +300,8 @@ class Augmenter {
     show_spare();
   }
   void permute(const DevicePatchSource& source, const augment::Permutation& p, const ValueProgram& program) {
-    permute_patch(ctx_->stream(), {from_of(source), to_spare(program), p.first, {p.steps.step[0], p.steps.step[1], p.steps.step[2]}});
+    permute_patch(ctx_->stream(),
+                  {from_of(source), to_spare(program), p.first, {p.steps.step[0], p.steps.step[1], p.steps.step[2]}});
     show_spare();
   }
   void warp(const DevicePatchSource& source, const augment::Move& map, const ValueProgram& program) {
@@ -322,8 +333,8 @@ namespace ctseg {
 /// A patch on the card, cut from a case there, and what was drawn for it: ctseg::cut_and_apply of the same steps, voxels that only
 /// move, coordinates and sums bit for bit, values behind noise, gamma and contrast within 1e-5 of them.
 /// Errors    those of the CPU's.
-template <class = void>
-void cut_and_apply(Context<Cuda>& ctx, const Augmentation& drawn, const cuda::DevicePatchSource& source, cuda::DevicePatch& patch) {
+template <class = void> void cut_and_apply(Context<Cuda>& ctx, const Augmentation& drawn, const cuda::DevicePatchSource& source,
+                                           cuda::DevicePatch& patch) {
   augment::check(PatchSource{.image = source.image, .size = source.size, .channels = source.channels}, patch.size);
   cuda::Augmenter run(ctx, patch, source);
   for (const DrawnStep& step : drawn.steps) std::visit(run, step);

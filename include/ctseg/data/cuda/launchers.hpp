@@ -14,8 +14,8 @@ struct ValueOp {
   enum class Kind { linear, power, normal, uniform };
   static constexpr int kNumbers = 5;
   Kind kind = Kind::linear;
-  Index first = 0, last = 0;          // values it changes
-  const float* numbers = nullptr;     // in device memory, where the image's statistics decide; null: `at`
+  Index first = 0, last = 0;        // values it changes
+  const float* numbers = nullptr;   // in device memory, where the image's statistics decide; null: `at`
   float at[kNumbers] = {};
   std::uint32_t key[4] = {};
 };

@@ -66,7 +66,8 @@ template <AnySpec S> class DevicePatchSampler {
  public:
   using Host = PatchSampler<Spec<float, S::kDim, Cpu>>;
 
-  DevicePatchSampler(Context<Cuda>& ctx, std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options, Index max_bytes = 0)
+  DevicePatchSampler(Context<Cuda>& ctx, std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options,
+                     Index max_bytes = 0)
       : DevicePatchSampler(ctx, Host(std::move(cases), options), max_bytes) {}
   DevicePatchSampler(Context<Cuda>& ctx, Host host, Index max_bytes = 0)
       : host_(std::move(host)), card_(std::make_unique<Card>(ctx, max_bytes)) {}
@@ -121,7 +122,8 @@ template <AnySpec S> class DevicePatchSampler {
   void store(Context<Cuda>& ctx, Out<S> images, View<std::uint8_t, S::kDim> labels, Index n) const {
     const Out<S> image{images.at(n, 0), {1, 1, images.shape.space}, images.pitch};
     cuda::store_patch(ctx.stream(), card_->patch.image.template data<float>(), cuda::array_of(image));
-    cuda::copy_on_device(ctx.stream(), labels.at(n, 0), card_->patch.label.template data<std::uint8_t>(), labels.shape.voxels());
+    cuda::copy_on_device(ctx.stream(), labels.at(n, 0), card_->patch.label.template data<std::uint8_t>(),
+                         labels.shape.voxels());
   }
 
   Host host_;

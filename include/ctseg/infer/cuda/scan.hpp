@@ -40,8 +40,7 @@ inline ValueStep value_step(const CtNormalization& n) {
 /// Errors    shape_mismatch for channels on different grids; bad_argument for none, for more than four steps, or a step's own.
 class DeviceScan {
  public:
-  template <class V>
-  DeviceScan(Context<Cuda>& ctx, const Volume<V>& scan, const std::vector<DeviceStep>& steps = {})
+  template <class V> DeviceScan(Context<Cuda>& ctx, const Volume<V>& scan, const std::vector<DeviceStep>& steps = {})
       : grid_(scan.grid()), channels_(1) {
     upload<V>(ctx, {&scan}, steps);
   }
@@ -63,7 +62,8 @@ class DeviceScan {
     if (channels.empty()) throw Error(Code::bad_argument, "device_scan", "no channel; a scan has one or more.");
     return channels.front();
   }
-  template <class V> void upload(Context<Cuda>& ctx, const std::vector<const Volume<V>*>& channels, const std::vector<DeviceStep>& steps) {
+  template <class V>
+  void upload(Context<Cuda>& ctx, const std::vector<const Volume<V>*>& channels, const std::vector<DeviceStep>& steps) {
     static_assert(std::is_same_v<V, float> || std::is_same_v<V, std::int16_t>, "ctseg: a DeviceScan is made of float or int16");
     cuda::ScanJob job{.dtype = dtype_of<V>(), .count = grid_.voxels(), .step = channels_};
     if (std::ssize(steps) > cuda::ValueSteps::kMost)
@@ -74,8 +74,9 @@ class DeviceScan {
     Memory<Cuda> raw = ctx.allocate(grid_.voxels() * Index{sizeof(V)});
     for (std::size_t c = 0; c < channels.size(); ++c) {
       if (!same_grid(grid_, channels[c]->grid()))
-        throw Error(Code::shape_mismatch, "device_scan",
-                    text("channel ", c, " (", channels[c]->shape(), ") does not lie on the grid of channel 0 (", grid_.shape, ")."));
+        throw Error(
+            Code::shape_mismatch, "device_scan",
+            text("channel ", c, " (", channels[c]->shape(), ") does not lie on the grid of channel 0 (", grid_.shape, ")."));
       cuda::copy_to_device(ctx.stream(), raw.data(), channels[c]->data(), job.count * Index{sizeof(V)});
       job.from = raw.data(), job.to = reinterpret_cast<float*>(memory_.data()) + c;
       cuda::prepare_scan(ctx.stream(), job);

@@ -33,9 +33,9 @@ StreamReport stream_windows(Context<Cuda>& ctx, Predict&& predict, const DeviceS
 
 /// Labels of a scan that lies on the card. A 2-D network sees the axial slices one by one.
 template <class Net>
-requires std::is_same_v<typename Net::Spec::Device, Cuda>
-Volume<std::uint8_t> sliding_window_labels(Context<Cuda>& ctx, const Net& net, const DeviceScan& scan,
-                                           const std::type_identity_t<SlidingWindowOptions<Net::Spec::kDim>>& o = {}) {
+requires std::is_same_v<typename Net::Spec::Device, Cuda> Volume<std::uint8_t> sliding_window_labels(
+    Context<Cuda>& ctx, const Net& net, const DeviceScan& scan,
+    const std::type_identity_t<SlidingWindowOptions<Net::Spec::kDim>>& o = {}) {
   using S = typename Net::Spec;
   Predictor<Net> predict(ctx, net, Shape<S::kDim>{o.batch, scan.channels(), o.window.value});
   if (predict.output_shape().c > 256)
@@ -45,9 +45,9 @@ Volume<std::uint8_t> sliding_window_labels(Context<Cuda>& ctx, const Net& net, c
 
 /// The CPU's function of this name for networks on the card.
 template <class Net>
-requires std::is_same_v<typename Net::Spec::Device, Cuda>
-Volume<std::uint8_t> sliding_window_labels(Context<typename Net::Spec::Device>& ctx, const Net& net, const Volume<float>& image,
-                                           const std::type_identity_t<SlidingWindowOptions<Net::Spec::kDim>>& o = {}) {
+requires std::is_same_v<typename Net::Spec::Device, Cuda> Volume<std::uint8_t> sliding_window_labels(
+    Context<typename Net::Spec::Device>& ctx, const Net& net, const Volume<float>& image,
+    const std::type_identity_t<SlidingWindowOptions<Net::Spec::kDim>>& o = {}) {
   return sliding_window_labels(ctx, net, DeviceScan(ctx, image), o);
 }
 

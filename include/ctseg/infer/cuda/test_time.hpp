@@ -1,7 +1,7 @@
 // Mirrored windows, ensembles and scales on the card: the wrappers of infer/test_time.hpp are the same, their means are here.
 #pragma once
-#include "../test_time.hpp"
 #include "../../ops/cuda/context.hpp"
+#include "../test_time.hpp"
 #include "launchers.hpp"
 
 namespace ctseg::test_time {
@@ -39,7 +39,8 @@ template <AnySpec S> class ScoreMean<S, Cuda> {
   In<S> mean() {
     constexpr bool in_place = std::is_same_v<T, float>;
     const Out<S> out{reinterpret_cast<T*>(in_place ? sum_.data() : out_.data()), shape_, shape_.c};
-    cuda::divide_scores(ctx_->stream(), reinterpret_cast<const float*>(sum_.data()), static_cast<float>(weight_), cuda::array_of(out));
+    cuda::divide_scores(ctx_->stream(), reinterpret_cast<const float*>(sum_.data()), static_cast<float>(weight_),
+                        cuda::array_of(out));
     return out;
   }
 

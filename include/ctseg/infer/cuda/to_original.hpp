@@ -92,14 +92,17 @@ template <class Label> class GridReceiver {
 /// Errors    shape_mismatch for a scan on another grid; of stream_labels and LabelWriter.
 template <AnySpec S, class Label = std::uint8_t, class Predict>
 OnOriginalGrid<Label> stream_to_original(Context<Cuda>& ctx, Predict&& predict, const DeviceScan& scan, const GridPath& path,
-                                         const std::type_identity_t<StreamOptions<S::kDim>>& o, const ToOriginalOptions& to = {}) {
+                                         const std::type_identity_t<StreamOptions<S::kDim>>& o,
+                                         const ToOriginalOptions& to = {}) {
   using Net = std::remove_reference_t<Predict>;
   if (!(scan.grid().shape == path.prepared().shape))
-    throw Error(Code::shape_mismatch, "to_original",
-                text("the scan on the card has ", scan.grid().shape, " voxels, the prepared grid ", path.prepared().shape, "."));
+    throw Error(
+        Code::shape_mismatch, "to_original",
+        text("the scan on the card has ", scan.grid().shape, " voxels, the prepared grid ", path.prepared().shape, "."));
   if (to.given != to.scores && to.given != Scores::logits)
     throw Error(Code::bad_argument, "to_original",
-                text("the network gives ", text(to.given), ", and ", text(to.scores), " cannot be made of them. Hint: scores = given."));
+                text("the network gives ", text(to.given), ", and ", text(to.scores),
+                     " cannot be made of them. Hint: scores = given."));
   ResampleOptions how{.executor = to.executor};
   if (to.order == InverseOrder::labels_first) how.interpolation = Interpolation::nearest;
   if (const auto pass = path.pass_to_original(how))

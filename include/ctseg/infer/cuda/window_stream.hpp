@@ -67,7 +67,8 @@ class DeviceWindows {
 /// called for finished slices, lowest first, each once.
 template <AnySpec S, class Predict, class Receiver> class WindowStream {
  public:
-  WindowStream(Context<Cuda>& ctx, Predict& predict, const DeviceScan& scan, const StreamOptions<S::kDim>& o, Receiver& receiver)
+  WindowStream(Context<Cuda>& ctx, Predict& predict, const DeviceScan& scan, const StreamOptions<S::kDim>& o,
+               Receiver& receiver)
       : ctx_(&ctx),
         predict_(&predict),
         options_(&o),
@@ -80,7 +81,8 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
       throw Error(Code::bad_argument, "stream_windows",
                   "skip_below needs the logits of windows that are not run. Hint: set background.");
     if (grid_.windows() >= Index{1} << 31)
-      throw Error(Code::unsupported, "stream_windows", text(grid_.windows(), " windows; must be below 2^31. Hint: less overlap."));
+      throw Error(Code::unsupported, "stream_windows",
+                  text(grid_.windows(), " windows; must be below 2^31. Hint: less overlap."));
     find_places();
     if constexpr (!kOwnInput) batch_ = ctx.allocate(window_shape().elements() * Index{sizeof(typename S::T)});
     if (o.skip_below) prepare(std::ssize(o.background));   // there may be nothing to run
@@ -105,7 +107,10 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
 
  private:
   // A Predictor's input is filled in place; other callables get a batch of the stream's own.
-  static constexpr bool kOwnInput = requires(Predict& p) { { p.input() } -> std::same_as<Out<S>>; p(); };
+  static constexpr bool kOwnInput = requires(Predict & p) {
+    { p.input() } -> std::same_as<Out<S>>;
+    p();
+  };
 
   static Shape<S::kDim> image_shape(const DeviceScan& scan) {
     const auto e = scan.extents();
