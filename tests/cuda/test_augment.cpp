@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <ctseg/core/tensor.hpp>
 #include <ctseg/cuda.hpp>
 #include <ctseg/data/augment/recipes.hpp>
 #include <ctseg/data/cuda/patch_sampler.hpp>

@@ -140,7 +140,7 @@ class Augmenter {
 
   /// Runs what waits: one pass. At the end, and before whatever needs the patch in memory.
   void flush() {
-    const ValueProgram program = std::exchange(program_, {});
+    const ValueProgram program = std::exchange(program_, ValueProgram());
     if (waiting_ || source_)
       move(program);
     else
@@ -266,7 +266,7 @@ class Augmenter {
         elastic_ ? augment::Permutation{} : augment::permutation_of(map(source.corner), patch_->size, source.size);
     if (p.exact) return permute(source, p, program);
     if (!elastic_ && warp_.border == Border::zeros && augment::permutation_of(map({}), patch_->size, patch_->size).exact) {
-      cut(source, {});   // the patch hangs over the border
+      cut(source, ValueProgram());   // the patch hangs over the border
       source_.reset();
       return move(program);
     }

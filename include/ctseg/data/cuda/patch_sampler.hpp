@@ -36,7 +36,7 @@ class DeviceCases {
 
  private:
   struct Slot {
-    Memory<Cuda> image, label;
+    Memory<Cuda> image = Memory<Cuda>(), label = Memory<Cuda>();
     Index bytes = 0;   // 0: not on the card
     std::uint64_t used = 0;
   };
@@ -48,7 +48,7 @@ class DeviceCases {
         if (s.bytes > 0 && (!oldest || s.used < oldest->used)) oldest = &s;
       if (!std::exchange(waited, true)) ctx.synchronize();   // patches may still be cut from it
       bytes_ -= oldest->bytes;
-      *oldest = {};
+      *oldest = Slot();
     }
   }
 
