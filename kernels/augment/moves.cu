@@ -12,7 +12,10 @@ namespace {
 
 struct Voxel {
   int z, y, x;
-  CTSEG_DEVICE Voxel(const int (&size)[3], int i) : z(i / (size[1] * size[2])), y(i / size[2] % size[1]), x(i % size[2]) {}
+  template <class E> CTSEG_DEVICE Voxel(const E (&size)[3], Index i) : x(static_cast<int>(i) % static_cast<int>(size[2])) {
+    const int row = static_cast<int>(i) / static_cast<int>(size[2]), rows = static_cast<int>(size[1]);
+    z = row / rows, y = row % rows;
+  }
 };
 CTSEG_DEVICE Index voxels_in(const int (&size)[3]) { return Index{size[0]} * size[1] * size[2]; }
 
@@ -21,7 +24,7 @@ CTSEG_DEVICE void copy_voxel(const PatchFrom& f, const PatchTo& t, Index from, I
   const Index source = voxels_in(f.size), target = voxels_in(t.size);
   for (int c = 0; c < f.channels; ++c) {
     const Index to = c * target + i;
-    t.image[to] = changed(t.program, from < 0 ? f.outside : f.image[c * source + from], to);
+    t.image[to] = changed(t.program, from < 0 ? static_cast<float>(f.outside) : f.image[c * source + from], to);
   }
   if (t.label) t.label[i] = from < 0 ? std::uint8_t{0} : f.label[from];
 }
@@ -30,11 +33,11 @@ struct Cut {
   static constexpr const char* kName = "cut_patch";
   CutJob job;
   CTSEG_DEVICE void operator()(Index i) const {
-    const Voxel v(job.to.size, static_cast<int>(i));
-    const int z = v.z + job.corner[0], y = v.y + job.corner[1], x = v.x + job.corner[2];
+    const Voxel v(job.to.size, i);
+    const Index z = v.z + job.corner[0], y = v.y + job.corner[1], x = v.x + job.corner[2];
     const int(&n)[3] = job.from.size;
     const bool in = z >= 0 && z < n[0] && y >= 0 && y < n[1] && x >= 0 && x < n[2];
-    copy_voxel(job.from, job.to, in ? (Index{z} * n[1] + y) * n[2] + x : -1, i);
+    copy_voxel(job.from, job.to, in ? (z * n[1] + y) * n[2] + x : -1, i);
   }
 };
 
@@ -42,7 +45,7 @@ struct Permute {
   static constexpr const char* kName = "permute_patch";
   PermuteJob job;
   CTSEG_DEVICE void operator()(Index i) const {
-    const Voxel v(job.to.size, static_cast<int>(i));
+    const Voxel v(job.to.size, i);
     copy_voxel(job.from, job.to, job.first + v.z * job.step[0] + v.y * job.step[1] + v.x * job.step[2], i);
   }
 };
@@ -72,16 +75,17 @@ struct Warp {
     const Index source = voxels_in(job.from.size), target = voxels_in(job.to.size);
     for (int c = 0; c < job.from.channels; ++c) {
       float v = trilinear(p, job.from.image + c * source);
-      if (p.inside < 1) v = job.from.outside + product(p.inside, v - job.from.outside);
+      const auto outside = static_cast<float>(job.from.outside);
+      if (p.inside < 1) v = outside + product(p.inside, v - outside);
       const Index to = c * target + i;
       job.to.image[to] = changed(job.to.program, v, to);
     }
-    if (job.to.label) job.to.label[i] = job.vote ? voted(p) : nearest(p);
+    if (job.to.label) job.to.label[i] = job.labels == WarpJob::Labels::vote ? voted(p) : nearest(p);
   }
 
  private:
   CTSEG_DEVICE Place place(Index i) const {
-    const Voxel v(job.to.size, static_cast<int>(i));
+    const Voxel v(job.to.size, i);
     const Index all = voxels_in(job.to.size);
     const bool zeros = job.border == WarpJob::Border::zeros;
     const Index stride[3] = {Index{job.from.size[1]} * job.from.size[2], job.from.size[2], 1};
@@ -162,12 +166,12 @@ struct Filter {
   static constexpr const char* kName = "filter_axis";
   FilterJob job;
   CTSEG_DEVICE void operator()(Index i) const {
-    const Voxel v(job.size, static_cast<int>(i));
+    const Voxel v(job.size, i);
     const int at = job.axis == 0 ? v.z : job.axis == 1 ? v.y : v.x;
     const Index stride = job.axis == 0 ? Index{job.size[1]} * job.size[2] : job.axis == 1 ? job.size[2] : 1;
     const float* const line = job.from + i - at * stride;
     float sum = 0;
-    for (int k = at * job.taps; k < (at + 1) * job.taps; ++k)
+    for (Index k = at * job.taps; k < (at + 1) * job.taps; ++k)
       if (const int from = job.index[k]; from >= 0 && job.weight[k] != 0) sum += product(job.weight[k], line[from * stride]);
     job.to[i] = sum;
   }
@@ -177,13 +181,13 @@ struct Pick {
   static constexpr const char* kName = "pick_labels";
   PickJob job;
   CTSEG_DEVICE void operator()(Index i) const {
-    const Voxel v(job.size, static_cast<int>(i));
+    const Voxel v(job.size, i);
     const int *const z = job.table, *const y = z + job.size[0], *const x = y + job.size[1];
     job.to[i] = job.from[(Index{z[v.z]} * job.size[1] + y[v.y]) * job.size[2] + x[v.x]];
   }
 };
 
-Index count_of(const int (&size)[3]) { return Index{size[0]} * size[1] * size[2]; }
+template <class E> Index count_of(const E (&size)[3]) { return Index{size[0]} * size[1] * size[2]; }
 
 }   // namespace
 

@@ -115,10 +115,11 @@ struct ScoreSlices {
   static constexpr const char* kName = "score_slices";
   SliceJob job;
   Scores scores;
+  int plane;   // voxels of a slice
 
   CTSEG_DEVICE void operator()(const Block& b) const {
     const SliceRing& r = job.ring;
-    const Index plane = Index{r.rows} * r.columns, i = b.index() * kThreads + b.thread();
+    const Index i = b.index() * kThreads + b.thread();
     if (i >= plane) return;
     scores_in_place(r.values + ((job.first + b.row()) % r.slices * plane + i) * r.channels, r.channels, scores);
   }
@@ -164,7 +165,7 @@ void decide_slices(Stream stream, const SliceJob& job, const LabelRule& rule) {
   run_slices(stream, job, DecideSlices{job, rule});
 }
 void score_slices(Stream stream, const SliceJob& job, Scores scores) {
-  if (scores != Scores::logits) run_slices(stream, job, ScoreSlices{job, scores});
+  if (scores != Scores::logits) run_slices(stream, job, ScoreSlices{job, scores, job.ring.rows * job.ring.columns});
 }
 
 }   // namespace ctseg::cuda

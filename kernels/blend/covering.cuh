@@ -63,10 +63,10 @@ template <class V> CTSEG_DEVICE int winner_of(const LabelRule& rule, int channel
   return winner;
 }
 CTSEG_DEVICE void write_label(const LabelRule& rule, Index at, int winner) {
-  if (rule.dtype == Dtype::u8)
-    static_cast<std::uint8_t*>(rule.labels)[at] = static_cast<std::uint8_t>(rule.names[winner]);
-  else
+  if (rule.wide)
     static_cast<std::uint16_t*>(rule.labels)[at] = rule.names[winner];
+  else
+    static_cast<std::uint8_t*>(rule.labels)[at] = static_cast<std::uint8_t>(rule.names[winner]);
 }
 
 /// to_scores of infer/scores.hpp.

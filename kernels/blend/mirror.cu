@@ -15,7 +15,7 @@ CTSEG_DEVICE Index turned_row(const Array& a, Index row, const Flips& flips) {
   int turned = 0, scale = 1;
   for (int d = 2; d >= 0; --d) {
     const int at = i % size[d];
-    turned += scale * (flips.at[d] ? size[d] - 1 - at : at);
+    turned += scale * (flips.axes >> d & 1 ? size[d] - 1 - at : at);
     scale *= size[d], i /= size[d];
   }
   return row - row % a.voxels() + turned;
@@ -49,7 +49,7 @@ template <class T> struct Add {
       float score = to_float(v[c]);
       if (job.scores == Scores::softmax) score = std::exp(score - top) / all;
       if (job.scores == Scores::sigmoid) score = 1 / (1 + std::exp(-score));
-      sum[c] = (job.first ? 0 : sum[c]) + product(job.weight, score);
+      sum[c] = (job.before ? sum[c] : 0) + product(job.weight, score);
     }
   }
 };
@@ -57,9 +57,9 @@ template <class T> struct Add {
 template <class T> struct Divide {
   static constexpr const char* kName = "divide_scores";
   const float* sum;
-  float total;
   T* mean;
-  CTSEG_DEVICE void operator()(Index i) const { mean[i] = from_float<T>(sum[i] / total); }
+  double total;   // a float; eight bytes leave no padding
+  CTSEG_DEVICE void operator()(Index i) const { mean[i] = from_float<T>(sum[i] / static_cast<float>(total)); }
 };
 
 }   // namespace
@@ -73,7 +73,7 @@ void add_scores(Stream stream, const ScoreSum& job) {
 void divide_scores(Stream stream, const float* sum, float total, const Array& mean) {
   with_storage(mean.dtype, [&](auto t) {
     using T = decltype(t);
-    for_each(stream, mean.elements(), Divide<T>{sum, total, mean.as<T>()});
+    for_each(stream, mean.elements(), Divide<T>{sum, mean.as<T>(), double{total}});
   });
 }
 

@@ -11,7 +11,7 @@ namespace ctseg::cuda {
 namespace {
 
 CTSEG_DEVICE float stepped(const ValueStep& s, float value) {
-  if (value != value) return s.nan_to_zero ? 0 : value;
+  if (value != value) return static_cast<float>(s.of_nan);
   double v = static_cast<double>(value);
   v = v < s.in_low ? s.in_low : v;
   v = v > s.in_high ? s.in_high : v;
@@ -37,7 +37,7 @@ CTSEG_DEVICE Index row_of(const WindowSource& s, int z, int y) {
   const Index at_z = detail::padded_at(z, n[0], s.padding), at_y = detail::padded_at(y, n[1], s.padding);
   return at_z < 0 || at_y < 0 ? -1 : (at_z * n[1] + at_y) * n[2];
 }
-CTSEG_DEVICE float value_at(const WindowSource& s, Index row, int x, int c) {
+CTSEG_DEVICE float value_at(const WindowSource& s, Index row, int x, Index c) {
   const Index at_x = row < 0 ? -1 : detail::padded_at(x, s.tables.image[2], s.padding);
   return at_x < 0 ? s.outside : s.values[(row + at_x) * s.channels + c];
 }
@@ -68,7 +68,7 @@ template <class T, int N> struct Gather {
     const Index row = row_of(source, corner.z + z, corner.y + y);
     T* const out = to.as<T>() + (Index{place} * voxels + v) * to.pitch;
     if constexpr (N == 1) {
-      for (int c = 0; c < source.channels; ++c) out[c] = from_float<T>(value_at(source, row, corner.x + x, c));
+      for (Index c = 0; c < source.channels; ++c) out[c] = from_float<T>(value_at(source, row, corner.x + x, c));
     } else {
       Pack<T, N> p;
       for (int k = 0; k < N; ++k) p.at[k] = from_float<T>(value_at(source, row, corner.x + x + k, 0));
@@ -98,7 +98,7 @@ template <class T> struct Occupied {
     for (int line = b.thread() / kWarp; line < lines; line += kThreads / kWarp) {
       const Index row = row_of(source, corner.z + line / t.window[1], corner.y + line % t.window[1]);
       for (int x = b.lane(); x < t.window[2]; x += kWarp)
-        for (int c = 0; c < source.channels; ++c)
+        for (Index c = 0; c < source.channels; ++c)
           if (!(to_float(from_float<T>(value_at(source, row, corner.x + x, c))) <= test.threshold)) {
             test.occupied[window] = 1;
             return;
@@ -109,10 +109,10 @@ template <class T> struct Occupied {
 
 }   // namespace
 
-void prepare_scan(Stream stream, const ScanJob& job) {
-  if (job.dtype == Dtype::i16) return for_each(stream, job.count, Prepare<std::int16_t>{job});
-  if (job.dtype == Dtype::f32) return for_each(stream, job.count, Prepare<float>{job});
-  throw Error(Code::unsupported, "prepare_scan", text("a scan of ", job.dtype, "; i16 and f32 are uploaded."));
+void prepare_scan(Stream stream, const ScanJob& job, Dtype from) {
+  if (from == Dtype::i16) return for_each(stream, job.count, Prepare<std::int16_t>{job});
+  if (from == Dtype::f32) return for_each(stream, job.count, Prepare<float>{job});
+  throw Error(Code::unsupported, "prepare_scan", text("a scan of ", from, "; i16 and f32 are uploaded."));
 }
 
 void gather_windows(Stream stream, const WindowSource& source, const WindowNumbers& windows, const Array& to) {

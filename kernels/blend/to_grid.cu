@@ -37,7 +37,7 @@ struct ToGrid {
   ToGridJob job;
 
   CTSEG_DEVICE void operator()(const Block& b) const {
-    const int pixel = static_cast<int>(b.index()) * kThreads + b.thread(), columns = job.axis[2].count;
+    const int pixel = static_cast<int>(b.index()) * kThreads + b.thread(), columns = static_cast<int>(job.axis[2].count);
     if (pixel >= job.axis[1].count * columns) return;
     const int at[3] = {job.slices[b.row()], pixel / columns, pixel % columns};
     Index to = 0;
@@ -63,7 +63,7 @@ struct ToGrid {
     return v;
   }
   CTSEG_DEVICE float probability(const Between& v) const {
-    const int wanted = job.probability_of, channels = job.ring.channels;
+    const int wanted = static_cast<int>(job.probability_of), channels = job.ring.channels;
     if (job.scores != Scores::logits) return v(wanted);
     if (job.labels.by_threshold) return 1 / (1 + std::exp(-v(wanted)));
     float top = v(0), sum = 0;
@@ -77,7 +77,7 @@ struct ToGrid {
 }   // namespace
 
 void slices_to_grid(Stream stream, const ToGridJob& job) {
-  const Index pixels = Index{job.axis[1].count} * job.axis[2].count;
+  const Index pixels = job.axis[1].count * job.axis[2].count;
   launch(stream, {.blocks = (pixels + ToGrid::kThreads - 1) / ToGrid::kThreads, .rows = job.count}, ToGrid{job});
 }
 

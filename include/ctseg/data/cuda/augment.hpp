@@ -80,13 +80,13 @@ class Augmenter {
   void operator()(const augment::ContrastStep& step) {
     flush();
     ValueOp op = op_of(ValueOp::Kind::linear, step.channel);
-    op.numbers = decide({.what = StatisticsJob::What::contrast, .parameter = step.factor, .flag = step.preserve_range}, op);
+    op.numbers = decide({.what = StatisticsJob::What::contrast, .flag = step.preserve_range, .parameter = step.factor}, op);
     push(op);
   }
   void operator()(const augment::GammaStep& step) {
     flush();
     ValueOp op = op_of(ValueOp::Kind::power, step.channel);
-    float* const numbers = decide({.what = StatisticsJob::What::gamma, .parameter = step.gamma, .flag = step.invert}, op);
+    float* const numbers = decide({.what = StatisticsJob::What::gamma, .flag = step.invert, .parameter = step.gamma}, op);
     op.numbers = numbers;
     push(op);
     op.kind = ValueOp::Kind::linear;
@@ -151,8 +151,8 @@ class Augmenter {
   }
 
  private:
-  template <class E> static void set(int (&to)[3], const E& from) {
-    for (std::size_t d = 0; d < 3; ++d) to[d] = static_cast<int>(from[d]);
+  template <class V> static void set(V (&to)[3], const Extent& from) {
+    for (std::size_t d = 0; d < 3; ++d) to[d] = static_cast<V>(from[d]);
   }
   static void set_linear(ValueOp& op, double scale, double shift) {
     const augment::LinearJob none;
@@ -169,7 +169,7 @@ class Augmenter {
           text("a step for channel ", channel, ", but the patch has ", patch_->channels, ". Hint: draw for this patch."));
     const Index n = patch_->voxels();
     ValueOp op{
-        .kind = kind, .first = channel < 0 ? 0 : channel * n, .last = channel < 0 ? patch_->values() : (channel + 1) * n};
+        .first = channel < 0 ? 0 : channel * n, .last = channel < 0 ? patch_->values() : (channel + 1) * n, .kind = kind};
     return op;
   }
   void push(const ValueOp& op) {
@@ -206,7 +206,7 @@ class Augmenter {
       FilterJob job{.from = from,
                     .to = from == buffers[0] ? buffers[1] : buffers[0],
                     .axis = static_cast<int>(d),
-                    .taps = static_cast<int>(taps[d].count),
+                    .taps = taps[d].count,
                     .index = table,
                     .weight = reinterpret_cast<const float*>(table + index.size())};
       set(job.size, patch_->size);
@@ -239,7 +239,7 @@ class Augmenter {
     for (Index d = flat ? 1 : 0; d < 3; ++d) {
       float *const to = offsets + d * n, *const scratch = offsets + 3 * n;
       ValuesJob job{to, n, {.count = 1}};
-      job.program.ops[0] = {.kind = ValueOp::Kind::uniform, .last = n, .at = {0, static_cast<float>(step.magnitude_voxels)}};
+      job.program.ops[0] = {.last = n, .kind = ValueOp::Kind::uniform, .at = {0, static_cast<float>(step.magnitude_voxels)}};
       std::copy(step.key.begin(), step.key.end(), job.program.ops[0].key);
       job.program.ops[0].key[3] ^= static_cast<std::uint32_t>(d);
       change_values(ctx_->stream(), job);
@@ -285,6 +285,7 @@ class Augmenter {
     PatchTo to{patch_->spare_image.at_least<float>(*ctx_, patch_->values() + patch_->voxels()),
                patch_->labelled ? patch_->spare_label.at_least<std::uint8_t>(*ctx_, patch_->voxels()) : nullptr,
                {},
+               static_cast<int>(patch_->channels),
                program};
     set(to.size, patch_->size);
     return to;
@@ -312,7 +313,7 @@ class Augmenter {
     }
     if (elastic_) job.offsets = patch_->offsets.data<float>();
     job.border = static_cast<WarpJob::Border>(warp_.border);
-    job.vote = warp_.labels == LabelSampling::linear;
+    if (warp_.labels == LabelSampling::linear) job.labels = WarpJob::Labels::vote;
     warp_patch(ctx_->stream(), job);
     show_spare();
   }

@@ -6,6 +6,8 @@
 
 namespace ctseg::cuda {
 
+// Members are ordered so that no padding of four bytes or more lies between or behind them (see infer/cuda/launchers.hpp).
+
 /// A step that changes values one by one.
 ///   linear   clamp(x * scale + shift, low, high)           {scale, shift, low, high}
 ///   power    max(x * scale + shift, 0)^gamma * range + low  {scale, shift, gamma, range, low}
@@ -13,16 +15,16 @@ namespace ctseg::cuda {
 struct ValueOp {
   enum class Kind { linear, power, normal, uniform };
   static constexpr int kNumbers = 5;
-  Kind kind = Kind::linear;
   Index first = 0, last = 0;        // values it changes
   const float* numbers = nullptr;   // in device memory, where the image's statistics decide; null: `at`
+  Kind kind = Kind::linear;
   float at[kNumbers] = {};
   std::uint32_t key[4] = {};
 };
 /// Steps of one pass, in their order.
 struct ValueProgram {
   static constexpr int kMost = 4;
-  int count = 0;
+  Index count = 0;
   ValueOp ops[kMost] = {};
 };
 struct ValuesJob {
@@ -38,12 +40,13 @@ struct PatchFrom {
   const std::uint8_t* label = nullptr;
   int size[3] = {1, 1, 1};
   int channels = 1;
-  float outside = 0;
+  double outside = 0;   // a float
 };
 struct PatchTo {
   float* image = nullptr;
   std::uint8_t* label = nullptr;
   int size[3] = {1, 1, 1};
+  int channels = 1;
   ValueProgram program{};   // of the image, on its way out
 };
 
@@ -51,7 +54,7 @@ struct PatchTo {
 struct CutJob {
   PatchFrom from{};
   PatchTo to{};
-  int corner[3] = {};
+  Index corner[3] = {};
 };
 void cut_patch(Stream, const CutJob&);
 
@@ -72,7 +75,7 @@ struct WarpJob {
   double before[3][3] = {};
   const float* offsets = nullptr;   // z, then y, then x, each a patch
   Border border = Border::zeros;
-  bool vote = false;
+  enum class Labels { nearest, vote } labels = Labels::nearest;
 };
 void warp_patch(Stream, const WarpJob&);
 
@@ -81,7 +84,8 @@ struct FilterJob {
   const float* from = nullptr;
   float* to = nullptr;
   int size[3] = {1, 1, 1};
-  int axis = 0, taps = 1;
+  int axis = 0;
+  Index taps = 1;
   const int* index = nullptr;
   const float* weight = nullptr;
 };
@@ -91,7 +95,7 @@ void filter_axis(Stream, const FilterJob&);
 struct PickJob {
   const std::uint8_t* from = nullptr;
   std::uint8_t* to = nullptr;
-  int size[3] = {1, 1, 1};
+  Index size[3] = {1, 1, 1};
   const int* table = nullptr;
 };
 void pick_labels(Stream, const PickJob&);
@@ -104,10 +108,10 @@ struct StatisticsJob {
   enum class What { contrast, gamma, retain };
   static constexpr Index kScratch = 16 << 10;   // bytes, zero at first: partial sums, a counter, the state
   What what = What::contrast;
+  int flag = 0;
   const float* values = nullptr;
   Index count = 0;
   double parameter = 1;
-  bool flag = false;
   void* scratch = nullptr;
   float* numbers = nullptr;   // 2 * ValueOp::kNumbers
 };

@@ -10,35 +10,37 @@
 
 namespace ctseg::cuda {
 
+// Members are ordered so that no padding of four bytes or more lies between or behind them: the emulated card looks at every word
+// of a kernel's arguments for addresses of the host, and what a stack leaves in padding often is one.
+
 /// A step of preprocessing that changes values alone, in double and rounded to float:
-/// clamp((clamp(v, in_low, in_high) - subtract) * scale + add, low, high). NaN stays, or becomes 0.
+/// clamp((clamp(v, in_low, in_high) - subtract) * scale + add, low, high). NaN becomes of_nan.
 struct ValueStep {
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
   double in_low = -kInfinity, in_high = kInfinity, subtract = 0, scale = 1, add = 0, low = -kInfinity, high = kInfinity;
-  bool nan_to_zero = false;
+  double of_nan = std::numeric_limits<double>::quiet_NaN();
 };
 struct ValueSteps {
   static constexpr int kMost = 4;
-  int count = 0;
+  Index count = 0;
   ValueStep at[kMost] = {};
 };
-/// to[i * step] = the steps of from[i], which are i16 or f32.
+/// to[i * step] = the steps of from[i].
 struct ScanJob {
   const void* from = nullptr;
-  Dtype dtype = Dtype::f32;
   Index count = 0, step = 1;
   ValueSteps steps{};
   float* to = nullptr;
 };
-void prepare_scan(Stream, const ScanJob&);
+void prepare_scan(Stream, const ScanJob&, Dtype from);   // i16 or f32
 
 /// detail::WindowGrid in device memory.
 struct WindowTables {
   int image[3] = {1, 1, 1}, window[3] = {1, 1, 1}, count[3] = {1, 1, 1};
+  float least = 0;
   const int* start[3] = {};       // first voxels of the windows
   const int* cover[3] = {};       // voxel v lies in the windows [cover[2 v], cover[2 v + 1])
-  const float* profile[3] = {};   // weights
-  float least = 0;
+  const float* profile[3] = {};   // weights, of a voxel max(z * y * x, least)
 
   int windows() const { return count[0] * count[1] * count[2]; }
 };
@@ -46,14 +48,14 @@ struct WindowTables {
 /// What windows see: a volume of float, channels last, and a rule for what lies around it.
 struct WindowSource {
   const float* values = nullptr;
-  int channels = 1;
+  Index channels = 1;
   WindowTables tables{};
   WindowPadding padding = WindowPadding::constant;
   float outside = 0;
 };
 /// Windows of a batch by their numbers.
 struct WindowNumbers {
-  static constexpr int kMost = 64;
+  static constexpr int kMost = 63;
   int count = 0;
   int at[kMost] = {};
 };
@@ -61,19 +63,19 @@ struct WindowNumbers {
 void gather_windows(Stream, const WindowSource&, const WindowNumbers& numbers, const Array& to);
 /// occupied[w] = 1 for every window with a value, rounded to `dtype`, that is not at most the threshold; `occupied` is 0 before.
 struct AirTest {
-  float threshold = 0;
   Dtype dtype = Dtype::f32;
+  float threshold = 0;
   std::uint8_t* occupied = nullptr;
 };
 void find_occupied(Stream, const WindowSource&, const AirTest&);
 
-/// From the scores of a voxel to its label, as Decision says; names[winner], labels of u8 or u16.
+/// From the scores of a voxel to its label, as Decision says; names[winner].
 struct LabelRule {
   bool by_threshold = false;
+  bool wide = false;   // labels are u16, not u8
   float threshold = 0;
   const std::uint16_t* names = nullptr;
   void* labels = nullptr;
-  Dtype dtype = Dtype::u8;
 };
 
 /// Sums of logits that are not finished, and means that nobody took yet: slice z of the volume lies in place z % slices.
@@ -112,8 +114,7 @@ struct AxisTable {
   const int* low = nullptr;
   const double* weight = nullptr;
   const std::uint8_t* inside = nullptr;
-  int count = 0;
-  Index stride = 0;
+  Index count = 0, stride = 0;
 };
 /// Some slices of the target, all of whose neighbours are in the ring: every voxel's channels are interpolated along z, then y,
 /// then x, and decided.
@@ -122,27 +123,27 @@ struct ToGridJob {
   AxisTable axis[3] = {};   // of the source's z, y, x
   const int* slices = nullptr;
   int count = 0;
-  LabelRule labels{};
-  int probability_of = -1;   // a channel
   Scores scores = Scores::logits;
+  LabelRule labels{};
+  Index probability_of = -1;   // a channel
   float* probability = nullptr;
 };
 void slices_to_grid(Stream, const ToGridJob&);
 
-/// Axes that are turned round: z, y, x.
+/// Axes that are turned round: bit 0 is z, bit 2 x.
 struct Flips {
-  bool at[3] = {};
+  Index axes = 0;
 };
 /// to = from, turned; both [batch, channels, window].
 void turn_windows(Stream, const Array& from, const Array& to, const Flips&);
-/// sum = (first ? 0 : sum) + weight * scores of the turned logits.
+/// sum = before + weight * scores of the turned logits.
 struct ScoreSum {
   Array logits{};
   Flips flips{};
   Scores scores = Scores::logits;
   float weight = 1;
-  bool first = true;
-  float* sum = nullptr;   // dense
+  const float* before = nullptr;   // the sum, or null: 0
+  float* sum = nullptr;            // dense
 };
 void add_scores(Stream, const ScoreSum&);
 /// mean = sum / total; dense, and of float it may be the sum itself.

@@ -17,7 +17,7 @@ template <class Label> class DeviceLabels {
     const Index at = names_.add(std::vector<std::uint16_t>(names.begin(), names.end()));
     names_.upload(ctx);
     clear(ctx.stream(), labels_.data(), voxels * Index{sizeof(Label)});
-    rule = {decision.by_threshold(), decision.threshold(), names_.at<std::uint16_t>(at), labels_.data(), dtype_of<Label>()};
+    rule = {decision.by_threshold(), sizeof(Label) == 2, decision.threshold(), names_.at<std::uint16_t>(at), labels_.data()};
   }
   std::vector<Label> take() {
     std::vector<Label> labels(static_cast<std::size_t>(voxels_));

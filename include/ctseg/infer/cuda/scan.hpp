@@ -17,7 +17,7 @@ namespace cuda {
 
 inline ValueStep value_step(const WindowHu& w) {
   check(w);
-  return {.subtract = w.low, .scale = 1 / (w.high - w.low), .low = 0, .high = 1, .nan_to_zero = true};
+  return {.subtract = w.low, .scale = 1 / (w.high - w.low), .low = 0, .high = 1, .of_nan = 0};
 }
 inline ValueStep value_step(const ScaleIntensityRange& r) {
   if (r.a_min == r.a_max) return {.subtract = r.a_min, .add = r.b_min};
@@ -65,7 +65,7 @@ class DeviceScan {
   template <class V>
   void upload(Context<Cuda>& ctx, const std::vector<const Volume<V>*>& channels, const std::vector<DeviceStep>& steps) {
     static_assert(std::is_same_v<V, float> || std::is_same_v<V, std::int16_t>, "ctseg: a DeviceScan is made of float or int16");
-    cuda::ScanJob job{.dtype = dtype_of<V>(), .count = grid_.voxels(), .step = channels_};
+    cuda::ScanJob job{.count = grid_.voxels(), .step = channels_};
     if (std::ssize(steps) > cuda::ValueSteps::kMost)
       throw Error(Code::bad_argument, "device_scan", text(steps.size(), " steps; at most ", cuda::ValueSteps::kMost, "."));
     for (const DeviceStep& step : steps)
@@ -79,7 +79,7 @@ class DeviceScan {
             text("channel ", c, " (", channels[c]->shape(), ") does not lie on the grid of channel 0 (", grid_.shape, ")."));
       cuda::copy_to_device(ctx.stream(), raw.data(), channels[c]->data(), job.count * Index{sizeof(V)});
       job.from = raw.data(), job.to = reinterpret_cast<float*>(memory_.data()) + c;
-      cuda::prepare_scan(ctx.stream(), job);
+      cuda::prepare_scan(ctx.stream(), job, dtype_of<V>());
     }
     cuda::synchronize(ctx.stream());   // `raw` goes
   }

@@ -8,7 +8,8 @@ namespace ctseg::test_time {
 
 template <int Dim> cuda::Flips device_flips(const Flips<Dim>& flips) {
   cuda::Flips out{};
-  for (std::size_t d = 0; d < Dim; ++d) out.at[d + 3 - Dim] = flips[d];
+  for (std::size_t d = 0; d < Dim; ++d)
+    if (flips[d]) out.axes |= 4 >> (Dim - 1 - static_cast<int>(d));
   return out;
 }
 
@@ -31,7 +32,7 @@ template <AnySpec S> class ScoreMean<S, Cuda> {
                                       .flips = device_flips<kDim>(flips),
                                       .scores = kind_,
                                       .weight = static_cast<float>(weight),
-                                      .first = !begun_,
+                                      .before = begun_ ? reinterpret_cast<const float*>(sum_.data()) : nullptr,
                                       .sum = reinterpret_cast<float*>(sum_.data())});
     begun_ = true;
     weight_ += weight;

@@ -21,7 +21,7 @@ template <class Label> class GridReceiver {
       if (*options_.probability_of < 0 || *options_.probability_of >= channels)
         throw Error(Code::bad_argument, "to_original",
                     text("probability_of = ", *options_.probability_of, "; must be 0 to ", channels - 1, "."));
-      job_.probability_of = static_cast<int>(*options_.probability_of);
+      job_.probability_of = *options_.probability_of;
       const Index bytes = to_.voxels() * Index{sizeof(float)};
       probability_ = ctx_->allocate(bytes);
       clear(ctx_->stream(), probability_.data(), bytes);
@@ -66,8 +66,8 @@ template <class Label> class GridReceiver {
     tables_.upload(*ctx_);
     for (std::size_t a = 0; a < 3; ++a) {
       const way_back::AxisTaps& t = taps_.taps[2 - a];
-      job_.axis[a] = {tables_.at<int>(at[a][0]), tables_.at<double>(at[a][1]), tables_.at<std::uint8_t>(at[a][2]),
-                      static_cast<int>(t.count()), 0};
+      job_.axis[a] = {tables_.at<int>(at[a][0]), tables_.at<double>(at[a][1]), tables_.at<std::uint8_t>(at[a][2]), t.count(),
+                      0};
     }
     for (std::size_t j = 0; j < 3; ++j) job_.axis[2 - taps_.axes[j]].stride = stride[j];
   }

@@ -76,7 +76,7 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
         image_(image_shape(scan)),
         grid_(detail::make_window_grid(checked(image_, "sliding_window"), o.windows)),
         windows_(ctx, grid_),
-        source_{scan.values(), static_cast<int>(scan.channels()), windows_.tables, o.windows.padding, o.windows.outside} {
+        source_{scan.values(), scan.channels(), windows_.tables, o.windows.padding, o.windows.outside} {
     if (o.skip_below && o.background.empty())
       throw Error(Code::bad_argument, "stream_windows",
                   "skip_below needs the logits of windows that are not run. Hint: set background.");
@@ -128,7 +128,7 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
       Memory<Cuda> flags = ctx_->allocate(grid_.windows());
       clear(ctx_->stream(), flags.data(), grid_.windows());
       find_occupied(ctx_->stream(), source_,
-                    {*options_->skip_below, dtype_of<typename S::T>(), reinterpret_cast<std::uint8_t*>(flags.data())});
+                    {dtype_of<typename S::T>(), *options_->skip_below, reinterpret_cast<std::uint8_t*>(flags.data())});
       copy_to_host(ctx_->stream(), occupied.data(), flags.data(), grid_.windows());
       synchronize(ctx_->stream());
     }
