@@ -58,11 +58,24 @@ template <AnySpec S> class PatchSampler {
             {"cases", text(cases_.size(), ": ", names)}};
   }
 
+  using At = std::array<Index, 3>;   // z, y, x
+
+  /// The case that sample `number` comes from, and where its patch begins there; that may be outside.
+  struct Place {
+    std::size_t index;
+    At corner;
+  };
+  Place place(const RandomKey& key, Index number) const {
+    RandomStream random({key.seed, static_cast<std::uint64_t>(number), kStream + key.op});
+    const auto k = static_cast<std::size_t>(random.below(std::ssize(cases_)));
+    return {k, corner_around(cases_[k], draw_centre(k, random))};
+  }
+  const PatchSamplerOptions<S::kDim>& options() const { return options_; }
+
   /// Fills images [N, 1, patch] and labels with samples number first, first + 1, ...; returns the cases they came from.
   std::vector<std::size_t> fill(const RandomKey& key, Index first, Out<S> images, View<std::uint8_t, S::kDim> labels) const;
 
  private:
-  using At = std::array<Index, 3>;                       // z, y, x
   static constexpr std::uint32_t kStream = 0x50415443;   // keeps these draws apart from every op's
 
   static std::vector<std::uint32_t> foreground_of(const Volume<std::uint8_t>& label) {
@@ -213,17 +226,14 @@ template <AnySpec S> std::vector<std::size_t> PatchSampler<S>::fill(const Random
                                                                     View<std::uint8_t, S::kDim> labels) const {
   std::vector<std::size_t> used(static_cast<std::size_t>(images.shape.n));
   const auto one = [&](Index n) {
-    const auto number = static_cast<std::uint64_t>(first + n);
-    RandomStream random({key.seed, number, kStream + key.op});
-    const auto k = static_cast<std::size_t>(random.below(std::ssize(cases_)));
-    const auto corner = corner_around(cases_[k], draw_centre(k, random));
+    const auto [k, corner] = place(key, first + n);
     used[static_cast<std::size_t>(n)] = k;
     if (options_.augment.empty()) {
       copy(cases_[k], corner, images, labels, n);
       return;
     }
     std::unique_ptr<Patch> p = pool_->take();
-    augment(cases_[k], corner, {key.seed, number, key.op}, *p);
+    augment(cases_[k], corner, {key.seed, static_cast<std::uint64_t>(first + n), key.op}, *p);
     fill_sample<float>(images, n, [&](float* to) { std::copy(p->image.begin(), p->image.end(), to); });
     fill_sample<std::uint8_t>(labels, n, [&](std::uint8_t* to) { std::copy(p->label.begin(), p->label.end(), to); });
     pool_->give(std::move(p));

@@ -63,6 +63,8 @@ template <class Net>
 Volume<std::uint8_t> sliding_window_labels(Context<typename Net::Spec::Device>& ctx, const Net& net, const Volume<float>& image,
                                            const std::type_identity_t<SlidingWindowOptions<Net::Spec::kDim>>& o = {}) {
   using S = typename Net::Spec;
+  static_assert(std::is_same_v<typename S::Device, Cpu>,
+                "ctseg: a network on Cuda needs #include <ctseg/infer/cuda/sliding_window.hpp>");
   Predictor<Net> predict(ctx, net, Shape<S::kDim>{o.batch, 1, o.window.value});
   if (predict.output_shape().c > 256)
     throw Error(Code::unsupported, "sliding_window", text(predict.output_shape().c, " classes do not fit labels of uint8."));

@@ -57,8 +57,17 @@ void for_turned_rows(Context<Cpu>& ctx, const Shape<Dim>& shape, const std::type
   });
 }
 
+/// Errors    shape_mismatch for logits that are not of the windows' size, or have other channels than those before (0: none yet).
+template <int Dim> void check_scores(const Shape<Dim>& logits, const Shape<Dim>& windows, Index channels) {
+  if (logits.n != windows.n || logits.space != windows.space || (channels > 0 && logits.c != channels))
+    throw Error(Code::shape_mismatch, "test_time",
+                text("predict made ", logits, " of windows ", windows,
+                     "; it must keep their size, and the number of channels of the others."));
+}
+
 /// The weighted mean of scores, summed in float in the order they come.
-template <AnySpec S> class ScoreMean {
+template <AnySpec S, class Device = typename S::Device> class ScoreMean;
+template <AnySpec S> class ScoreMean<S, Cpu> {
  public:
   using T = typename S::T;
   static constexpr int kDim = S::kDim;
@@ -67,12 +76,9 @@ template <AnySpec S> class ScoreMean {
 
   /// Windows of this shape are looked at from now on.
   void start(const Shape<kDim>& windows) { windows_ = windows, weight_ = 0, begun_ = false; }
-  /// Errors    shape_mismatch for logits that are not of the windows' size, or have other channels than those before.
+  /// Errors    of check_scores.
   void add(In<S> logits, const Flips<kDim>& flips = {}, double weight = 1) {
-    if (logits.shape.n != windows_.n || logits.shape.space != windows_.space || (begun_ && logits.shape.c != sum_.shape().c))
-      throw Error(Code::shape_mismatch, "test_time",
-                  text("predict made ", logits.shape, " of windows ", windows_,
-                       "; it must keep their size, and the number of channels of the others."));
+    check_scores(logits.shape, windows_, begun_ ? sum_.shape().c : 0);
     if (sum_.shape() != logits.shape) sum_ = Tensor<float, kDim>(logits.shape);
     const Index channels = logits.shape.c;
     const auto w = static_cast<float>(weight);
@@ -114,6 +120,24 @@ template <AnySpec S> class ScoreMean {
   bool begun_ = false;
 };
 
+/// A copy of windows with some axes turned round; valid until the next one.
+template <AnySpec S, class Device = typename S::Device> class TurnedWindows;
+template <AnySpec S> class TurnedWindows<S, Cpu> {
+ public:
+  explicit TurnedWindows(Context<Cpu>& ctx) : ctx_(&ctx) {}
+  In<S> operator()(In<S> windows, const Flips<S::kDim>& flips) {
+    if (turned_.shape() != windows.shape) turned_ = Tensor<typename S::T, S::kDim>(windows.shape);
+    for_turned_rows(*ctx_, windows.shape, flips, [&](Index to, Index from) {
+      std::copy_n(windows.row(from), windows.shape.c, turned_.data() + to * windows.shape.c);
+    });
+    return std::as_const(turned_).view();
+  }
+
+ private:
+  Context<Cpu>* ctx_;
+  Tensor<typename S::T, S::kDim> turned_;
+};
+
 /// All subsets of the axes in nnU-Net's order: none, single ones, pairs, all; each by the axes' order.
 template <int Dim> std::vector<Flips<Dim>> mirrors(std::vector<int> axes) {
   if (axes.empty()) axes.resize(Dim), std::iota(axes.begin(), axes.end(), 0);
@@ -150,37 +174,30 @@ template <AnySpec S> struct ToSize {
 /// Source    nnU-Net's test-time augmentation.
 template <AnySpec S, class Predict> class Mirrored {
  public:
-  Mirrored(Context<Cpu>& ctx, Predict predict, const MirrorOptions& o)
-      : ctx_(&ctx),
-        predict_(std::forward<Predict>(predict)),
+  Mirrored(Context<typename S::Device>& ctx, Predict predict, const MirrorOptions& o)
+      : predict_(std::forward<Predict>(predict)),
         flips_(test_time::mirrors<S::kDim>(o.axes)),
+        turned_(ctx),
         mean_(ctx, o.average) {}
 
   /// Valid until the next call.
   In<S> operator()(In<S> windows) {
     mean_.start(windows.shape);
-    if (turned_.shape() != windows.shape) turned_ = Tensor<typename S::T, S::kDim>(windows.shape);
-    for (const auto& flips : flips_) {
-      test_time::for_turned_rows(*ctx_, windows.shape, flips, [&](Index to, Index from) {
-        std::copy_n(windows.row(from), windows.shape.c, turned_.data() + to * windows.shape.c);
-      });
-      mean_.add(predict_(In<S>(turned_.view())), flips);
-    }
+    for (const auto& flips : flips_) mean_.add(predict_(turned_(windows, flips)), flips);
     return mean_.mean();
   }
 
  private:
-  Context<Cpu>* ctx_;
   Predict predict_;
   std::vector<test_time::Flips<S::kDim>> flips_;
-  Tensor<typename S::T, S::kDim> turned_;
+  test_time::TurnedWindows<S> turned_;
   test_time::ScoreMean<S> mean_;
 };
 
 /// The weighted mean of several callables of one type, such as the predictors of a cross validation's folds.
 template <AnySpec S, class Predict> class Ensemble {
  public:
-  Ensemble(Context<Cpu>& ctx, std::vector<Predict> members, const EnsembleOptions& o)
+  Ensemble(Context<typename S::Device>& ctx, std::vector<Predict> members, const EnsembleOptions& o)
       : members_(std::move(members)), weights_(o.weights), mean_(ctx, o.average) {
     if (weights_.empty()) weights_.assign(members_.size(), 1);
     const double total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
@@ -221,7 +238,7 @@ template <AnySpec S, class Factory> class MultiScale {
   static constexpr int kDim = S::kDim;
   using Predict = std::invoke_result_t<Factory&, const Shape<kDim>&>;
 
-  MultiScale(Context<Cpu>& ctx, Factory factory, const MultiScaleOptions& o)
+  MultiScale(Context<typename S::Device>& ctx, Factory factory, const MultiScaleOptions& o)
       : ctx_(&ctx), factory_(std::forward<Factory>(factory)), options_(o), mean_(ctx, o.average) {
     for (const double s : o.scales)
       if (!is_finite(s) || s <= 0 || s > 16)
@@ -263,7 +280,7 @@ template <AnySpec S, class Factory> class MultiScale {
     }
   }
 
-  Context<Cpu>* ctx_;
+  Context<typename S::Device>* ctx_;
   Factory factory_;
   MultiScaleOptions options_;
   Shape<kDim> made_for_{};
@@ -273,17 +290,17 @@ template <AnySpec S, class Factory> class MultiScale {
 
 /// `mirrored<S>(ctx, predict)`: a predict that is handed over as an lvalue is referred to and must live on.
 template <AnySpec S, class Predict>
-Mirrored<S, Predict> mirrored(Context<Cpu>& ctx, Predict&& predict, const MirrorOptions& o = {}) {
+Mirrored<S, Predict> mirrored(Context<typename S::Device>& ctx, Predict&& predict, const MirrorOptions& o = {}) {
   return {ctx, std::forward<Predict>(predict), o};
 }
 /// `ensemble<S>(ctx, std::move(folds))`.
 template <AnySpec S, class Predict>
-Ensemble<S, Predict> ensemble(Context<Cpu>& ctx, std::vector<Predict> members, const EnsembleOptions& o = {}) {
+Ensemble<S, Predict> ensemble(Context<typename S::Device>& ctx, std::vector<Predict> members, const EnsembleOptions& o = {}) {
   return {ctx, std::move(members), o};
 }
 /// `multi_scale<S>(ctx, [&](const Shape<3>& windows) { return Predictor(ctx, net, windows); }, {.scales = {1, 0.75}})`.
 template <AnySpec S, class Factory>
-MultiScale<S, Factory> multi_scale(Context<Cpu>& ctx, Factory&& factory, const MultiScaleOptions& o = {}) {
+MultiScale<S, Factory> multi_scale(Context<typename S::Device>& ctx, Factory&& factory, const MultiScaleOptions& o = {}) {
   return {ctx, std::forward<Factory>(factory), o};
 }
 

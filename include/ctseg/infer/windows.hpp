@@ -122,7 +122,7 @@ template <int Dim> WindowGrid make_window_grid(const Shape<Dim>& image, const Sl
 }
 
 /// Voxel of an axis of n voxels that a window sees at place p, which may lie outside; -1: none.
-inline Index padded_at(Index p, Index n, WindowPadding padding) {
+constexpr Index padded_at(Index p, Index n, WindowPadding padding) {
   if (p >= 0 && p < n) return p;
   if (padding == WindowPadding::constant) return -1;
   if (padding == WindowPadding::replicate || n == 1) return std::clamp<Index>(p, 0, n - 1);

@@ -214,6 +214,7 @@ class AugmentOption {
   template <std::convertible_to<Recipe> R> AugmentOption(R&& recipe) : recipe_(std::forward<R>(recipe)), run_(&run<R>) {}
 
   bool empty() const { return !run_ || recipe_.transforms.empty(); }
+  const Recipe& recipe() const { return recipe_; }
   /// Kind (its place in Transform) and probability of each: "1:0.5 1:0.5 11:0.1"; "none".
   std::string names() const {
     std::string out;
