@@ -57,7 +57,7 @@ Axis place_only(Axis a) { return {a.first, nullptr}; }
 
 Index table_words(const Resampling& r) {
   std::size_t words = 0;
-  for (const AxisTable& t : r.axes) words += (t.first.size() + 1) / 2 * 2 + 2 * t.taps.size();   // taps on 8 bytes
+  for (const TapTable& t : r.axes) words += (t.first.size() + 1) / 2 * 2 + 2 * t.taps.size();   // taps on 8 bytes
   return static_cast<Index>(words);
 }
 std::array<Axis, 3> written(Stream stream, const Resampling& r, std::uint32_t* to) {

@@ -15,7 +15,7 @@ struct alignas(8) AxisTap {
   float weight;
 };
 /// Coordinate k of the target reads taps[first[k]] to taps[first[k + 1]], exclusive. On the host.
-struct AxisTable {
+struct TapTable {
   std::vector<std::int32_t> first;
   std::vector<AxisTap> taps;
 
@@ -28,7 +28,7 @@ struct AxisTable {
 };
 struct Resampling {
   Array from, to;
-  std::array<AxisTable, 3> axes;   // z, y, x
+  std::array<TapTable, 3> axes;   // z, y, x
   float outside = 0;               // of voxels that read nothing
 };
 /// Sums in float along x, then y, then z. The tables travel as arguments of launches, so that a recording holds them.
@@ -55,9 +55,9 @@ template <class T, int Dim> struct Kernel<Separable, Spec<T, Dim, Cuda>> {
 
  private:
   template <class Map>
-  static std::array<cuda::AxisTable, 3> tables(const Map& map, const Shape<Dim>& x, const Shape<Dim>& y, bool transposed) {
+  static std::array<cuda::TapTable, 3> tables(const Map& map, const Shape<Dim>& x, const Shape<Dim>& y, bool transposed) {
     const auto in = cuda::space_of(x), out = cuda::space_of(y);
-    std::array<cuda::AxisTable, 3> all;
+    std::array<cuda::TapTable, 3> all;
     for (std::size_t d = 0; d < 3; ++d) {
       const auto along = [&](Index o, auto f) {   // an axis that the data lacks has one coordinate, which is copied
         if constexpr (Dim == 3)
@@ -70,8 +70,8 @@ template <class T, int Dim> struct Kernel<Separable, Spec<T, Dim, Cuda>> {
     return all;
   }
   /// Counts, then places: the outputs in order, so the taps of a coordinate of the transpose are in order too.
-  template <class Along> static cuda::AxisTable table(const Along& along, Index outputs, Index coordinates, bool transposed) {
-    cuda::AxisTable t;
+  template <class Along> static cuda::TapTable table(const Along& along, Index outputs, Index coordinates, bool transposed) {
+    cuda::TapTable t;
     t.first.assign(static_cast<std::size_t>(coordinates) + 1, 0);
     for (Index o = 0; o < outputs; ++o)
       along(o, [&](Index i, double) { ++t.first[static_cast<std::size_t>(transposed ? i : o) + 1]; });
