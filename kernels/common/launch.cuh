@@ -27,7 +27,7 @@ void allow_shared(const void* kernel, const char* name, int bytes);   // above 4
 template <class Body> __global__ void __launch_bounds__(Body::kThreads) run_body(const Body body) { body(Block{}); }
 
 template <class Body> void launch(Stream stream, const Grid& grid, const Body& body) {
-  static_assert(std::is_trivially_copyable_v<Body>);
+  static_assert(std::is_trivially_copyable_v<Body> && (Body::kSyncs || true));   // nvcc warns of members that nobody names
   if (grid.blocks <= 0 || grid.rows <= 0) return;
   if (grid.shared_bytes > 48 << 10) allow_shared(reinterpret_cast<const void*>(&run_body<Body>), Body::kName, grid.shared_bytes);
   const dim3 blocks(static_cast<unsigned>(grid.blocks), static_cast<unsigned>(grid.rows));
@@ -52,8 +52,13 @@ void run_emulated(const EmulatedLaunch&);
 
 template <class Body> void launch(Stream stream, const Grid& grid, const Body& body) {
   static_assert(std::is_trivially_copyable_v<Body>);
+  Body arguments = body;
+#if __has_builtin(__builtin_clear_padding)
+  __builtin_clear_padding(&arguments);   // what lies between members is nobody's, and may look like an address
+#endif
   run_emulated({stream, grid.blocks, grid.rows, Body::kThreads, grid.shared_bytes, Body::kSyncs,
-                [](const void* b, const Block& block) { (*static_cast<const Body*>(b))(block); }, &body, sizeof body, Body::kName});
+                [](const void* b, const Block& block) { (*static_cast<const Body*>(b))(block); }, &arguments, sizeof arguments,
+                Body::kName});
 }
 
 #endif
