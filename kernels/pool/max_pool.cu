@@ -12,12 +12,21 @@
 namespace ctseg::cuda {
 namespace {
 
-/// A window of compile-time size, or (0) of any.
+/// The taps of a window, f(z, y, x, tap): of compile-time size and unrolled, or of any.
 template <int Z, int Y, int X> struct Taps {
-  Zyx any;
-  CTSEG_DEVICE int z() const { return Z > 0 ? Z : any.z; }
-  CTSEG_DEVICE int y() const { return Y > 0 ? Y : any.y; }
-  CTSEG_DEVICE int x() const { return X > 0 ? X : any.x; }
+  static constexpr int z = Z, y = Y, x = X;
+  template <class F> CTSEG_DEVICE void each(F f) const {
+    CTSEG_UNROLL for (int tap = 0; tap < Z * Y * X; ++tap) f(tap / (Y * X), tap / X % Y, tap % X, tap);
+  }
+};
+struct AnyTaps {
+  int z, y, x;
+  template <class F> CTSEG_DEVICE void each(F f) const {
+    int tap = 0;
+    for (int kz = 0; kz < z; ++kz)
+      for (int ky = 0; ky < y; ++ky)
+        for (int kx = 0; kx < x; ++kx, ++tap) f(kz, ky, kx, tap);
+  }
 };
 
 template <class T, int N, class K> struct Pool {
@@ -41,18 +50,15 @@ template <class T, int N, class K> struct Pool {
     const T* corner = x.at(row_of({to.image, at}, in), c);
     Pack<T, N> best = load<N>(corner);
     Pack<std::uint8_t, N> tap_of{};
-    int tap = 0;
-    CTSEG_UNROLL for (int kz = 0; kz < taps.z(); ++kz)
-      CTSEG_UNROLL for (int ky = 0; ky < taps.y(); ++ky)
-        CTSEG_UNROLL for (int kx = 0; kx < taps.x(); ++kx, ++tap) {
-          const Pack<T, N> value = load<N>(corner + Index{(kz * in.y + ky) * in.x + kx} * x.pitch);
-          CTSEG_UNROLL for (int e = 0; e < N; ++e) {
-            const float v = to_float(value.at[e]), most = to_float(best.at[e]);
-            const bool wins = (v > most || v != v) && most == most;   // tap 0 does not win against itself
-            best.at[e] = wins ? value.at[e] : best.at[e];
-            tap_of.at[e] = wins ? static_cast<std::uint8_t>(tap) : tap_of.at[e];
-          }
-        }
+    taps.each([&](int kz, int ky, int kx, int tap) {
+      const Pack<T, N> value = load<N>(corner + Index{(kz * in.y + ky) * in.x + kx} * x.pitch);
+      CTSEG_UNROLL for (int e = 0; e < N; ++e) {
+        const float v = to_float(value.at[e]), most = to_float(best.at[e]);
+        const bool wins = (v > most || v != v) && most == most;   // tap 0 does not win against itself
+        best.at[e] = wins ? value.at[e] : best.at[e];
+        tap_of.at[e] = wins ? static_cast<std::uint8_t>(tap) : tap_of.at[e];
+      }
+    });
     store(y.at(row, c), best);
     if (winner) store(winner.at(row, c), tap_of);
   }
@@ -78,24 +84,21 @@ template <class T, int N, class K> struct PoolBackward {
     const Pack<T, N> d = load<N>(dy.at(row, c));
     const Pack<std::uint8_t, N> tap_of = load<N>(winner.at(row, c));
     const Place from = place_of(row, out);
-    const Zyx first{from.at.z * taps.z(), from.at.y * taps.y(), from.at.x * taps.x()};
+    const Zyx first{from.at.z * taps.z, from.at.y * taps.y, from.at.x * taps.x};
     T* corner = dx.at(row_of({from.image, first}, in), c);
     const auto put = [&](int kz, int ky, int kx, int tap) {
       Pack<T, N> to;
       CTSEG_UNROLL for (int e = 0; e < N; ++e) to.at[e] = from_float<T>(tap_of.at[e] == tap ? 0.f + to_float(d.at[e]) : 0.f);
       store(corner + Index{(kz * in.y + ky) * in.x + kx} * dx.pitch, to);
     };
-    int tap = 0;
-    CTSEG_UNROLL for (int kz = 0; kz < taps.z(); ++kz)
-      CTSEG_UNROLL for (int ky = 0; ky < taps.y(); ++ky)
-        CTSEG_UNROLL for (int kx = 0; kx < taps.x(); ++kx, ++tap) put(kz, ky, kx, tap);
-    const int depth = size(from.at.z, taps.z(), out.z, in.z), height = size(from.at.y, taps.y(), out.y, in.y),
-              width = size(from.at.x, taps.x(), out.x, in.x);
-    if (depth == taps.z() && height == taps.y() && width == taps.x()) return;
+    taps.each(put);
+    const int depth = size(from.at.z, taps.z, out.z, in.z), height = size(from.at.y, taps.y, out.y, in.y),
+              width = size(from.at.x, taps.x, out.x, in.x);
+    if (depth == taps.z && height == taps.y && width == taps.x) return;
     for (int kz = 0; kz < depth; ++kz)   // behind the last window
       for (int ky = 0; ky < height; ++ky)
         for (int kx = 0; kx < width; ++kx)
-          if (kz >= taps.z() || ky >= taps.y() || kx >= taps.x()) put(kz, ky, kx, -1);
+          if (kz >= taps.z || ky >= taps.y || kx >= taps.x) put(kz, ky, kx, -1);
   }
   CTSEG_DEVICE static int size(int at, int taps_along, int outputs, int inputs) {
     return at + 1 < outputs ? taps_along : inputs - at * taps_along;
@@ -137,16 +140,16 @@ template <class T, int N> struct PoolGather {
     const Index from = row_of(window, out);
     const Pack<T, N> d = load<N>(dy.at(from, c));
     const Pack<std::uint8_t, N> tap_of = load<N>(winner.at(from, c));
-    CTSEG_UNROLL for (int e = 0; e < N; ++e)
-      if (tap_of.at[e] == tap) sum.at[e] = from_float<T>(to_float(sum.at[e]) + to_float(d.at[e]));
+    CTSEG_UNROLL for (int e = 0; e < N; ++e) if (tap_of.at[e] == tap) sum.at[e] =
+        from_float<T>(to_float(sum.at[e]) + to_float(d.at[e]));
   }
 };
 
 template <class F> void with_taps(const ConvWindow& w, F f) {
   const Zyx size = zyx(w.kernel);
-  if (w.kernel == std::array<Index, 3>{2, 2, 2}) return f(Taps<2, 2, 2>{size});
-  if (w.kernel == std::array<Index, 3>{1, 2, 2}) return f(Taps<1, 2, 2>{size});
-  f(Taps<0, 0, 0>{size});
+  if (w.kernel == std::array<Index, 3>{2, 2, 2}) return f(Taps<2, 2, 2>{});
+  if (w.kernel == std::array<Index, 3>{1, 2, 2}) return f(Taps<1, 2, 2>{});
+  f(AnyTaps{size.z, size.y, size.x});
 }
 
 }   // namespace
@@ -158,8 +161,15 @@ void max_pool(Stream stream, const MaxPool& p) {
       const Index rows = p.y.rows(), packs = p.y.c / kWidth;
       with_taps(p.window, [&](auto taps) {
         launch(stream, grid_of(rows, packs, 1),
-               Pool<T, kWidth, decltype(taps)>{taps, zyx(p.window.stride), extents_of(p.x), extents_of(p.y),
-                                               rows_of<const T>(p.x), rows_of<T>(p.y), {p.winner, p.y.c}, rows, packs});
+               Pool<T, kWidth, decltype(taps)>{taps,
+                                               zyx(p.window.stride),
+                                               extents_of(p.x),
+                                               extents_of(p.y),
+                                               rows_of<const T>(p.x),
+                                               rows_of<T>(p.y),
+                                               {p.winner, p.y.c},
+                                               rows,
+                                               packs});
       });
     });
   });
@@ -175,9 +185,9 @@ void max_pool_backward(Stream stream, const MaxPool& p) {
       const auto dx = rows_of<T>(p.x);
       const Rows<const std::uint8_t> winner{p.winner, p.y.c};
       if (p.window.kernel != p.window.stride)
-        return launch(stream, grid_of(p.x.rows(), packs, 1),
-                      PoolGather<T, kWidth>{zyx(p.window.kernel), zyx(p.window.stride), in, out, dy, dx, winner, p.x.rows(),
-                                            packs});
+        return launch(
+            stream, grid_of(p.x.rows(), packs, 1),
+            PoolGather<T, kWidth>{zyx(p.window.kernel), zyx(p.window.stride), in, out, dy, dx, winner, p.x.rows(), packs});
       with_taps(p.window, [&](auto taps) {
         launch(stream, grid_of(p.y.rows(), packs, 1),
                PoolBackward<T, kWidth, decltype(taps)>{taps, in, out, dy, dx, winner, p.y.rows(), packs});
