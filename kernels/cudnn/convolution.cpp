@@ -90,7 +90,7 @@ class CudnnPlans final : public ConvPlans {
     if (const auto json = files_.read(name)) entry.plan = cudnn::from_json(session_->target, *json);
     if (!entry.plan || entry.plan->workspace > pass.workspace) {
       const cudnn::PlanLimits limits{.workspace = pass.workspace,
-                                     .tf32 = pass.tf32 || pass.dtype != Dtype::f32,
+                                     .tensor_cores = pass.tf32 || pass.dtype != Dtype::f32,
                                      .deterministic = pass.deterministic};
       entry.plan = choose_plan(session_->target, convolution_graph(session_->target, pass), limits, &entry.why);
       if (entry.plan)
