@@ -84,12 +84,12 @@ struct PlanLimits {
   Index workspace = 0;
   bool tensor_cores = true;   // for float they mean TF32
   bool deterministic = true;
-  bool compile = true;        // engines that are compiled when the plan is made
+  bool compile = true;   // engines that are compiled when the plan is made
 };
 struct Plan {
   Descriptor descriptor;
   Index workspace = 0;
-  std::int64_t engine = -1;    // cuDNN's number
+  std::int64_t engine = -1;   // cuDNN's number
   bool tensor_cores = false;
 };
 /// The first plan of cuDNN's heuristics that keeps the limits: mode A, then B and FALLBACK where nothing of it does. Always

@@ -76,7 +76,8 @@ std::optional<Plan> choose_plan(const Target& target, const Descriptor& graph, c
         continue;
       }
       const auto workspace = plan.get<std::int64_t>(at::EXECUTION_PLAN_WORKSPACE_SIZE);
-      if (workspace <= limits.workspace) return Plan{std::move(plan), workspace, engine.index, engine.has(CUDNN_NUMERICAL_NOTE_TENSOR_CORE)};
+      if (workspace <= limits.workspace)
+        return Plan{std::move(plan), workspace, engine.index, engine.has(CUDNN_NUMERICAL_NOTE_TENSOR_CORE)};
       last = text("engine ", engine.index, " wants ", workspace >> 20, " MiB of workspace");
     }
   if (why) *why = last;

@@ -1,5 +1,5 @@
-// cuDNN without a card: for every convolution of every network the heuristics, the notes and the workspace of plans for an H200,
-// from a description of it. Needs cuDNN's libraries and headers, no driver; says so and passes where they are missing.
+// cuDNN without a card: plans for every convolution of five networks on an H200, from a description of it. Notes, workspace,
+// files, errors. Needs cuDNN's libraries and headers, no driver; says so and passes where they are missing.
 #include <doctest/doctest.h>
 
 #include <ctseg/core/error.hpp>
@@ -104,7 +104,7 @@ cuda::ConvPass pass_of(const Layer& l, cuda::ConvPass::Kind kind, Dtype dtype, b
           .output_channels = gathers ? l.out : l.in,
           .dtype = dtype,
           .tf32 = tf32,
-          .workspace = cuda::conv_forward_scratch(shape, {})};
+          .workspace = cuda::conv_workspace(shape, {})};
 }
 /// Engines that are compiled when a plan is made would need a driver, or its stub.
 cudnn::PlanLimits limits_of(const cuda::ConvPass& p) {
@@ -118,8 +118,13 @@ std::string text_of(const cuda::ConvPass& p) {
 }
 
 constexpr cuda::ConvPass::Kind kKinds[] = {cuda::ConvPass::forward, cuda::ConvPass::data, cuda::ConvPass::filter};
-struct Precision { Dtype dtype; bool tf32; const char* name; };
-constexpr Precision kPrecisions[] = {{Dtype::bf16, false, "bf16"}, {Dtype::f16, false, "f16"}, {Dtype::f32, true, "tf32"}, {Dtype::f32, false, "f32"}};
+struct Precision {
+  Dtype dtype;
+  bool tf32;
+  const char* name;
+};
+constexpr Precision kPrecisions[] = {
+    {Dtype::bf16, false, "bf16"}, {Dtype::f16, false, "f16"}, {Dtype::f32, true, "tf32"}, {Dtype::f32, false, "f32"}};
 
 struct Tally {
   int plans = 0, slow = 0;   // by the engines that know no tensor cores
@@ -241,6 +246,18 @@ TEST_CASE("what cuDNN refuses is said with the attribute and the status") {
     CHECK(e.code() == Code::device);
   }
   CHECK(said.find("setting CONVOLUTION_SPATIAL_DIMS: CUDNN_STATUS_") != std::string::npos);
+}
+
+TEST_CASE("without a card the first convolution says so") {
+  if (cuda::emulated() || cuda::device_count() > 0) return;
+  const auto plans = cuda::make_conv_plans(0);
+  std::string said;
+  try {
+    plans->run(nullptr, pass_of({ConvWindow{}, Side::output, 1, 8, 8, false}, cuda::ConvPass::forward, Dtype::bf16), {});
+  } catch (const Error& e) {
+    said = e.what();
+  }
+  CHECK(said.find("cudnn: ") != std::string::npos);
 }
 
 TEST_CASE("where cuDNN is not, the error says where it was looked for") {
