@@ -113,6 +113,8 @@ void conv_backward(Stream stream, const ConvRun& run, const ConvBackward& b) {
   if (b.db) add_channel_sums(stream, b.dy, b.db, run.scratch);
 }
 
+Index conv_workspace(const ConvShape& s, const DeviceTraits<Cuda>& device) { return workspace_of(s, device); }
+
 ConvPlans::~ConvPlans() {
   for (void* memory : staging_) release(memory);
 }

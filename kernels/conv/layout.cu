@@ -33,8 +33,7 @@ template <class T> struct PackSwapped {
       if (i0 + r < in && o0 + x < out) tile[r * (kTile + 1) + x] = w[(tap * in + i0 + r) * out + o0 + x];
     b.sync();
     for (int r = y; r < kTile; r += kTileRows)
-      if (o0 + r < out && i0 + x < in)
-        filter[((o0 + r) * taps + tap) * in + i0 + x] = from_float<T>(tile[x * (kTile + 1) + r]);
+      if (o0 + r < out && i0 + x < in) filter[((o0 + r) * taps + tap) * in + i0 + x] = from_float<T>(tile[x * (kTile + 1) + r]);
   }
 };
 template <class T> struct AddSwapped {
@@ -50,8 +49,7 @@ template <class T> struct AddSwapped {
     const Index tap = b.row(), i0 = b.index() % tiles_in * kTile, o0 = b.index() / tiles_in * kTile;
     const int x = b.thread() % kTile, y = b.thread() / kTile;
     for (int r = y; r < kTile; r += kTileRows)
-      if (o0 + r < out && i0 + x < in)
-        tile[r * (kTile + 1) + x] = to_float(filter[((o0 + r) * taps + tap) * in + i0 + x]);
+      if (o0 + r < out && i0 + x < in) tile[r * (kTile + 1) + x] = to_float(filter[((o0 + r) * taps + tap) * in + i0 + x]);
     b.sync();
     for (int r = y; r < kTile; r += kTileRows)
       if (i0 + r < in && o0 + x < out) dw[(tap * in + i0 + r) * out + o0 + x] += tile[x * (kTile + 1) + r];
@@ -165,8 +163,7 @@ Index parts_of(Index rows) {
 template <class F> void with_packs(const Array& v, F f) {
   with_storage(v.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const bool fits =
-        v.c % kPack<T> == 0 && v.pitch % kPack<T> == 0 && reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
+    const bool fits = v.c % kPack<T> == 0 && v.pitch % kPack<T> == 0 && reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
     if (fits)
       f(zero, std::integral_constant<int, kPack<T>>{});
     else

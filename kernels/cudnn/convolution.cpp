@@ -15,21 +15,21 @@ std::string text(const std::array<Index, 3>& e) { return ctseg::text(e[0], "x", 
 std::string text(const ConvPass& p) {
   constexpr const char* kinds[] = {"forward", "data gradient", "weight gradient"};
   const ConvWindow& w = p.window;
-  return ctseg::text(kinds[p.kind], " of ", p.images, " images ", text(w.input), " x ", p.input_channels,
-                     " -> ", text(w.output), " x ", p.output_channels, ", kernel ", text(w.kernel),
-                     ", stride ", text(w.stride), ", padding ", text(w.padding), ", dilation ", text(w.dilation), ", ", p.dtype,
-                     p.tf32 ? ", tf32" : "", p.deterministic ? "" : ", any order", ", workspace ", p.workspace);
+  return ctseg::text(kinds[p.kind], " of ", p.images, " images ", text(w.input), " x ", p.input_channels, " -> ",
+                     text(w.output), " x ", p.output_channels, ", kernel ", text(w.kernel), ", stride ", text(w.stride),
+                     ", padding ", text(w.padding), ", dilation ", text(w.dilation), ", ", p.dtype, p.tf32 ? ", tf32" : "",
+                     p.deterministic ? "" : ", any order", ", workspace ", p.workspace);
 }
 /// The same as numbers, to look up.
 using Key = std::array<Index, 26>;
 Key key_of(const ConvPass& p) {
   Key key{};
   std::size_t next = 0;
-  for (const auto* axes : {&p.window.input, &p.window.output, &p.window.kernel, &p.window.stride, &p.window.padding,
-                           &p.window.dilation})
+  for (const auto* axes :
+       {&p.window.input, &p.window.output, &p.window.kernel, &p.window.stride, &p.window.padding, &p.window.dilation})
     for (const Index v : *axes) key[next++] = v;
-  for (const Index v : {Index{p.kind}, p.images, p.input_channels, p.output_channels,
-                        static_cast<Index>(p.dtype), Index{p.tf32}, Index{p.deterministic}, p.workspace})
+  for (const Index v : {Index{p.kind}, p.images, p.input_channels, p.output_channels, static_cast<Index>(p.dtype),
+                        Index{p.tf32}, Index{p.deterministic}, p.workspace})
     key[next++] = v;
   return key;
 }
@@ -57,9 +57,10 @@ class CudnnPlans final : public ConvPlans {
     const std::lock_guard lock(mutex_);
     const Entry& entry = plan(pass);
     if (!entry.plan)
-      throw Error(Code::unsupported, "cudnn",
-                  ctseg::text("no plan for the ", text(pass), ": ", entry.why, ". Hint: a larger ContextOptions::cuda.workspace, ",
-                              "cuda.tf32 or cuda.deterministic = false may allow one."));
+      throw Error(
+          Code::unsupported, "cudnn",
+          ctseg::text("no plan for the ", text(pass), ": ", entry.why, ". Hint: a larger ContextOptions::cuda.workspace, ",
+                      "cuda.tf32 or cuda.deterministic = false may allow one."));
     const cudnn::Library& library = session_->library;
     check(library, library.set_stream(session_->handle, stream), "choosing the stream");
     const std::vector<std::int64_t> ids = {cudnn::kInput, cudnn::kFilter, cudnn::kOutput};
@@ -90,7 +91,7 @@ class CudnnPlans final : public ConvPlans {
     if (const auto json = files_.read(name)) entry.plan = cudnn::from_json(session_->target, *json);
     if (!entry.plan || entry.plan->workspace > pass.workspace) {
       const cudnn::PlanLimits limits{.workspace = pass.workspace,
-                                     .tf32 = pass.tf32 || pass.dtype != Dtype::f32,
+                                     .tensor_cores = pass.tf32 || pass.dtype != Dtype::f32,
                                      .deterministic = pass.deterministic};
       entry.plan = choose_plan(session_->target, convolution_graph(session_->target, pass), limits, &entry.why);
       if (entry.plan)

@@ -38,6 +38,24 @@ Index padding_behind(const ConvWindow& w, std::size_t d) {
   const Index fits = w.input[d] + 2 * w.padding[d] - reach;
   return fits >= 0 && fits / w.stride[d] + 1 == w.output[d] ? w.padding[d] : both - w.padding[d];
 }
+/// The three operations differ in nothing but names.
+struct Names {
+  cudnnBackendDescriptorType_t type;
+  const Attribute &convolution, &input, &filter, &output, &alpha, &beta;
+};
+const Names& names_of(cuda::ConvPass::Kind kind) {
+  static constexpr Names names[] = {
+      {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, at::OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+       at::OPERATION_CONVOLUTION_FORWARD_X, at::OPERATION_CONVOLUTION_FORWARD_W, at::OPERATION_CONVOLUTION_FORWARD_Y,
+       at::OPERATION_CONVOLUTION_FORWARD_ALPHA, at::OPERATION_CONVOLUTION_FORWARD_BETA},
+      {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, at::OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+       at::OPERATION_CONVOLUTION_BWD_DATA_DX, at::OPERATION_CONVOLUTION_BWD_DATA_W, at::OPERATION_CONVOLUTION_BWD_DATA_DY,
+       at::OPERATION_CONVOLUTION_BWD_DATA_ALPHA, at::OPERATION_CONVOLUTION_BWD_DATA_BETA},
+      {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR, at::OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+       at::OPERATION_CONVOLUTION_BWD_FILTER_X, at::OPERATION_CONVOLUTION_BWD_FILTER_DW, at::OPERATION_CONVOLUTION_BWD_FILTER_DY,
+       at::OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, at::OPERATION_CONVOLUTION_BWD_FILTER_BETA}};
+  return names[kind];
+}
 }   // namespace
 
 Target::Target(const Library& library, std::string_view json)
@@ -93,23 +111,7 @@ void Graph::convolution(const cuda::ConvPass& pass, const Tensor& input, const T
       .set(at::CONVOLUTION_PRE_PADDINGS, axes(w.padding, first))
       .set(at::CONVOLUTION_POST_PADDINGS, axes(behind, first))
       .finalize("a convolution");
-  struct Names {
-    cudnnBackendDescriptorType_t type;
-    const Attribute &convolution, &input, &filter, &output, &alpha, &beta;
-  };
-  const Names forward{CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, at::OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
-                      at::OPERATION_CONVOLUTION_FORWARD_X, at::OPERATION_CONVOLUTION_FORWARD_W,
-                      at::OPERATION_CONVOLUTION_FORWARD_Y, at::OPERATION_CONVOLUTION_FORWARD_ALPHA,
-                      at::OPERATION_CONVOLUTION_FORWARD_BETA};
-  const Names data{CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, at::OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
-                   at::OPERATION_CONVOLUTION_BWD_DATA_DX, at::OPERATION_CONVOLUTION_BWD_DATA_W,
-                   at::OPERATION_CONVOLUTION_BWD_DATA_DY, at::OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
-                   at::OPERATION_CONVOLUTION_BWD_DATA_BETA};
-  const Names weights{CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
-                      at::OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, at::OPERATION_CONVOLUTION_BWD_FILTER_X,
-                      at::OPERATION_CONVOLUTION_BWD_FILTER_DW, at::OPERATION_CONVOLUTION_BWD_FILTER_DY,
-                      at::OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, at::OPERATION_CONVOLUTION_BWD_FILTER_BETA};
-  const Names& names = pass.kind == cuda::ConvPass::forward ? forward : pass.kind == cuda::ConvPass::data ? data : weights;
+  const Names& names = names_of(pass.kind);
   Descriptor operation(target_->library(), names.type);
   operation.set(names.convolution, c)
       .set(names.input, tensor(input))
@@ -193,8 +195,7 @@ Descriptor block_graph(const Target& target, const cuda::ConvPass& pass, std::op
     const Tensor zero = per_channel(x, kZero);
     graph.pointwise({.mode = CUDNN_POINTWISE_MUL, .x = &shifted, .b = &slopes, .y = &falling});
     graph.pointwise({.mode = CUDNN_POINTWISE_CMP_GT, .x = &shifted, .b = &zero, .y = &positive});
-    graph.pointwise(
-        {.mode = CUDNN_POINTWISE_BINARY_SELECT, .x = &shifted, .b = &falling, .t = &positive, .y = &activated});
+    graph.pointwise({.mode = CUDNN_POINTWISE_BINARY_SELECT, .x = &shifted, .b = &falling, .t = &positive, .y = &activated});
   }
   graph.convolution(pass, activated, tensor_of(pass, kFilter), y);
   const Tensor squares = inner(y, Dtype::f32);

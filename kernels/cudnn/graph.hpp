@@ -82,13 +82,15 @@ Descriptor block_graph(const Target&, const cuda::ConvPass&, std::optional<doubl
 
 struct PlanLimits {
   Index workspace = 0;
-  bool tf32 = false, deterministic = true;
+  bool tensor_cores = true;   // for float they mean TF32
+  bool deterministic = true;
   bool compile = true;   // engines that are compiled when the plan is made
 };
 struct Plan {
   Descriptor descriptor;
   Index workspace = 0;
-  std::int64_t engine = 0;
+  std::int64_t engine = -1;   // cuDNN's number
+  bool tensor_cores = false;
 };
 /// The first plan of cuDNN's heuristics that keeps the limits: mode A, then B and FALLBACK where nothing of it does. Always
 /// the same for one version and card. None: `why` says what the last one lacked.

@@ -46,8 +46,8 @@ Library open_library() {
   }
   if (!handle)
     throw Error(Code::unsupported, "cudnn",
-                text("cuDNN 9 was not found (", tried, "). Hint: install libcudnn9, or set CTSEG_CUDNN to the folder of ", kName,
-                     "; Python's package nvidia-cudnn has it in nvidia/cudnn/lib."));
+                text("cuDNN 9 was not found (", tried, "). Hint: install libcudnn9, or set CTSEG_CUDNN to the folder of ",
+                     kName, "; Python's package nvidia-cudnn has it in nvidia/cudnn/lib."));
   find(handle, l.get_version, "cudnnGetVersion", l.path);
   l.version = l.get_version();
   if (l.version / 10000 != 9)

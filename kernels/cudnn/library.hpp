@@ -21,7 +21,7 @@ struct Library {
   decltype(&cudnnBackendGetAttribute) get_attribute = nullptr;
   decltype(&cudnnBackendExecute) execute = nullptr;
 
-  std::string path;         // what was opened
+  std::string path;          // what was opened
   std::size_t version = 0;   // 91900: 9.19.0
 };
 

@@ -46,7 +46,8 @@ struct Engine {
   /// Why the limits forbid it; empty where they do not. Sums are kept in float, and large Winograd tiles lose digits.
   std::string refused(const PlanLimits& limits) const {
     if (limits.deterministic && has(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)) return "its bits change from run to run";
-    if (!limits.tf32 && has(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) return "it rounds its inputs";
+    if (has(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) return "it rounds its inputs";
+    if (!limits.tensor_cores && has(CUDNN_NUMERICAL_NOTE_TENSOR_CORE)) return "it multiplies with TF32";
     if (has(CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)) return "its sums are not kept in float";
     if (has(CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6) || has(CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13))
       return "its Winograd tiles are large";
@@ -75,7 +76,8 @@ std::optional<Plan> choose_plan(const Target& target, const Descriptor& graph, c
         continue;
       }
       const auto workspace = plan.get<std::int64_t>(at::EXECUTION_PLAN_WORKSPACE_SIZE);
-      if (workspace <= limits.workspace) return Plan{std::move(plan), workspace, engine.index};
+      if (workspace <= limits.workspace)
+        return Plan{std::move(plan), workspace, engine.index, engine.has(CUDNN_NUMERICAL_NOTE_TENSOR_CORE)};
       last = text("engine ", engine.index, " wants ", workspace >> 20, " MiB of workspace");
     }
   if (why) *why = last;
@@ -106,7 +108,7 @@ std::optional<Plan> from_json(const Target& target, const std::string& json) try
   plan.set(at::EXECUTION_PLAN_JSON_REPRESENTATION, json.data(), json.size());
   if (plan.try_finalize() != CUDNN_STATUS_SUCCESS) return {};
   const auto workspace = plan.get<std::int64_t>(at::EXECUTION_PLAN_WORKSPACE_SIZE);
-  return Plan{std::move(plan), workspace, -1};
+  return Plan{std::move(plan), workspace};
 } catch (const Error&) {
   return {};
 }

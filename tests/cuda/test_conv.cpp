@@ -1,5 +1,5 @@
-// Convolutions of the card beside those of the CPU in double, on the same rounded values: forward, all gradients, channel ranges
-// of wider values, groups, both ranks and three scalars. Outputs hold NaN before, gradients of weights hold ones.
+// Convolutions of the card beside those of the CPU in double, on the same rounded values: forward, all gradients, channel
+// ranges of wider values, groups, both ranks and three scalars. Outputs hold NaN before, gradients of weights hold ones.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -68,7 +68,8 @@ template <class T, int Dim> struct Value {
 struct Gradient {
   std::vector<double> host;
   Memory<Cuda> memory;
-  Gradient(const Context<Cuda>& ctx, Index count) : host(static_cast<std::size_t>(count), 1.0), memory(ctx.allocate(4 * count)) {
+  Gradient(const Context<Cuda>& ctx, Index count)
+      : host(static_cast<std::size_t>(count), 1.0), memory(ctx.allocate(4 * count)) {
     const std::vector<float> ones(host.size(), 1.f);
     if (count > 0) cuda::copy_to_device(ctx.stream(), memory.data(), ones.data(), 4 * count);
   }
@@ -102,7 +103,7 @@ template <class T, int Dim> struct Both {
 
   explicit Both(const Setting<Dim>& k)
       : c(k),
-        op{k.op.in_channels,        k.op.out_channels,   k.op.kernel.value, k.op.stride.value, k.op.padding.value,
+        op{k.op.in_channels,          k.op.out_channels,   k.op.kernel.value, k.op.stride.value, k.op.padding.value,
            k.op.output_padding.value, k.op.dilation.value, k.op.groups,       k.op.transposed},
         to(k.op.infer_shape(k.x)),
         x(ctx, k.x, k, [&] { return random.normal(); }),
@@ -145,8 +146,20 @@ template <class T, int Dim> struct Both {
     std::array<std::span<float>, 2> gradients = {dw.span(), db.span()};
     if (!want_dx) to_in.data = nullptr;
     if (!want_dw) gradients = {};
-    op.backward({ctx, Mode::train, needs.choice, {&in, 1}, weights, out, from_out, {&to_in, 1}, gradients, {},
-                 {scratch.data()}, {}, false, {prepared.data()}});
+    op.backward({ctx,
+                 Mode::train,
+                 needs.choice,
+                 {&in, 1},
+                 weights,
+                 out,
+                 from_out,
+                 {&to_in, 1},
+                 gradients,
+                 {},
+                 {scratch.data()},
+                 {},
+                 false,
+                 {prepared.data()}});
     ctx.synchronize();
   }
 };
@@ -173,7 +186,11 @@ TEST_CASE("convolutions of the card are the CPU's, 3-D") {
       {{.in_channels = 3, .out_channels = 5}, {2, 3, {4, 5, 3}}},
       {{.in_channels = 8, .out_channels = 16, .stride = 2}, {2, 8, {5, 4, 6}}, false, 8, 8},   // pitches that the library takes
       {{.in_channels = 1, .out_channels = 4, .kernel = 5, .padding = 2}, {1, 1, {5, 4, 7}}},
-      {{.in_channels = 33, .out_channels = 2, .kernel = 1, .padding = 0}, {1, 33, {3, 4, 2}}, true, 1, 2},   // and that it does not
+      {{.in_channels = 33, .out_channels = 2, .kernel = 1, .padding = 0},
+       {1, 33, {3, 4, 2}},
+       true,
+       1,
+       2},   // and that it does not
       {{.in_channels = 33, .out_channels = 40, .kernel = {1, 3, 3}, .padding = {0, 1, 1}}, {1, 33, {2, 3, 4}}},
       {{.in_channels = 4, .out_channels = 6, .padding = 2, .dilation = 2, .groups = 2}, {1, 4, {4, 3, 5}}},
   });

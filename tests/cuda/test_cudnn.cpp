@@ -1,5 +1,5 @@
-// cuDNN without a card: for every convolution of every network the heuristics, the notes and the workspace of plans for an H200,
-// from a description of it. Needs cuDNN's libraries and headers, no driver; says so and passes where they are missing.
+// cuDNN without a card: plans for every convolution of five networks on an H200, from a description of it. Notes, workspace,
+// files, errors. Needs cuDNN's libraries and headers, no driver; says so and passes where they are missing.
 #include <doctest/doctest.h>
 
 #include <ctseg/core/error.hpp>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <ctseg/cuda.hpp>
 #include <ctseg/models/basic_unet.hpp>
 #include <ctseg/models/plain_conv_unet.hpp>
 #include <ctseg/models/residual_unet.hpp>
@@ -92,74 +93,127 @@ Layers layers_of(Index extent, Index images) {
   return layers;
 }
 
-cuda::ConvPass pass_of(const Layer& l, cuda::ConvPass::Kind kind, Dtype dtype) {
+/// As kernels/conv/convolution.cpp asks for it.
+cuda::ConvPass pass_of(const Layer& l, cuda::ConvPass::Kind kind, Dtype dtype, bool tf32 = false) {
   const bool gathers = l.y_side == Side::output;
-  const Index in = gathers ? l.in : l.out, out = gathers ? l.out : l.in;
+  const cuda::ConvShape shape{{l.window, l.y_side, l.images, l.in, l.out}, dtype};
   return {.kind = kind,
           .window = l.window,
           .images = l.images,
-          .input_channels = in,
-          .output_channels = out,
+          .input_channels = gathers ? l.in : l.out,
+          .output_channels = gathers ? l.out : l.in,
           .dtype = dtype,
-          .workspace = Index{64} << 20};
+          .tf32 = tf32,
+          .workspace = cuda::conv_workspace(shape, {})};
 }
+/// Engines that are compiled when a plan is made would need a driver, or its stub.
 cudnn::PlanLimits limits_of(const cuda::ConvPass& p) {
-  return {.workspace = p.workspace, .tf32 = p.dtype != Dtype::f32, .compile = false};
+  return {.workspace = p.workspace, .tensor_cores = p.tf32 || p.dtype != Dtype::f32, .compile = false};
 }
 std::string text_of(const cuda::ConvPass& p) {
   const ConvWindow& w = p.window;
-  return text(p.dtype, " kind ", static_cast<int>(p.kind), " n", p.images, " ", w.input[0], "^3 x ", p.input_channels, " -> ",
-              w.output[0], "^3 x ", p.output_channels, " k", w.kernel[0], " s", w.stride[0]);
+  return text(p.dtype, " kind ", static_cast<int>(p.kind), " n", p.images, " ", w.input[0], "x", w.input[1], "x", w.input[2],
+              " x ", p.input_channels, " -> ", w.output[0], "x", w.output[1], "x", w.output[2], " x ", p.output_channels, " k",
+              w.kernel[2], " s", w.stride[2], " d", w.dilation[2]);
+}
+
+constexpr cuda::ConvPass::Kind kKinds[] = {cuda::ConvPass::forward, cuda::ConvPass::data, cuda::ConvPass::filter};
+struct Precision {
+  Dtype dtype;
+  bool tf32;
+  const char* name;
+};
+constexpr Precision kPrecisions[] = {
+    {Dtype::bf16, false, "bf16"}, {Dtype::f16, false, "f16"}, {Dtype::f32, true, "tf32"}, {Dtype::f32, false, "f32"}};
+
+struct Tally {
+  int plans = 0, slow = 0;   // by the engines that know no tensor cores
+  Index workspace = 0;
+};
+/// A plan for every pass of every layer; how many there are by type and pass.
+void check_plans(const Card& card, const Layers& layers, Tally (&tally)[4][3]) {
+  for (const auto& [key, layer] : layers)
+    for (std::size_t d = 0; d < 4; ++d)
+      for (std::size_t k = 0; k < 3; ++k) {
+        const cuda::ConvPass pass = pass_of(layer, kKinds[k], kPrecisions[d].dtype, kPrecisions[d].tf32);
+        std::string why;
+        const auto plan = choose_plan(*card.target, convolution_graph(*card.target, pass), limits_of(pass), &why);
+        INFO(text_of(pass) << ": " << why);
+        REQUIRE(plan.has_value());
+        CHECK(plan->workspace <= pass.workspace);
+        if (pass.dtype == Dtype::f32 && !pass.tf32) CHECK_FALSE(plan->tensor_cores);
+        Tally& t = tally[d][k];
+        ++t.plans, t.slow += !plan->tensor_cores, t.workspace = std::max(t.workspace, plan->workspace);
+      }
 }
 
 }   // namespace
 
-TEST_CASE("cuDNN's heuristics know engines for every convolution of five networks, and all three passes") {
+TEST_CASE("every convolution of five networks has plans for all three passes, within the workspace") {
   const Card card;
   if (!card) return;
-  int passes = 0, layers = 0, configurations = 0;
-  for (const auto& [extent, images] : {std::pair<Index, Index>{96, 1}, {96, 2}, {128, 1}, {128, 2}})
-    for (const auto& [key, layer] : layers_of(extent, images)) {
-      ++layers;
-      for (const Dtype dtype : {Dtype::bf16, Dtype::f16, Dtype::f32})
-        for (const auto kind : {cuda::ConvPass::forward, cuda::ConvPass::data, cuda::ConvPass::filter}) {
-          const cuda::ConvPass pass = pass_of(layer, kind, dtype);
-          INFO(text_of(pass));
-          const int count = count_configurations(*card.target, convolution_graph(*card.target, pass), limits_of(pass));
-          CHECK(count > 0);
-          ++passes, configurations += count;
-        }
+  Tally tally[4][3];
+  std::size_t layers = 0;
+  for (const auto& [extent, images] : {std::pair<Index, Index>{64, 1}, {96, 1}, {96, 2}, {128, 1}, {128, 2}}) {
+    const Layers these = layers_of(extent, images);
+    check_plans(card, these, tally);
+    layers += these.size();
+  }
+  std::string table =
+      text("cuDNN ", card.library->version, ", ", layers, " layers. Plans (without tensor cores; most MiB of workspace):");
+  constexpr const char* names[] = {"forward", "data gradient", "weight gradient"};
+  for (std::size_t d = 0; d < 4; ++d)
+    for (std::size_t k = 0; k < 3; ++k) {
+      const Tally& t = tally[d][k];
+      table += text("\n  ", kPrecisions[d].name, " ", names[k], " ", t.plans, " (", t.slow, "; ", t.workspace >> 20, ")");
     }
-  MESSAGE("cuDNN " << card.library->version << ": " << layers << " layers, " << passes << " passes, " << configurations
-                   << " configurations");
+  MESSAGE(table);
 }
 
-TEST_CASE("plans keep their workspace, and go through a file and back") {
+TEST_CASE("odd channels, dilations, uneven kernels, planes and depthwise groups have plans too") {
   const Card card;
   if (!card) return;
-  int plans = 0, files = 0;
-  Index most = 0;
-  const Layers layers = layers_of(128, 1);
-  std::size_t number = 0;
-  for (const auto& [key, layer] : layers) {
-    if (number++ % 6 != 0) continue;   // a plan takes longer than a list of configurations
-    for (const auto kind : {cuda::ConvPass::forward, cuda::ConvPass::data, cuda::ConvPass::filter}) {
-      const cuda::ConvPass pass = pass_of(layer, kind, plans % 5 == 4 ? Dtype::f32 : Dtype::bf16);
-      INFO(text_of(pass));
-      std::string why;
-      const auto plan = choose_plan(*card.target, convolution_graph(*card.target, pass), limits_of(pass), &why);
-      INFO(why);
-      REQUIRE(plan.has_value());
-      CHECK(plan->workspace <= pass.workspace);
-      most = std::max(most, plan->workspace), ++plans;
-      const auto json = to_json(*plan);
-      if (!json) continue;
-      const auto again = cudnn::from_json(*card.target, *json);
-      if (again) CHECK(again->workspace == plan->workspace);
-      files += again.has_value();
-    }
+  using Op = ConvOp<S>;
+  const std::vector<std::pair<Op, Shape<3>>> cases = {
+      {{.in_channels = 3, .out_channels = 2, .kernel = 1, .padding = 0}, {1, 3, {17, 19, 23}}},
+      {{.in_channels = 33, .out_channels = 7}, {2, 33, {9, 10, 11}}},
+      {{.in_channels = 12, .out_channels = 12, .padding = 2, .dilation = 2}, {1, 12, {24, 24, 24}}},
+      {{.in_channels = 16, .out_channels = 24, .kernel = {1, 3, 3}, .stride = {1, 2, 2}, .padding = {0, 1, 1}},
+       {1, 16, {20, 48, 48}}},
+      {{.in_channels = 1, .out_channels = 1}, {1, 1, {32, 32, 32}}},   // of depthwise groups
+      {{.in_channels = 20, .out_channels = 10, .stride = 2, .output_padding = 1, .transposed = true}, {1, 20, {6, 7, 8}}},
+      {{.in_channels = 6, .out_channels = 5, .kernel = 3, .stride = 2, .padding = 0, .transposed = true}, {1, 6, {4, 4, 4}}},
+      {{.in_channels = 64, .out_channels = 64, .kernel = {1, 3, 3}, .padding = {0, 1, 1}}, {1, 64, {1, 512, 512}}},   // 2-D
+      {{.in_channels = 3, .out_channels = 32, .kernel = {1, 7, 7}, .stride = {1, 2, 2}, .padding = {0, 3, 3}},
+       {4, 3, {1, 96, 96}}},
+  };
+  Layers layers;
+  for (const auto& [op, x] : cases) {
+    const ConvProblem p = op.problem(x, op.infer_shape(x));
+    const Layer layer{p.window, p.y_side, p.images, p.in_channels, p.out_channels, false};
+    layers.emplace(key_of(layer), layer);
   }
-  MESSAGE(plans << " plans, at most " << (most >> 10) << " KiB of workspace; " << files << " of them came back from text");
+  CHECK(layers.size() == cases.size());
+  Tally tally[4][3];
+  check_plans(card, layers, tally);
+}
+
+TEST_CASE("a plan goes through a file and back") {
+  const Card card;
+  if (!card) return;
+  const ConvWindow cube{{64, 64, 64}, {64, 64, 64}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}};
+  for (const auto kind : kKinds) {
+    const cuda::ConvPass pass = pass_of({cube, Side::output, 1, 32, 32, false}, kind, Dtype::bf16);
+    const auto plan = choose_plan(*card.target, convolution_graph(*card.target, pass), limits_of(pass));
+    REQUIRE(plan.has_value());
+    const auto json = to_json(*plan);
+    REQUIRE(json.has_value());
+    const auto again = cudnn::from_json(*card.target, *json);
+    REQUIRE(again.has_value());
+    CHECK(again->workspace == plan->workspace);
+    CHECK(to_json(*again) == json);
+  }
+  CHECK_FALSE(cudnn::from_json(*card.target, "{\"not\": \"a plan\"}").has_value());
 }
 
 TEST_CASE("a whole block between two convolutions is one graph that cuDNN compiles") {
@@ -170,16 +224,8 @@ TEST_CASE("a whole block between two convolutions is one graph that cuDNN compil
   }
   const Card card;
   if (!card) return;
-  cuda::ConvPass pass{.window = {.input = {64, 64, 64},
-                                 .output = {64, 64, 64},
-                                 .kernel = {3, 3, 3},
-                                 .stride = {1, 1, 1},
-                                 .padding = {1, 1, 1},
-                                 .dilation = {1, 1, 1}},
-                      .input_channels = 32,
-                      .output_channels = 32,
-                      .dtype = Dtype::bf16,
-                      .workspace = Index{64} << 20};
+  const ConvWindow cube{{64, 64, 64}, {64, 64, 64}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}};
+  const cuda::ConvPass pass = pass_of({cube, Side::output, 1, 32, 32, false}, cuda::ConvPass::forward, Dtype::bf16);
   cudnn::PlanLimits limits = limits_of(pass);
   limits.compile = true;
   for (const std::optional<double> slope : {std::optional<double>(0.01), std::optional<double>()}) {
@@ -200,6 +246,18 @@ TEST_CASE("what cuDNN refuses is said with the attribute and the status") {
     CHECK(e.code() == Code::device);
   }
   CHECK(said.find("setting CONVOLUTION_SPATIAL_DIMS: CUDNN_STATUS_") != std::string::npos);
+}
+
+TEST_CASE("without a card the first convolution says so") {
+  if (cuda::emulated() || cuda::device_count() > 0) return;
+  const auto plans = cuda::make_conv_plans(0);
+  std::string said;
+  try {
+    plans->run(nullptr, pass_of({ConvWindow{}, Side::output, 1, 8, 8, false}, cuda::ConvPass::forward, Dtype::bf16), {});
+  } catch (const Error& e) {
+    said = e.what();
+  }
+  CHECK(said.find("cudnn: ") != std::string::npos);
 }
 
 TEST_CASE("where cuDNN is not, the error says where it was looked for") {

@@ -54,6 +54,8 @@ struct ConvBackward {
 };
 void conv_forward(Stream, const ConvRun&, const ConvForward&);
 void conv_backward(Stream, const ConvRun&, const ConvBackward&);
+/// The most bytes of workspace that a plan of cuDNN for this shape may want.
+Index conv_workspace(const ConvShape&, const DeviceTraits<Cuda>&);
 
 }   // namespace cuda
 
