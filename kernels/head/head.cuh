@@ -177,7 +177,7 @@ template <int K> struct HeadLossEnd {
     double loss_of_all = 0;
     for (int c = 0; c < classes; ++c) {
       by_meet[c] = by_p[c] = 0;
-      if (c < o.first_class) continue;
+      if (c < o.first_class || o.overlap_weight == 0) continue;
       const double weight = classes - o.first_class > 1 ? o.class_weights[c] : 1;
       const double below = o.meet * sums[c] + o.predicted * sums[K + c] + o.labelled * sums[2 * K + c] + o.smooth_denominator;
       const bool clipped = below < o.least_denominator;
@@ -261,7 +261,7 @@ template <class T, int K> struct HeadGradient {
       const int row = e / packs, c = e % packs * kWidth;
       const Index r = b.row() * in.voxels + first + row;
       auto* const tile = reinterpret_cast<Pack<T, kWidth>*>(rows(b) + row * pitch() + c);
-      if (In)
+      if constexpr (In)
         *tile = in.x.template load<T, kWidth>(first + row < last ? in.row(r) : nullptr, c);
       else if (first + row < last)
         dx.store<T, kWidth>(reinterpret_cast<T*>(dx.data) + r * dx.pitch, c, *tile);
