@@ -13,7 +13,7 @@ constexpr int kMostShared = 160 << 10;   // what both sm_80 and sm_90 give a blo
 Index tiles_per_block(const FirstLayerTiles& t) { return (t.count + kMostBlocksOfGradient - 1) / kMostBlocksOfGradient; }
 
 FirstLayerInput input_of(const OwnConv& c, const HuWindow& hu) {
-  return {{c.x, {1, 1, 1}}, c.x.dtype == Dtype::i16, hu.low, hu.high};
+  return {{c.x, {1, 1, 1}}, hu.low, hu.high, c.x.dtype == Dtype::i16};
 }
 
 }   // namespace
@@ -51,12 +51,11 @@ void first_layer_weight_gradient(Stream stream, const OwnConv& c, const OwnConvG
   if (g.dw) {
     float* const partials = reinterpret_cast<float*>(g.scratch);
     with_product(c.y.dtype, false, [&](auto product) {
-      const FirstLayerGradient<decltype(product)> body{tiles, input_of(c, hu), {c.y, {1, 1, 1}}, partials,
-                                                       static_cast<int>(each)};
+      const FirstLayerGradient<decltype(product)> body{tiles, input_of(c, hu), {c.y, {1, 1, 1}}, partials, each};
       const Index pieces = (tiles.depth + 31) / 32 * ((c.y.c + 31) / 32);
       launch(stream, {.blocks = blocks, .rows = pieces, .shared_bytes = body.bytes()}, body);
     });
-    sum_partials(stream, {partials, g.dw, tiles.depth * c.y.c, static_cast<int>(blocks)});
+    sum_partials(stream, {partials, g.dw, tiles.depth * c.y.c, blocks});
   }
   if (g.db) add_channel_sums(stream, c.y, g.db, g.scratch);
 }

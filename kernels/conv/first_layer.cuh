@@ -23,7 +23,7 @@ struct FirstLayerTiles {
   int channels, depth;                             // depth: k of the product
   Divider lines_y, lines_x, line, own;             // of tiles, and within the copy
   Divider tiles_z, tiles_y, tiles_x;
-  int count = 0;                                   // tiles of all images
+  Index count = 0;                                 // tiles of all images
 
   FirstLayerTiles(const ConvWindow& w, Index images, Index in_channels)
       : size{w.output[0] == 1 ? 1 : 4, w.output[0] == 1 ? 16 : 4, 16}, channels(static_cast<int>(in_channels)) {
@@ -37,7 +37,7 @@ struct FirstLayerTiles {
     depth = kernel[0] * kernel[1] * kernel[2] * channels;
     line = Divider(around[2] * channels), own = Divider(channels), lines_y = Divider(around[1]);
     tiles_z = Divider(tiles[0]), tiles_y = Divider(tiles[1]), tiles_x = Divider(tiles[2]);
-    count = static_cast<int>(images * tiles[0] * tiles[1] * tiles[2]);
+    count = images * tiles[0] * tiles[1] * tiles[2];
   }
   constexpr int copied() const { return around[0] * around[1] * around[2] * channels; }
 
@@ -67,8 +67,8 @@ struct FirstLayerTiles {
 /// The network's input, or Hounsfield units on their way to it.
 struct FirstLayerInput {
   Lattice x;
-  bool hounsfield;
   float low, high;
+  Index hounsfield;
 
   template <class T> CTSEG_DEVICE T value(const Place& p, int channel) const {
     const Tap none{0, 0, 0, 0};
@@ -191,7 +191,7 @@ template <class P> struct FirstLayerGradient {
   FirstLayerInput x;
   Lattice dy;
   float* partials;
-  int tiles_per_block;
+  Index tiles_per_block;
 
   constexpr int gradients_at() const { return (tiles.copied() * static_cast<int>(sizeof(T)) + 15) / 16 * 16; }
   int bytes() const {
@@ -207,9 +207,9 @@ template <class P> struct FirstLayerGradient {
     for (int i = 0; i < 2; ++i)
       for (int e = 0; e < 2; ++e) offsets[i][e] = tiles.offset(first_k + i * 16 + e * 8 + b.lane() / 4);
     Sums sums[2][kColumns / 8];
-    const int begin = static_cast<int>(b.index()) * tiles_per_block;
-    for (int t = begin; t < begin + tiles_per_block && t < tiles.count; ++t) {
-      const Place first = tiles.tile(t);
+    const Index begin = b.index() * tiles_per_block;
+    for (Index t = begin; t < begin + tiles_per_block && t < tiles.count; ++t) {
+      const Place first = tiles.tile(static_cast<int>(t));
       b.sync();
       copy_around<T, kThreads>(b, tiles, x, first, copy);
       fetch(b, first, column, gradients);

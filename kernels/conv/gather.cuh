@@ -40,7 +40,7 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
   Lattice from, to;
   const float *w, *bias;
   Places places;
-  int tiles_per_block;   // of Columns channels and one class each; all of them, where there are places enough
+  Index tiles_per_block;   // of Columns channels and one class each; all of them, where there are places enough
   Relation relation;
 
   struct Fetched {
@@ -52,8 +52,9 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
     const int first_row = static_cast<int>(b.index()) * kRows;
     Place at[kRounds];
     for (int i = 0; i < kRounds; ++i) at[i] = place(first_row + row_of(b, i));
-    const int tiles = (to.channels + Columns - 1) / Columns, first = static_cast<int>(b.row()) * tiles_per_block;
-    for (int tile = first; tile < first + tiles_per_block && tile < tiles * relation.class_count; ++tile) {
+    const int tiles = (to.channels + Columns - 1) / Columns, last = tiles * static_cast<int>(relation.class_count);
+    const int each = static_cast<int>(tiles_per_block), first = static_cast<int>(b.row()) * each;
+    for (int tile = first; tile < first + each && tile < last; ++tile) {
       const TapClass group = relation.classes[tile / tiles];
       const int column = tile % tiles * Columns;
       Sums sums[2][Columns / 8];
@@ -137,11 +138,11 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
 };
 
 /// partial[split][tap][from][to] = sum over a split's places of from[voxel through the tap] * to[place], or, Swapped, with the
-/// sides exchanged: the array whose voxels depend on the tap is always `moving`. 4 warps share each step of 64 places, a warp
-/// multiplying 16 of them into a tile of 32 x Columns of its own; the four are added at the end.
+/// sides exchanged: the array whose voxels depend on the tap is always `moving`. 4 warps share each step of 64 places (float: 32),
+/// a warp multiplying a quarter of them into a tile of 32 x Columns of its own; the four are added at the end.
 template <class P, int Columns, bool Swapped> struct GatherGradient {
   using T = typename P::Value;
-  static constexpr int kThreads = 128, kRows = 64, kChannels = 32;
+  static constexpr int kThreads = 128, kRows = 128 / static_cast<int>(sizeof(T)), kChannels = 32, kOwn = kRows / 4;
   static constexpr bool kSyncs = true;
   static constexpr const char* kName = "gather_gradient";
   static constexpr int kWidth = kPack<T>;
@@ -157,7 +158,7 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
   Lattice from, to;   // x and dy
   float* partials;
   Places places;
-  int places_per_split;   // a multiple of kRows
+  Index places_per_split;   // a multiple of kRows
   Relation relation;      // one class
 
   struct Fetched {
@@ -168,8 +169,8 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
     const int from_tiles = (from.channels + kChannels - 1) / kChannels, to_tiles = (to.channels + Columns - 1) / Columns;
     const int tile = static_cast<int>(b.index()), tap = tile / (from_tiles * to_tiles);
     const int from_first = tile / to_tiles % from_tiles * kChannels, to_first = tile % to_tiles * Columns;
-    const int first = static_cast<int>(b.row()) * places_per_split;
-    const int last = first + places_per_split < places.count ? first + places_per_split : places.count;
+    const int each = static_cast<int>(places_per_split), first = static_cast<int>(b.row()) * each;
+    const int last = first + each < places.count ? first + each : places.count;
     Sums sums[2][Columns / 8];
     Fetched next;
     if (first < last) fetch(b, {first, last, from_first, to_first}, relation.taps[tap], next);
@@ -217,9 +218,9 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
     }
   }
   CTSEG_DEVICE static void multiply(const Block& b, Sums (&sums)[2][Columns / 8]) {
-    const T* const x = b.shared<T>() + b.warp() * 16 * kFromPitch;
-    const T* const dy = b.shared<T>(kFromBytes) + b.warp() * 16 * kToPitch;
-    for (int k = 0; k < 16; k += P::kDepth) {
+    const T* const x = b.shared<T>() + b.warp() * kOwn * kFromPitch;
+    const T* const dy = b.shared<T>(kFromBytes) + b.warp() * kOwn * kToPitch;
+    for (int k = 0; k < kOwn; k += P::kDepth) {
       const typename P::A a[2] = {P::load_a_across(b, x + k * kFromPitch, kFromPitch),
                                   P::load_a_across(b, x + k * kFromPitch + 16, kFromPitch)};
       for (int j = 0; j < Columns / 8; ++j) {

@@ -26,7 +26,7 @@ template <class P, int Columns, bool Flipped> void start(Stream stream, const Pr
   const Index wanted = std::clamp<Index>((kFullCard + blocks - 1) / std::max<Index>(blocks, 1), 1, tiles);
   const Index each = (tiles + wanted - 1) / wanted;
   launch(stream, {.blocks = blocks, .rows = (tiles + each - 1) / each, .shared_bytes = Body::kBytes},
-         Body{{p.from, relation.read_step}, {p.to, relation.write_step}, p.w, p.bias, places, static_cast<int>(each), relation});
+         Body{{p.from, relation.read_step}, {p.to, relation.write_step}, p.w, p.bias, places, each, relation});
 }
 
 template <bool Flipped> void choose(Stream stream, const Product& p) {

@@ -39,7 +39,7 @@ template <class P, int Columns, bool Swapped> void start(Stream stream, const Ow
   const Index tiles = (p.in_channels + 31) / 32 * ((p.out_channels + Columns - 1) / Columns);
   launch(stream, {.blocks = p.window.taps() * tiles, .rows = splits.count, .shared_bytes = Body::kBytes},
          Body{{c.x, Swapped ? still : p.window.stride}, {c.y, Swapped ? p.window.stride : still}, partials,
-              Places(p.images, relation.grid), static_cast<int>(splits.places_each), relation});
+              Places(p.images, relation.grid), splits.places_each, relation});
 }
 
 }   // namespace
@@ -62,7 +62,7 @@ void gather_weight_gradient(Stream stream, const OwnConv& c, const OwnConvGradie
       else
         narrow ? start<P, 8, true>(stream, c, partials) : start<P, 32, true>(stream, c, partials);
     });
-    sum_partials(stream, {partials, g.dw, p.window.taps() * p.in_channels * p.out_channels, static_cast<int>(Splits(p).count)});
+    sum_partials(stream, {partials, g.dw, p.window.taps() * p.in_channels * p.out_channels, Splits(p).count});
   }
   if (g.db) add_channel_sums(stream, c.y, g.db, g.scratch);   // after the sums above, in stream order
 }

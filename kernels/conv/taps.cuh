@@ -52,7 +52,7 @@ struct Lattice {
   std::byte* data = nullptr;
   Index pitch = 0;
   int channels = 0, space[3] = {1, 1, 1}, step[3] = {1, 1, 1};
-  bool wide = false;   // rows are whole numbers of 16-byte packs, on 16 bytes
+  int wide = 0;   // rows are whole numbers of 16-byte packs, on 16 bytes
 
   Lattice() = default;
   Lattice(const Array& a, const std::array<Index, 3>& by)
@@ -93,7 +93,7 @@ struct TapClass {
 /// A convolution seen from the side that is written.
 struct Relation {
   std::array<Index, 3> grid{1, 1, 1}, read_step{1, 1, 1}, write_step{1, 1, 1};
-  int class_count = 0;
+  Index class_count = 0;
   TapClass classes[kMostTapClasses]{};
   Tap taps[kMostTaps]{};
 };

@@ -71,11 +71,11 @@ void head_loss_forward(Stream stream, const SegmentationLossOptions& options, co
       using Body = HeadSums<T, kClasses>;
       const auto in = input_of<T, kClasses>(h);
       launch(stream, {.blocks = parts.count, .rows = h.x.n, .shared_bytes = Body::bytes(in.padded())},
-             Body{in, o, partials, static_cast<int>(parts.each)});
+             Body{in, o, partials, parts.each});
     });
     using End = HeadLossEnd<kClasses>;
     launch(stream, {.blocks = 1, .shared_bytes = End::kBytes},
-           End{o, partials, f.loss, f.saved, static_cast<int>(h.x.n), static_cast<int>(parts.count), static_cast<int>(h.classes)});
+           End{o, partials, f.loss, f.saved, parts.count, static_cast<int>(h.x.n), static_cast<int>(h.classes)});
   });
 }
 
@@ -95,9 +95,8 @@ void head_loss_backward(Stream stream, const SegmentationLossOptions& options, c
       launch(stream, {.blocks = parts.count, .rows = h.x.n, .shared_bytes = body.bytes()}, body);
     });
   });
-  const int count = static_cast<int>(blocks);
-  if (g.dw) sum_partials(stream, {weight_partials, g.dw, weights, count});
-  if (g.db) sum_partials(stream, {bias_partials, g.db, h.classes, count});
+  if (g.dw) sum_partials(stream, {weight_partials, g.dw, weights, blocks});
+  if (g.db) sum_partials(stream, {bias_partials, g.db, h.classes, blocks});
 }
 
 }   // namespace ctseg::cuda

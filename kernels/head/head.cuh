@@ -34,7 +34,7 @@ template <class T, int K> struct HeadInput {
   const std::byte* labels;
   const float *w, *bias;
   int classes, voxels;   // of an image
-  bool wide_labels;      // u16
+  Index wide_labels;     // u16
 
   /// [padded channels][K], then K biases; every thread of the block helps.
   constexpr int padded() const { return (x.channels + kWidth - 1) / kWidth * kWidth; }
@@ -52,14 +52,19 @@ template <class T, int K> struct HeadInput {
     return wide_labels ? reinterpret_cast<const std::uint16_t*>(labels)[r] : reinterpret_cast<const std::uint8_t*>(labels)[r];
   }
   CTSEG_DEVICE static void add(const Pack<T, kWidth>& values, const float* weights, float (&z)[K]) {
+    CTSEG_UNROLL
     for (int i = 0; i < kWidth; ++i)
+      CTSEG_UNROLL
       for (int k = 0; k < K; ++k) z[k] += to_float(values.at[i]) * weights[i * K + k];
   }
   /// Turns logits into probabilities; returns log(sum(exp)).
   CTSEG_DEVICE static float softmax(float (&z)[K]) {
     float most = z[0], sum = 0;
+    CTSEG_UNROLL
     for (int k = 1; k < K; ++k) most = z[k] > most ? z[k] : most;
+    CTSEG_UNROLL
     for (int k = 0; k < K; ++k) sum += z[k] = std::exp(z[k] - most);
+    CTSEG_UNROLL
     for (int k = 0; k < K; ++k) z[k] /= sum;
     return most + std::log(sum);
   }
@@ -73,7 +78,7 @@ template <class T, int K> struct HeadSums {
   HeadInput<T, K> in;
   HeadOptions o;
   float* partials;
-  int voxels_each;
+  Index voxels_each;
 
   static int bytes(int padded) { return ((padded + 1) * K + kThreads / kWarp * kValues) * static_cast<int>(sizeof(float)); }
 
@@ -82,10 +87,11 @@ template <class T, int K> struct HeadSums {
     in.load_weights(b, weights);
     b.sync();
     float sums[kValues] = {};
-    const int first = static_cast<int>(b.index()) * voxels_each;
-    const int last = first + voxels_each < in.voxels ? first + voxels_each : in.voxels;
+    const int each = static_cast<int>(voxels_each), first = static_cast<int>(b.index()) * each;
+    const int last = first + each < in.voxels ? first + each : in.voxels;
     for (int v = first + b.thread(); v < last; v += kThreads) add_voxel(b.row() * in.voxels + v, weights, sums);
     float* const all = weights + (in.padded() + 1) * K;
+    CTSEG_UNROLL
     for (int i = 0; i < kValues; ++i) {
       const float sum = warp_sum(b, sums[i]);
       if (b.lane() == 0) all[b.warp() * kValues + i] = sum;
@@ -103,18 +109,23 @@ template <class T, int K> struct HeadSums {
     const T* const row = in.row(r);
     const int label = in.label(r), padded = in.padded();
     float z[K];
+    CTSEG_UNROLL
     for (int k = 0; k < K; ++k) z[k] = weights[padded * K + k];
     for (int c = 0; c < padded; c += 4 * kWidth) {
       Pack<T, kWidth> values[4];   // on their way together
+      CTSEG_UNROLL
       for (int i = 0; i < 4; ++i) values[i] = in.x.template load<T, kWidth>(row, c + i * kWidth);
+      CTSEG_UNROLL
       for (int i = 0; i < 4; ++i)
         if (c + i * kWidth < padded) HeadInput<T, K>::add(values[i], weights + (c + i * kWidth) * K, z);
     }
     if (label == o.ignored) return;
     float of_label = NAN, weight = 0;   // of a label that is no class
+    CTSEG_UNROLL
     for (int k = 0; k < K; ++k)
       if (label == k && k < in.classes) of_label = z[k], weight = k < o.first_voxel_class ? 0.f : o.positive[k];
     const float log_sum = HeadInput<T, K>::softmax(z);
+    CTSEG_UNROLL
     for (int k = 0; k < K; ++k) {
       sums[K + k] += o.squared ? z[k] * z[k] : z[k];
       if (label == k) sums[k] += z[k], sums[2 * K + k] += 1;
@@ -135,7 +146,8 @@ template <int K> struct HeadLossEnd {
   const float* partials;
   float* loss;
   double* saved;
-  int images, parts, classes;
+  Index parts;
+  int images, classes;
 
   CTSEG_DEVICE void operator()(const Block& b) const {
     double* const of_warp = b.shared<double>();
@@ -205,7 +217,7 @@ template <class T, int K> struct HeadGradient {
   int images, voxels_each;                  // a multiple of kThreads
 
   constexpr int pitch() const { return in.padded() + kWidth; }
-  constexpr int slopes_at() const { return (in.padded() + 1) * K * static_cast<int>(sizeof(float)); }
+  constexpr int slopes_at() const { return ((in.padded() + 1) * K + 3) / 4 * 4 * static_cast<int>(sizeof(float)); }
   constexpr int rows_at() const { return slopes_at() + kThreads * K * static_cast<int>(sizeof(float)); }
   int bytes() const {
     return std::max(rows_at() + kThreads * pitch() * static_cast<int>(sizeof(T)),
@@ -217,6 +229,7 @@ template <class T, int K> struct HeadGradient {
     in.load_weights(b, weights);
     float by_meet[K], by_p[K], bias_sum[K] = {}, sums[4][K] = {};
     const int pairs = images * in.classes;
+    CTSEG_UNROLL
     for (int k = 0; k < K; ++k) {
       const Index at = b.row() * in.classes + k;
       by_meet[k] = k < in.classes ? seed[0] * static_cast<float>(saved[at]) : 0.f;
@@ -232,6 +245,7 @@ template <class T, int K> struct HeadGradient {
       move<true>(b, v, last);
       b.sync();
       by_logits(b, {v + b.thread(), last, share}, by_meet, by_p, slopes);
+      CTSEG_UNROLL
       for (int k = 0; k < K; ++k) bias_sum[k] += slopes[k];
       b.sync();
       if (weight_partials) add_weights(b, sums);
@@ -273,6 +287,7 @@ template <class T, int K> struct HeadGradient {
     const float* const weights = b.shared<float>();
     const T* const row = rows(b) + b.thread() * pitch();
     float p[K];
+    CTSEG_UNROLL
     for (int k = 0; k < K; ++k) p[k] = weights[in.padded() * K + k];
     for (int c = 0; c < in.padded(); c += kWidth)
       HeadInput<T, K>::add(*reinterpret_cast<const Pack<T, kWidth>*>(row + c), weights + c * K, p);
@@ -280,11 +295,13 @@ template <class T, int K> struct HeadGradient {
     const int label = at.v < at.last ? in.label(b.row() * in.voxels + at.v) : o.ignored;
     const bool counts = at.v < at.last && label != o.ignored;
     float mean = 0, weight = 0;
+    CTSEG_UNROLL
     for (int k = 0; k < K; ++k) {
       slopes[k] = by_p[k] * (o.squared ? 2 * p[k] : 1) + (label == k ? by_meet[k] : 0.f);
       mean += p[k] * slopes[k];
       if (label == k && k >= o.first_voxel_class) weight = at.share * o.positive[k];
     }
+    CTSEG_UNROLL
     for (int k = 0; k < K; ++k) {
       slopes[k] = counts ? p[k] * (slopes[k] - mean) + weight * (p[k] - (label == k ? 1.f : 0.f)) : 0.f;
       b.shared<float>(slopes_at())[b.thread() * K + k] = slopes[k];
@@ -297,7 +314,9 @@ template <class T, int K> struct HeadGradient {
     if (b.thread() >= groups * each) return;
     for (int row = b.thread() / groups; row < kThreads; row += each) {
       const auto values = *reinterpret_cast<const Pack<T, 4>*>(rows(b) + row * pitch() + c);
+      CTSEG_UNROLL
       for (int i = 0; i < 4; ++i)
+        CTSEG_UNROLL
         for (int k = 0; k < K; ++k) sums[i][k] += to_float(values.at[i]) * slopes[row * K + k];
     }
   }
@@ -306,8 +325,10 @@ template <class T, int K> struct HeadGradient {
     T* const row = rows(b) + b.thread() * pitch();
     for (int c = 0; c < in.padded(); c += kWidth) {
       Pack<T, kWidth> out;
+      CTSEG_UNROLL
       for (int i = 0; i < kWidth; ++i) {
         float sum = 0;
+        CTSEG_UNROLL
         for (int k = 0; k < K; ++k) sum += slopes[k] * weights[(c + i) * K + k];
         out.at[i] = from_float<T>(sum);
       }
@@ -318,7 +339,9 @@ template <class T, int K> struct HeadGradient {
     float* const all = b.shared<float>();
     const int groups = in.padded() / 4, each = kThreads / groups, size = in.padded() * K;
     if (b.thread() < groups * each)
+      CTSEG_UNROLL
       for (int i = 0; i < 4; ++i)
+        CTSEG_UNROLL
         for (int k = 0; k < K; ++k)
           all[b.thread() / groups * size + (b.thread() % groups * 4 + i) * K + k] = sums[i][k];
     b.sync();
@@ -332,6 +355,7 @@ template <class T, int K> struct HeadGradient {
   }
   CTSEG_DEVICE void finish_bias(const Block& b, const float (&bias_sum)[K]) const {
     float* const all = b.shared<float>();
+    CTSEG_UNROLL
     for (int k = 0; k < K; ++k) {
       const float sum = warp_sum(b, bias_sum[k]);
       if (b.lane() == 0) all[b.warp() * K + k] = sum;

@@ -7,7 +7,6 @@
 #include "own_conv.hpp"
 
 using namespace ctseg;
-using test::Activation;
 using test::OnCard;
 
 namespace {
@@ -90,7 +89,7 @@ template <class T> struct HeadRun {
   }
 
   SegmentationLossOptions options;
-  Activation<T> x, dx;
+  test::Activation<T> x, dx;
   OnCard<float> w, bias, dw, db, loss, seed;
   OnCard<std::uint8_t> small;
   OnCard<std::uint16_t> large;
