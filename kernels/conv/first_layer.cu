@@ -1,5 +1,6 @@
 // Starts FirstLayer and FirstLayerGradient: convolutions of 1 to 4 input channels. See first_layer.cuh.
 #include "first_layer.cuh"
+#include "layout.hpp"
 #include "sums.cuh"
 
 #include "ctseg/ops/cuda/conv_own.hpp"
@@ -42,7 +43,7 @@ Index first_layer_gradient_scratch(const ConvProblem& p) {
   const Index each = tiles_per_block(tiles), blocks = (tiles.count + each - 1) / std::max<Index>(each, 1);
   const Index rows = p.images * p.window.output[0] * p.window.output[1] * p.window.output[2];
   return std::max(blocks * tiles.depth * p.out_channels * static_cast<Index>(sizeof(float)),
-                  channel_sums_scratch(rows, p.out_channels));
+                  channel_sum_bytes(rows, p.out_channels));
 }
 
 void first_layer_weight_gradient(Stream stream, const OwnConv& c, const OwnConvGradient& g, const HuWindow& hu) {

@@ -1,5 +1,6 @@
 // Starts GatherGradient and the sums behind it: gradients of weights and biases for convolutions of any window. See gather.cuh.
 #include "gather.cuh"
+#include "layout.hpp"
 #include "sums.cuh"
 
 #include "ctseg/ops/cuda/conv_own.hpp"
@@ -47,7 +48,7 @@ template <class P, int Columns, bool Swapped> void start(Stream stream, const Ow
 Index gather_gradient_scratch(const ConvProblem& p) {
   const Index values = p.window.taps() * p.in_channels * p.out_channels;
   return std::max(Splits(p).count * values * static_cast<Index>(sizeof(float)),
-                  channel_sums_scratch(dy_rows(p).rows(), p.out_channels));
+                  channel_sum_bytes(dy_rows(p).rows(), p.out_channels));
 }
 
 void gather_weight_gradient(Stream stream, const OwnConv& c, const OwnConvGradient& g) {
