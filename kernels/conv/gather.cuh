@@ -35,7 +35,6 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
       kFromBytes + (Flipped ? Columns : kStep) * kWeightPitch * static_cast<int>(sizeof(T));
   static constexpr int kToBytes = kRows * kToPitch * static_cast<int>(sizeof(T));
   static constexpr int kBytes = kTileBytes > kToBytes ? kTileBytes : kToBytes;   // y's tile lies over the other two
-  using FromPack = Pack<T, kWidth>;
 
   Lattice from, to;
   const float *w, *bias;
@@ -44,7 +43,7 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
   Relation relation;
 
   struct Fetched {
-    FromPack x[kRounds];
+    Words x[kRounds];
     float w[kWeights];
   };
 
@@ -81,20 +80,20 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
 
   CTSEG_DEVICE void fetch(const Block& b, const Place (&at)[kRounds], Tap tap, int k, int column, Fetched& out) const {
     for (int i = 0; i < kRounds; ++i)
-      out.x[i] = from.load<T, kWidth>(from.find<const T>(at[i], tap), k + b.thread() % kPacks * kWidth);
+      out.x[i] = from.load_words(from.find<const T>(at[i], tap), k + b.thread() % kPacks * kWidth);
     const float* const weights = w + Index{tap.weights} * from.channels * to.channels;
     for (int i = 0; i < kWeights; ++i) {
       const int e = b.thread() + i * kThreads, at_k = k + (Flipped ? e % kStep : e / Columns);
       const int at_column = column + (Flipped ? e / kStep : e % Columns);
-      out.w[i] = e < kStep * Columns && at_k < from.channels && at_column < to.channels
-                     ? weights[Flipped ? Index{at_column} * from.channels + at_k : Index{at_k} * to.channels + at_column] : 0.f;
+      out.w[i] = (kStep * Columns % kThreads == 0 || e < kStep * Columns) && at_k < from.channels && at_column < to.channels
+                     ? weights[Flipped ? at_column * from.channels + at_k : at_k * to.channels + at_column] : 0.f;
     }
   }
   CTSEG_DEVICE void leave(const Block& b, const Fetched& f) const {
     T* const x = b.shared<T>();
     T* const weights = b.shared<T>(kFromBytes);
     for (int i = 0; i < kRounds; ++i)
-      *reinterpret_cast<FromPack*>(x + row_of(b, i) * kFromPitch + b.thread() % kPacks * kWidth) = f.x[i];
+      *reinterpret_cast<Words*>(x + row_of(b, i) * kFromPitch + b.thread() % kPacks * kWidth) = f.x[i];
     for (int i = 0; i < kWeights; ++i) {
       const int e = b.thread() + i * kThreads;
       const int row = e / (Flipped ? kStep : Columns), column = e % (Flipped ? kStep : Columns);
@@ -132,7 +131,7 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
     for (int e = b.thread(); e < kRows * kPerRow; e += kThreads) {
       const int row = e / kPerRow, c = e % kPerRow * kWidth;
       T* const out = to.find<T>(place(first_row + row), target);
-      if (out) to.store<T, kWidth>(out, column + c, *reinterpret_cast<const FromPack*>(tile + row * kToPitch + c));
+      if (out) to.store<T, kWidth>(out, column + c, *reinterpret_cast<const Pack<T, kWidth>*>(tile + row * kToPitch + c));
     }
   }
 };
@@ -153,7 +152,6 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
   static constexpr int kTileBytes = kFromBytes + kRows * kToPitch * static_cast<int>(sizeof(T));
   static constexpr int kSumBytes = 4 * kChannels * Columns * static_cast<int>(sizeof(float));
   static constexpr int kBytes = kTileBytes > kSumBytes ? kTileBytes : kSumBytes;
-  using OnePack = Pack<T, kWidth>;
 
   Lattice from, to;   // x and dy
   float* partials;
@@ -162,7 +160,7 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
   Relation relation;      // one class
 
   struct Fetched {
-    OnePack from[kFromRounds], to[kToRounds];
+    Words from[kFromRounds], to[kToRounds];
   };
 
   CTSEG_DEVICE void operator()(const Block& b) const {
@@ -197,12 +195,12 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
     };
     for (int i = 0; i < kFromRounds; ++i) {
       const int e = b.thread() + i * kThreads;
-      out.from[i] = from.load<T, kWidth>(find(from, piece.first + e / kFromPacks, !Swapped), piece.from + e % kFromPacks * kWidth);
+      out.from[i] = from.load_words(find(from, piece.first + e / kFromPacks, !Swapped), piece.from + e % kFromPacks * kWidth);
     }
     for (int i = 0; i < kToRounds; ++i) {
       const int e = b.thread() + i * kThreads;
       if (e < kRows * kToPacks)
-        out.to[i] = to.load<T, kWidth>(find(to, piece.first + e / kToPacks, Swapped), piece.to + e % kToPacks * kWidth);
+        out.to[i] = to.load_words(find(to, piece.first + e / kToPacks, Swapped), piece.to + e % kToPacks * kWidth);
     }
   }
   CTSEG_DEVICE static void leave(const Block& b, const Fetched& f) {
@@ -210,11 +208,11 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
     T* const dy = b.shared<T>(kFromBytes);
     for (int i = 0; i < kFromRounds; ++i) {
       const int e = b.thread() + i * kThreads;
-      *reinterpret_cast<OnePack*>(x + e / kFromPacks * kFromPitch + e % kFromPacks * kWidth) = f.from[i];
+      *reinterpret_cast<Words*>(x + e / kFromPacks * kFromPitch + e % kFromPacks * kWidth) = f.from[i];
     }
     for (int i = 0; i < kToRounds; ++i) {
       const int e = b.thread() + i * kThreads;
-      if (e < kRows * kToPacks) *reinterpret_cast<OnePack*>(dy + e / kToPacks * kToPitch + e % kToPacks * kWidth) = f.to[i];
+      if (e < kRows * kToPacks) *reinterpret_cast<Words*>(dy + e / kToPacks * kToPitch + e % kToPacks * kWidth) = f.to[i];
     }
   }
   CTSEG_DEVICE static void multiply(const Block& b, Sums (&sums)[2][Columns / 8]) {

@@ -1,5 +1,7 @@
 // Which voxels meet, as kernels see it: a common grid of places, and on each array a voxel for every place and tap.
 #pragma once
+#include <bit>
+
 #include "../common/values.cuh"
 #include "ctseg/ops/cuda/array.hpp"
 #include "ctseg/ops/window.hpp"
@@ -47,6 +49,11 @@ struct Tap {
   std::int16_t z, y, x, weights;
 };
 
+/// 16 bytes on their way from array to array. Words and not values: 16-bit values would take a register each.
+struct alignas(16) [[gnu::may_alias]] Words {
+  std::uint32_t at[4];
+};
+
 /// An array as seen from the places: the voxel place * step + offset, where that exists.
 struct Lattice {
   std::byte* data = nullptr;
@@ -71,8 +78,28 @@ struct Lattice {
   /// Channels [first, first + N) of a row, zeros where there are none.
   template <class T, int N> CTSEG_DEVICE Pack<T, N> load(const T* row, int first) const {
     Pack<T, N> out;
-    if (row && wide && first < channels) return *reinterpret_cast<const Pack<T, N>*>(row + first);
-    for (int i = 0; i < N; ++i) out.at[i] = row && first + i < channels ? row[first + i] : from_float<T>(0.f);
+    for (int i = 0; i < N; ++i) out.at[i] = from_float<T>(0.f);
+    if (row && wide) {
+      if (first < channels) out = *reinterpret_cast<const Pack<T, N>*>(row + first);
+    } else if (row) {
+      for (int i = 0; i < N; ++i)
+        if (first + i < channels) out.at[i] = row[first + i];
+    }
+    return out;
+  }
+  template <class T> CTSEG_DEVICE Words load_words(const T* row, int first) const {
+    Words out{{0, 0, 0, 0}};
+    if (row && wide) {
+      if (first < channels) out = *reinterpret_cast<const Words*>(row + first);
+    } else if (row) {
+      for (int i = 0; i < kPack<T>; ++i) {
+        if (first + i >= channels) continue;
+        if constexpr (sizeof(T) == 2)
+          out.at[i / 2] |= std::uint32_t{std::bit_cast<std::uint16_t>(row[first + i])} << i % 2 * 16;
+        else
+          out.at[i] = std::bit_cast<std::uint32_t>(row[first + i]);
+      }
+    }
     return out;
   }
   template <class T, int N> CTSEG_DEVICE void store(T* row, int first, const Pack<T, N>& values) const {
