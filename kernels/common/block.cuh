@@ -9,8 +9,10 @@
 
 #if defined(__CUDACC__)
 #define CTSEG_DEVICE __device__ __forceinline__
+#define CTSEG_UNROLL _Pragma("unroll")   // before a loop over a small array, which else may leave registers for the stack
 #else
 #define CTSEG_DEVICE inline
+#define CTSEG_UNROLL
 #endif
 
 namespace ctseg::cuda {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ctseg/ops/cuda/conv_own.hpp"
 #include "layout.hpp"
 #include "pass.hpp"
 
@@ -62,22 +63,38 @@ void run_pass(Stream stream, const ConvRun& run, ConvPass::Kind kind, const Pass
 
 }   // namespace
 
-ConvEngine choose_engine(const ConvShape&) { return ConvEngine::cudnn; }
+ConvEngine choose_engine(const ConvShape& s) {
+  const OwnEngine own = own_engine(s.problem);
+  if (own == OwnEngine::first_layer) return ConvEngine::first_layer;
+  if (own == OwnEngine::gather) return s.problem.y_side == Side::input ? ConvEngine::transposed : ConvEngine::pointwise;
+  return ConvEngine::cudnn;
+}
 std::string text(ConvEngine engine) {
   constexpr const char* names[] = {"cudnn", "first layer", "transposed", "pointwise"};
   return names[static_cast<std::size_t>(engine)];
 }
 
-Index conv_forward_scratch(const ConvShape& s, const DeviceTraits<Cuda>& device) { return workspace_of(s, device); }
+Index conv_forward_scratch(const ConvShape& s, const DeviceTraits<Cuda>& device) {
+  return choose_engine(s) == ConvEngine::cudnn ? workspace_of(s, device) : 0;
+}
 Index conv_backward_scratch(const ConvShape& s, const DeviceTraits<Cuda>& device) {
+  const ConvEngine engine = choose_engine(s);
+  if (engine == ConvEngine::first_layer) return std::max(first_layer_gradient_scratch(s.problem), workspace_of(s, device));
+  if (engine != ConvEngine::cudnn) return gather_gradient_scratch(s.problem);
   return std::max(s.filter_bytes() + workspace_of(s, device), channel_sum_bytes(rows_of_y(s.problem), s.problem.out_channels));
 }
 
+Index conv_prepared_bytes(const ConvShape& s, ConvEngine engine) {
+  return engine == ConvEngine::cudnn || engine == ConvEngine::first_layer ? s.filter_bytes() : 0;
+}
 void conv_prepare(Stream stream, const ConvShape& shape, const float* w, std::byte* prepared) {
   pack_filter(stream, order_of(shape), w, prepared);
 }
 
 void conv_forward(Stream stream, const ConvRun& run, const ConvForward& f) {
+  const OwnConv own{run.shape.problem, f.x, f.y, f.w, f.bias, run.device.tf32};
+  if (run.engine == ConvEngine::first_layer) return first_layer_forward(stream, own);
+  if (run.engine != ConvEngine::cudnn) return gather_forward(stream, own);
   std::byte* room = run.plans->staging(packed_bytes(f.x) + packed_bytes(f.y));
   const Array x = packed(f.x, room), y = packed(f.y, room);
   copy(stream, f.x, x);
@@ -90,7 +107,26 @@ void conv_forward(Stream stream, const ConvRun& run, const ConvForward& f) {
   copy(stream, y, f.y);
 }
 
-void conv_backward(Stream stream, const ConvRun& run, const ConvBackward& b) {
+namespace {
+
+/// What own kernels do of it; the rest is the library's.
+ConvBackward own_backward(Stream stream, const ConvRun& run, const ConvBackward& b) {
+  if (run.engine == ConvEngine::cudnn) return b;
+  OwnConv own{run.shape.problem, b.x, b.dy, b.w, nullptr, run.device.tf32};
+  const OwnConvGradient to{b.dw, b.db, run.scratch};
+  ConvBackward rest = b;
+  rest.dw = rest.db = nullptr;
+  if (run.engine == ConvEngine::first_layer) return first_layer_weight_gradient(stream, own, to), rest;
+  gather_weight_gradient(stream, own, to);
+  if (b.dx) own.x = b.dx, gather_data_gradient(stream, own);
+  rest.dx = {};
+  return rest;
+}
+
+}   // namespace
+
+void conv_backward(Stream stream, const ConvRun& run, const ConvBackward& all) {
+  const ConvBackward b = own_backward(stream, run, all);
   const bool gathers = run.shape.problem.y_side == Side::output;
   const Array wanted_x = b.dw ? b.x : Array{};
   std::byte* room = run.plans->staging(packed_bytes(wanted_x) + packed_bytes(b.dy) + packed_bytes(b.dx));

@@ -139,7 +139,7 @@ template <class T, int Dim> struct Both {
     Memory<Cuda> scratch = ctx.allocate(std::max(needs.forward_scratch, needs.backward_scratch));
     Memory<Cuda> prepared = ctx.allocate(needs.prepared);
     CHECK(needs.reads_prepared);
-    op.prepare({ctx, needs.choice, {&info, 1}, weights, {prepared.data()}});
+    if (needs.prepared > 0) op.prepare({ctx, needs.choice, {&info, 1}, weights, {prepared.data()}});
     const AnyView<Dim> in(x.view()), out(y.view()), from_out(dy.view());
     AnyView<Dim> to_in(dx.view());
     op.forward({ctx, Mode::train, needs.choice, {&in, 1}, weights, out, {}, {scratch.data()}, {prepared.data()}, {}});

@@ -29,6 +29,8 @@ std::string text(ConvEngine);
 /// Bytes of scratch; workspace for cuDNN is cut from traits.workspace, less where the problem is small.
 Index conv_forward_scratch(const ConvShape&, const DeviceTraits<Cuda>&);
 Index conv_backward_scratch(const ConvShape&, const DeviceTraits<Cuda>&);
+/// Own kernels read the float weights; only the first layer's data gradient is the library's.
+Index conv_prepared_bytes(const ConvShape&, ConvEngine);
 
 /// Weights in the library's order [taps, in, out] become KRSC of the stored type: [out, taps, in], or [in, taps, out] for a
 /// transposed convolution. Both directions of all three passes read it so.
@@ -45,11 +47,13 @@ struct ConvRun {
 };
 struct ConvForward {
   Array x, y;
+  const float* w = nullptr;
   const float* bias = nullptr;   // or none
 };
 /// dx is assigned, dw and db are added to; each of them may be absent.
 struct ConvBackward {
   Array x, dy, dx;
+  const float* w = nullptr;
   float *dw = nullptr, *db = nullptr;
 };
 void conv_forward(Stream, const ConvRun&, const ConvForward&);
@@ -70,7 +74,9 @@ template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cuda>> {
   }
   static std::string engine(const ConvProblem&, int choice) { return text(static_cast<cuda::ConvEngine>(choice)); }
   static constexpr bool kBackwardReadsPrepared = true;
-  static Index prepared_bytes(const ConvProblem& p, int) { return cuda::ConvShape{p, dtype_of<T>()}.filter_bytes(); }
+  static Index prepared_bytes(const ConvProblem& p, int choice) {
+    return cuda::conv_prepared_bytes({p, dtype_of<T>()}, static_cast<cuda::ConvEngine>(choice));
+  }
   static void prepare(Context<Cuda>& ctx, const ConvProblem& p, int, const Weights<S>& w, Bytes prepared) {
     cuda::conv_prepare(ctx.stream(), {p, dtype_of<T>()}, cuda::device_values(w), prepared.next);
   }
@@ -79,6 +85,7 @@ template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cuda>> {
     cuda::conv_forward(f.ctx.stream(), run_of(p, f, f.prepared, f.scratch),
                        {.x = cuda::array_of(f.x()),
                         .y = cuda::array_of(f.y()),
+                        .w = cuda::device_values(f.w[0]),
                         .bias = f.w.size() > 1 ? cuda::device_values(f.w[1]) : nullptr});
   }
   static void backward(const ConvProblem& p, const Backward<S>& b) {
@@ -87,6 +94,7 @@ template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cuda>> {
                         {.x = cuda::array_of(b.x()),
                          .dy = cuda::array_of(b.dy()),
                          .dx = b.wants() ? cuda::array_of(b.dx()) : cuda::Array{},
+                         .w = cuda::device_values(b.w[0]),
                          .dw = device(b.dw[0]),
                          .db = b.dw.size() > 1 ? device(b.dw[1]) : nullptr});
   }
