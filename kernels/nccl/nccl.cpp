@@ -95,8 +95,8 @@ struct NcclWorld::State {
   template <class T> void sum(std::span<T> values, Type type) {
     const auto bytes = static_cast<Index>(values.size_bytes());
     if (bytes == 0 || place.size == 1) return;
-    void* there = staging.room(bytes);
     cuda::use_device(device);
+    void* there = staging.room(bytes);
     cuda::copy_to_device(stream, there, values.data(), bytes);
     library.check(library.all_reduce(there, there, values.size(), type, kSum, comm, stream), "ncclAllReduce");
     cuda::copy_to_host(stream, values.data(), there, bytes);
@@ -157,8 +157,8 @@ void NcclWorld::broadcast(std::span<std::byte> bytes) {
   State& s = *state_;
   if (bytes.empty() || s.place.size == 1) return;
   const Index count = std::ssize(bytes);
-  void* there = s.staging.room(count);
   cuda::use_device(s.device);
+  void* there = s.staging.room(count);
   cuda::copy_to_device(s.stream, there, bytes.data(), count);
   s.library.check(s.library.broadcast(there, there, bytes.size(), kByte, 0, s.comm, s.stream), "ncclBroadcast");
   cuda::copy_to_host(s.stream, bytes.data(), there, count);

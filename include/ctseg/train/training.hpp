@@ -30,7 +30,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
         parts_(parts),
         sampler_(sampler),
         o_(resolved(o, std::ssize(sampler.cases()), ctx.group())),
-        gradients_(parts.optimizer.parameters()),
+        gradients_((ctx.synchronize(), parts.optimizer.parameters())),   // makes the context's card this thread's
         step_(ctx, parts.net, sampler, o_, parts.optimizer.moments()),
         together_(ctx.group(), *step_.plan, gradients_),
         scaler_(o.loss_scaler.value_or(LossScalerOptions{.enabled = std::is_same_v<typename S::T, half>})) {
