@@ -222,7 +222,6 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
                  .background = tables_.at<float>(background_at_),
                  .ring = ring_,
                  .labels = rule_};
-    job.logits = logits ? array_of(logits) : Array{.dtype = dtype_of<typename S::T>()};
     const std::array<Index, 3> from = grid_.place(first), to = grid_.place(last - 1);
     bool whole = false;   // axes behind one along which the pass has several windows are covered from end to end
     for (std::size_t a = 0; a < 3; ++a) {
@@ -232,7 +231,7 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
       job.low[a] = static_cast<int>(std::max<Index>(low, 0)), job.high[a] = static_cast<int>(std::min(high, grid_.image[a]));
       whole = whole || from[a] != to[a];
     }
-    blend_windows(ctx_->stream(), job);
+    blend_windows(ctx_->stream(), job, logits ? array_of(logits) : Array{.dtype = dtype_of<typename S::T>()});
   }
   /// Layers up to this one are blended: what the next one does not reach is finished.
   void hand_over(int layers) {
