@@ -150,8 +150,9 @@ template <class Body> void run_slices(Stream stream, const SliceJob& job, const 
 
 void blend_windows(Stream stream, const BlendJob& job, const Array& logits) {
   if (job.labels.labels && job.ring.channels > kMostFusedChannels)
-    throw Error(Code::unsupported, "blend_windows",
-                text("labels of ", job.ring.channels, " channels in the blending pass; at most ", kMostFusedChannels, "."));
+    throw Error(
+        Code::unsupported, "blend_windows",
+        ctseg::text("labels of ", job.ring.channels, " channels in the blending pass; at most ", kMostFusedChannels, "."));
   with_storage(logits.dtype, [&](auto t) {
     using T = decltype(t);
     switch (job.ring.channels) {

@@ -113,7 +113,7 @@ template <class T> struct Occupied {
 void prepare_scan(Stream stream, const ScanJob& job, Dtype from) {
   if (from == Dtype::i16) return for_each(stream, job.count, Prepare<std::int16_t>{job});
   if (from == Dtype::f32) return for_each(stream, job.count, Prepare<float>{job});
-  throw Error(Code::unsupported, "prepare_scan", text("a scan of ", from, "; i16 and f32 are uploaded."));
+  throw Error(Code::unsupported, "prepare_scan", ctseg::text("a scan of ", from, "; i16 and f32 are uploaded."));
 }
 
 void gather_windows(Stream stream, const WindowSource& source, const WindowNumbers& windows, const Array& to) {

@@ -109,7 +109,7 @@ void score_slices(Stream, const SliceJob&, Scores);              // in place
 
 /// For each voxel of a target axis the source voxel at or below it, how much of the next one, and whether it is written. `stride`
 /// is the target's, in voxels.
-struct AxisTable {
+struct GridAxis {
   const int* low = nullptr;
   const double* weight = nullptr;
   const std::uint8_t* inside = nullptr;
@@ -119,7 +119,7 @@ struct AxisTable {
 /// then x, and decided.
 struct ToGridJob {
   SliceRing ring{};
-  AxisTable axis[3] = {};   // of the source's z, y, x
+  GridAxis axis[3] = {};   // of the source's z, y, x
   const int* slices = nullptr;
   int count = 0;
   Scores scores = Scores::logits;
