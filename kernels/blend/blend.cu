@@ -40,6 +40,8 @@ template <class T, int K> struct Blend {
   static constexpr bool kSyncs = false;
   static constexpr const char* kName = "blend_windows";
   BlendJob job;
+  const T* logits;
+  Index pitch;
   int parts;   // threads of a voxel
   bool packed_logits, packed_ring;
 
@@ -68,7 +70,7 @@ template <class T, int K> struct Blend {
       if (place < 0)
         load(job.background + c, count, false, logit);
       else
-        load(job.logits.as<const T>() + (Index{place} * voxels + voxel) * job.logits.pitch + c, count, packed_logits, logit);
+        load(logits + (Index{place} * voxels + voxel) * pitch + c, count, packed_logits, logit);
       for (int k = 0; k < K; ++k) sum[k] += product(w, logit[k]);
       any = true;
     });
@@ -125,13 +127,16 @@ struct ScoreSlices {
   }
 };
 
-template <class T, int K> void run(Stream stream, const BlendJob& job) {
+template <class T, int K> void run(Stream stream, const BlendJob& job, const Array& logits) {
   const auto aligned = [](const void* p, Index bytes) {
     return reinterpret_cast<std::uintptr_t>(p) % static_cast<std::uintptr_t>(bytes) == 0;
   };
   const int channels = job.ring.channels;
-  const Blend<T, K> body{job, (channels + K - 1) / K,
-                         channels % K == 0 && job.logits.pitch % K == 0 && aligned(job.logits.data, K * Index{sizeof(T)}),
+  const Blend<T, K> body{job,
+                         logits.as<const T>(),
+                         logits.pitch,
+                         (channels + K - 1) / K,
+                         channels % K == 0 && logits.pitch % K == 0 && aligned(logits.data, K * Index{sizeof(T)}),
                          channels % K == 0 && aligned(job.ring.values, K * Index{sizeof(float)})};
   const Index threads = Index{job.high[1] - job.low[1]} * (job.high[2] - job.low[2]) * body.parts;
   launch(stream, {.blocks = (threads + body.kThreads - 1) / body.kThreads, .rows = job.high[0] - job.low[0]}, body);
@@ -143,21 +148,22 @@ template <class Body> void run_slices(Stream stream, const SliceJob& job, const 
 
 }   // namespace
 
-void blend_windows(Stream stream, const BlendJob& job) {
+void blend_windows(Stream stream, const BlendJob& job, const Array& logits) {
   if (job.labels.labels && job.ring.channels > kMostFusedChannels)
-    throw Error(Code::unsupported, "blend_windows",
-                text("labels of ", job.ring.channels, " channels in the blending pass; at most ", kMostFusedChannels, "."));
-  with_storage(job.logits.dtype, [&](auto t) {
+    throw Error(
+        Code::unsupported, "blend_windows",
+        ctseg::text("labels of ", job.ring.channels, " channels in the blending pass; at most ", kMostFusedChannels, "."));
+  with_storage(logits.dtype, [&](auto t) {
     using T = decltype(t);
     switch (job.ring.channels) {
       case 1:
-        return run<T, 1>(stream, job);
+        return run<T, 1>(stream, job, logits);
       case 2:
-        return run<T, 2>(stream, job);
+        return run<T, 2>(stream, job, logits);
       case 3:
-        return run<T, 3>(stream, job);
+        return run<T, 3>(stream, job, logits);
       default:
-        return run<T, 4>(stream, job);
+        return run<T, 4>(stream, job, logits);
     }
   });
 }

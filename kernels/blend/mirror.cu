@@ -8,37 +8,50 @@
 namespace ctseg::cuda {
 namespace {
 
-/// The row of [batch, window] that lies where this one does after turning.
-CTSEG_DEVICE Index turned_row(const Array& a, Index row, const Flips& flips) {
-  int i = static_cast<int>(row % a.voxels());
-  const int size[3] = {static_cast<int>(a.space[0]), static_cast<int>(a.space[1]), static_cast<int>(a.space[2])};
-  int turned = 0, scale = 1;
-  for (int d = 2; d >= 0; --d) {
-    const int at = i % size[d];
-    turned += scale * (flips.axes >> d & 1 ? size[d] - 1 - at : at);
-    scale *= size[d], i /= size[d];
+/// Rows of [batch, window]; a row is the channels of a voxel.
+struct Rows {
+  int size[3], channels;
+  Index pitch;
+
+  explicit Rows(const Array& a)
+      : size{static_cast<int>(a.space[0]), static_cast<int>(a.space[1]), static_cast<int>(a.space[2])},
+        channels(static_cast<int>(a.c)),
+        pitch(a.pitch) {}
+  /// The row that lies where this one does after turning.
+  CTSEG_DEVICE Index turned(Index row, const Flips& flips) const {
+    const Index window = row / (Index{size[0]} * size[1] * size[2]);
+    int i = static_cast<int>(row - window * size[0] * size[1] * size[2]), turned = 0, scale = 1;
+    for (int d = 2; d >= 0; --d) {
+      const int at = i % size[d];
+      turned += scale * (flips.axes >> d & 1 ? size[d] - 1 - at : at);
+      scale *= size[d], i /= size[d];
+    }
+    return window * scale + turned;
   }
-  return row - row % a.voxels() + turned;
-}
+};
 
 template <class T> struct Turn {
   static constexpr const char* kName = "turn_windows";
-  Array from, to;
+  const T* from;
+  T* to;
+  Rows rows;
   Flips flips;
+  Index to_pitch;
   CTSEG_DEVICE void operator()(Index row) const {
-    const T* const in = from.as<const T>() + turned_row(from, row, flips) * from.pitch;
-    T* const out = to.as<T>() + row * to.pitch;
-    for (int c = 0; c < static_cast<int>(from.c); ++c) out[c] = in[c];
+    const T* const in = from + rows.turned(row, flips) * rows.pitch;
+    T* const out = to + row * to_pitch;
+    for (int c = 0; c < rows.channels; ++c) out[c] = in[c];
   }
 };
 
 template <class T> struct Add {
   static constexpr const char* kName = "add_scores";
   ScoreSum job;
+  const T* logits;
+  Rows rows;
   CTSEG_DEVICE void operator()(Index row) const {
-    const int channels = static_cast<int>(job.logits.c);
-    const T* const v = job.logits.as<const T>() + turned_row(job.logits, row, job.flips) * job.logits.pitch;
-    float* const sum = job.sum + row * channels;
+    const int channels = rows.channels;
+    const T* const v = logits + rows.turned(row, job.flips) * rows.pitch;
     float top = 0, all = 0;
     if (job.scores == Scores::softmax) {
       top = to_float(v[0]);
@@ -49,7 +62,8 @@ template <class T> struct Add {
       float score = to_float(v[c]);
       if (job.scores == Scores::softmax) score = std::exp(score - top) / all;
       if (job.scores == Scores::sigmoid) score = 1 / (1 + std::exp(-score));
-      sum[c] = (job.before ? sum[c] : 0) + product(job.weight, score);
+      const Index at = row * channels + c;
+      job.sum[at] = (job.before ? job.before[at] : 0) + product(job.weight, score);
     }
   }
 };
@@ -65,10 +79,16 @@ template <class T> struct Divide {
 }   // namespace
 
 void turn_windows(Stream stream, const Array& from, const Array& to, const Flips& flips) {
-  with_storage(from.dtype, [&](auto t) { for_each(stream, from.rows(), Turn<decltype(t)>{from, to, flips}); });
+  with_storage(from.dtype, [&](auto t) {
+    using T = decltype(t);
+    for_each(stream, from.rows(), Turn<T>{from.as<const T>(), to.as<T>(), Rows(from), flips, to.pitch});
+  });
 }
-void add_scores(Stream stream, const ScoreSum& job) {
-  with_storage(job.logits.dtype, [&](auto t) { for_each(stream, job.logits.rows(), Add<decltype(t)>{job}); });
+void add_scores(Stream stream, const ScoreSum& job, const Array& logits) {
+  with_storage(logits.dtype, [&](auto t) {
+    using T = decltype(t);
+    for_each(stream, logits.rows(), Add<T>{job, logits.as<const T>(), Rows(logits)});
+  });
 }
 void divide_scores(Stream stream, const float* sum, float total, const Array& mean) {
   with_storage(mean.dtype, [&](auto t) {

@@ -56,7 +56,8 @@ template <class T, int N> struct Gather {
   static constexpr const char* kName = "gather_windows";
   WindowSource source;
   WindowNumbers windows;
-  Array to;
+  T* to;
+  Index pitch;
 
   CTSEG_DEVICE void operator()(const Block& b) const {
     const WindowTables& t = source.tables;
@@ -66,7 +67,7 @@ template <class T, int N> struct Gather {
     const Corner corner(t, windows.at[place]);
     const int line = v / t.window[2], x = v - line * t.window[2], z = line / t.window[1], y = line - z * t.window[1];
     const Index row = row_of(source, corner.z + z, corner.y + y);
-    T* const out = to.as<T>() + (Index{place} * voxels + v) * to.pitch;
+    T* const out = to + (Index{place} * voxels + v) * pitch;
     if constexpr (N == 1) {
       for (Index c = 0; c < source.channels; ++c) out[c] = from_float<T>(value_at(source, row, corner.x + x, c));
     } else {
@@ -80,7 +81,7 @@ template <class T, int N>
 void gather(Stream stream, const WindowSource& source, const WindowNumbers& windows, const Array& to) {
   const WindowTables& t = source.tables;
   const Index threads = Index{t.window[0]} * t.window[1] * t.window[2] / N;
-  launch(stream, {.blocks = (threads + 255) / 256, .rows = windows.count}, Gather<T, N>{source, windows, to});
+  launch(stream, {.blocks = (threads + 255) / 256, .rows = windows.count}, Gather<T, N>{source, windows, to.as<T>(), to.pitch});
 }
 
 /// A block looks at a window until one of its threads finds a value; all of them then write the same 1.
@@ -112,7 +113,7 @@ template <class T> struct Occupied {
 void prepare_scan(Stream stream, const ScanJob& job, Dtype from) {
   if (from == Dtype::i16) return for_each(stream, job.count, Prepare<std::int16_t>{job});
   if (from == Dtype::f32) return for_each(stream, job.count, Prepare<float>{job});
-  throw Error(Code::unsupported, "prepare_scan", text("a scan of ", from, "; i16 and f32 are uploaded."));
+  throw Error(Code::unsupported, "prepare_scan", ctseg::text("a scan of ", from, "; i16 and f32 are uploaded."));
 }
 
 void gather_windows(Stream stream, const WindowSource& source, const WindowNumbers& windows, const Array& to) {

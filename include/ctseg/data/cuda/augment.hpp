@@ -164,9 +164,9 @@ class Augmenter {
   }
   ValueOp op_of(ValueOp::Kind kind, Index channel) const {
     if (channel >= patch_->channels)
-      throw Error(
-          Code::shape_mismatch, "augment",
-          text("a step for channel ", channel, ", but the patch has ", patch_->channels, ". Hint: draw for this patch."));
+      throw Error(Code::shape_mismatch, "augment",
+                  ctseg::text("a step for channel ", channel, ", but the patch has ", patch_->channels,
+                              ". Hint: draw for this patch."));
     const Index n = patch_->voxels();
     ValueOp op{
         .first = channel < 0 ? 0 : channel * n, .last = channel < 0 ? patch_->values() : (channel + 1) * n, .kind = kind};
@@ -272,8 +272,8 @@ class Augmenter {
     }
     if (source.size[2] < 2)
       throw Error(Code::unsupported, "augment",
-                  text("resampling needs two voxels along x or more; the source has ", augment::list(source.size),
-                       ". Hint: flips and quarter turns need no more than one."));
+                  ctseg::text("resampling needs two voxels along x or more; the source has ", augment::list(source.size),
+                              ". Hint: flips and quarter turns need no more than one."));
     warp(source, map(source.corner), program);
   }
   PatchFrom from_of(const DevicePatchSource& source) const {

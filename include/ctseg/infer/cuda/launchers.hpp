@@ -91,14 +91,13 @@ struct BlendJob {
   int first = 0, last = 0;
   int low[3] = {}, high[3] = {};   // a box of voxels that these windows do not reach beyond
   const int* place = nullptr;
-  Array logits{};
   const float* background = nullptr;
   SliceRing ring{};
   LabelRule labels{};   // labels.labels null: means
 };
 /// Labels come in the same pass if there are so few channels.
 inline constexpr int kMostFusedChannels = 4;
-void blend_windows(Stream, const BlendJob&);
+void blend_windows(Stream, const BlendJob&, const Array& logits);
 
 /// Slices [first, last) of the ring.
 struct SliceJob {
@@ -110,7 +109,7 @@ void score_slices(Stream, const SliceJob&, Scores);              // in place
 
 /// For each voxel of a target axis the source voxel at or below it, how much of the next one, and whether it is written. `stride`
 /// is the target's, in voxels.
-struct AxisTable {
+struct GridAxis {
   const int* low = nullptr;
   const double* weight = nullptr;
   const std::uint8_t* inside = nullptr;
@@ -120,7 +119,7 @@ struct AxisTable {
 /// then x, and decided.
 struct ToGridJob {
   SliceRing ring{};
-  AxisTable axis[3] = {};   // of the source's z, y, x
+  GridAxis axis[3] = {};   // of the source's z, y, x
   const int* slices = nullptr;
   int count = 0;
   Scores scores = Scores::logits;
@@ -138,14 +137,13 @@ struct Flips {
 void turn_windows(Stream, const Array& from, const Array& to, const Flips&);
 /// sum = before + weight * scores of the turned logits.
 struct ScoreSum {
-  Array logits{};
   Flips flips{};
   Scores scores = Scores::logits;
   float weight = 1;
   const float* before = nullptr;   // the sum, or null: 0
   float* sum = nullptr;            // dense
 };
-void add_scores(Stream, const ScoreSum&);
+void add_scores(Stream, const ScoreSum&, const Array& logits);
 /// mean = sum / total; dense, and of float it may be the sum itself.
 void divide_scores(Stream, const float* sum, float total, const Array& mean);
 

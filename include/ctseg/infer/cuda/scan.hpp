@@ -28,8 +28,8 @@ inline ValueStep value_step(const ScaleIntensityRange& r) {
 inline ValueStep value_step(const CtNormalization& n) {
   if (!(n.low <= n.high) || !(n.deviation >= 0))
     throw Error(Code::bad_argument, "normalize_ct",
-                text("low = ", n.low, ", high = ", n.high, ", deviation = ", n.deviation,
-                     "; low must not be above high, the deviation not below 0."));
+                ctseg::text("low = ", n.low, ", high = ", n.high, ", deviation = ", n.deviation,
+                            "; low must not be above high, the deviation not below 0."));
   return {.in_low = n.low, .in_high = n.high, .subtract = n.mean, .scale = 1 / std::max(n.deviation, 1e-8)};
 }
 
@@ -67,16 +67,17 @@ class DeviceScan {
     static_assert(std::is_same_v<V, float> || std::is_same_v<V, std::int16_t>, "ctseg: a DeviceScan is made of float or int16");
     cuda::ScanJob job{.count = grid_.voxels(), .step = channels_};
     if (std::ssize(steps) > cuda::ValueSteps::kMost)
-      throw Error(Code::bad_argument, "device_scan", text(steps.size(), " steps; at most ", cuda::ValueSteps::kMost, "."));
+      throw Error(Code::bad_argument, "device_scan",
+                  ctseg::text(steps.size(), " steps; at most ", cuda::ValueSteps::kMost, "."));
     for (const DeviceStep& step : steps)
       job.steps.at[job.steps.count++] = std::visit([](const auto& s) { return cuda::value_step(s); }, step);
     memory_ = ctx.allocate(grid_.voxels() * channels_ * Index{sizeof(float)});
     Memory<Cuda> raw = ctx.allocate(grid_.voxels() * Index{sizeof(V)});
     for (std::size_t c = 0; c < channels.size(); ++c) {
       if (!same_grid(grid_, channels[c]->grid()))
-        throw Error(
-            Code::shape_mismatch, "device_scan",
-            text("channel ", c, " (", channels[c]->shape(), ") does not lie on the grid of channel 0 (", grid_.shape, ")."));
+        throw Error(Code::shape_mismatch, "device_scan",
+                    ctseg::text("channel ", c, " (", channels[c]->shape(), ") does not lie on the grid of channel 0 (",
+                                grid_.shape, ")."));
       cuda::copy_to_device(ctx.stream(), raw.data(), channels[c]->data(), job.count * Index{sizeof(V)});
       job.from = raw.data(), job.to = reinterpret_cast<float*>(memory_.data()) + c;
       cuda::prepare_scan(ctx.stream(), job, dtype_of<V>());

@@ -28,12 +28,13 @@ template <AnySpec S> class ScoreMean<S, Cuda> {
       sum_ = ctx_->allocate(shape_.elements() * Index{sizeof(float)});
       if constexpr (!std::is_same_v<T, float>) out_ = ctx_->allocate(shape_.elements() * Index{sizeof(T)});
     }
-    cuda::add_scores(ctx_->stream(), {.logits = cuda::array_of(logits),
-                                      .flips = device_flips<kDim>(flips),
-                                      .scores = kind_,
-                                      .weight = static_cast<float>(weight),
-                                      .before = begun_ ? reinterpret_cast<const float*>(sum_.data()) : nullptr,
-                                      .sum = reinterpret_cast<float*>(sum_.data())});
+    cuda::add_scores(ctx_->stream(),
+                     {.flips = device_flips<kDim>(flips),
+                      .scores = kind_,
+                      .weight = static_cast<float>(weight),
+                      .before = begun_ ? reinterpret_cast<const float*>(sum_.data()) : nullptr,
+                      .sum = reinterpret_cast<float*>(sum_.data())},
+                     cuda::array_of(logits));
     begun_ = true;
     weight_ += weight;
   }

@@ -20,7 +20,7 @@ template <class Label> class GridReceiver {
     if (options_.probability_of) {
       if (*options_.probability_of < 0 || *options_.probability_of >= channels)
         throw Error(Code::bad_argument, "to_original",
-                    text("probability_of = ", *options_.probability_of, "; must be 0 to ", channels - 1, "."));
+                    ctseg::text("probability_of = ", *options_.probability_of, "; must be 0 to ", channels - 1, "."));
       job_.probability_of = *options_.probability_of;
       const Index bytes = to_.voxels() * Index{sizeof(float)};
       probability_ = ctx_->allocate(bytes);
@@ -98,11 +98,11 @@ OnOriginalGrid<Label> stream_to_original(Context<Cuda>& ctx, Predict&& predict, 
   if (!(scan.grid().shape == path.prepared().shape))
     throw Error(
         Code::shape_mismatch, "to_original",
-        text("the scan on the card has ", scan.grid().shape, " voxels, the prepared grid ", path.prepared().shape, "."));
+        ctseg::text("the scan on the card has ", scan.grid().shape, " voxels, the prepared grid ", path.prepared().shape, "."));
   if (to.given != to.scores && to.given != Scores::logits)
     throw Error(Code::bad_argument, "to_original",
-                text("the network gives ", text(to.given), ", and ", text(to.scores),
-                     " cannot be made of them. Hint: scores = given."));
+                ctseg::text("the network gives ", ctseg::text(to.given), ", and ", ctseg::text(to.scores),
+                            " cannot be made of them. Hint: scores = given."));
   ResampleOptions how{.executor = to.executor};
   if (to.order == InverseOrder::labels_first) how.interpolation = Interpolation::nearest;
   if (const auto pass = path.pass_to_original(how))

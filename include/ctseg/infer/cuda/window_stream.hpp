@@ -82,7 +82,7 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
                   "skip_below needs the logits of windows that are not run. Hint: set background.");
     if (grid_.windows() >= Index{1} << 31)
       throw Error(Code::unsupported, "stream_windows",
-                  text(grid_.windows(), " windows; must be below 2^31. Hint: less overlap."));
+                  ctseg::text(grid_.windows(), " windows; must be below 2^31. Hint: less overlap."));
     find_places();
     if constexpr (!kOwnInput) batch_ = ctx.allocate(window_shape().elements() * Index{sizeof(typename S::T)});
     if (o.skip_below) prepare(std::ssize(o.background));   // there may be nothing to run
@@ -165,7 +165,7 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
     else
       to = {reinterpret_cast<typename S::T*>(batch_.data()), window_shape(), image_.c};
     if (to.shape != window_shape())
-      throw Error(Code::shape_mismatch, "predictor", text("windows are ", window_shape(), ", made for ", to.shape, "."));
+      throw Error(Code::shape_mismatch, "predictor", ctseg::text("windows are ", window_shape(), ", made for ", to.shape, "."));
     for (Index n = 0; n < to.shape.n; n += WindowNumbers::kMost) {
       WindowNumbers numbers{.count = static_cast<int>(std::min<Index>(WindowNumbers::kMost, to.shape.n - n))};
       for (int i = 0; i < numbers.count; ++i)
@@ -181,9 +181,9 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
     const SlidingWindowOptions<S::kDim>& o = options_->windows;
     if (made.n == o.batch && made.space == o.window.value && (!prepared_ || made.c == report_.plan.channels)) return;
     throw Error(Code::shape_mismatch, "sliding_window",
-                text("predict made ", made, " of a window ", o.window, " (batch ", o.batch,
-                     "); it must keep the size and the number of channels",
-                     prepared_ ? text(" (", report_.plan.channels, ")") : std::string(), "."));
+                ctseg::text("predict made ", made, " of a window ", o.window, " (batch ", o.batch,
+                            "); it must keep the size and the number of channels",
+                            prepared_ ? ctseg::text(" (", report_.plan.channels, ")") : std::string(), "."));
   }
 
   /// The number of classes is known: make the ring.
@@ -206,8 +206,9 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
                     .in_use = options_->in_use,
                     .max_memory = options_->max_memory};
     if (options_->max_memory > 0 && report_.plan.total_bytes() > options_->max_memory)
-      throw Error(Code::out_of_memory, "stream_windows",
-                  text(text(report_.plan), "; on the card nothing waits in a file. Hint: smaller windows, or the CPU."));
+      throw Error(
+          Code::out_of_memory, "stream_windows",
+          ctseg::text(ctseg::text(report_.plan), "; on the card nothing waits in a file. Hint: smaller windows, or the CPU."));
     ring_memory_ = ctx_->allocate(bytes);
     ring_.values = reinterpret_cast<float*>(ring_memory_.data());
   }
@@ -222,7 +223,6 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
                  .background = tables_.at<float>(background_at_),
                  .ring = ring_,
                  .labels = rule_};
-    job.logits = logits ? array_of(logits) : Array{.dtype = dtype_of<typename S::T>()};
     const std::array<Index, 3> from = grid_.place(first), to = grid_.place(last - 1);
     bool whole = false;   // axes behind one along which the pass has several windows are covered from end to end
     for (std::size_t a = 0; a < 3; ++a) {
@@ -232,7 +232,7 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
       job.low[a] = static_cast<int>(std::max<Index>(low, 0)), job.high[a] = static_cast<int>(std::min(high, grid_.image[a]));
       whole = whole || from[a] != to[a];
     }
-    blend_windows(ctx_->stream(), job);
+    blend_windows(ctx_->stream(), job, logits ? array_of(logits) : Array{.dtype = dtype_of<typename S::T>()});
   }
   /// Layers up to this one are blended: what the next one does not reach is finished.
   void hand_over(int layers) {

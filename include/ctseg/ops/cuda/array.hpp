@@ -12,7 +12,6 @@ struct Array {
   std::array<Index, 3> space{1, 1, 1};   // z, y, x
   Index pitch = 1;
   Dtype dtype = Dtype::f32;
-  std::uint8_t unused[7] = {};   // no padding: it could look like an address of the host in the arguments of a kernel
 
   Index voxels() const { return space[0] * space[1] * space[2]; }
   Index rows() const { return n * voxels(); }
