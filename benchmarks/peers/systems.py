@@ -334,11 +334,11 @@ def table(lines):
     rows = {}
     for line in lines:
         rows[line["system"]] = line   # the last of each
-    threads = next(iter(rows.values()))["threads"]
+    processor, threads = (names or ["Unknown processor"])[0], next(iter(rows.values()))["threads"]
     print(f"""# Systems beside the stack they come from
 
-{names[0] if names else "Unknown processor"}, {os.cpu_count()} processors, {threads} threads, float; by
-benchmarks/peers/systems.py. Synthetic patients; phantoms, network, steps, batch, loss, optimizer, schedule and kinds of augmentation are the same, random
+{processor}, {os.cpu_count()} processors, {threads} threads, float; by benchmarks/peers/systems.py.
+Synthetic patients; phantoms, network, steps, batch, loss, optimizer, schedule and kinds of augmentation are the same, random
 numbers are not (initial weights among them); one seed. Both models are judged by ctseg. CPU seconds are of the training, for
 ctseg with reading the cases and a validation at its end; seconds depend on what else the machine did (load). MB: peak of
 resident memory; in brackets without PyTorch's and MONAI's libraries.
