@@ -8,11 +8,15 @@
 #
 #   docker run --rm -it --network host -v "$PWD:/data" -u "$(id -u):$(id -g)" ctseg view --port 8000 --store /data/viewer
 #
-# With the kernels for NVIDIA's cards, once this tree has them (CMake says in a sentence if it has not):
+# With the kernels for NVIDIA's cards: the same steps on NVIDIA's images. The first has the compiler, cuDNN and NCCL; the second
+# gets the libraries that the program loads by the same list of packages (libcudnn9-cuda-13, libnccl2), from NVIDIA's archive,
+# which that image knows. The driver is the machine's, lent by NVIDIA's container toolkit (--gpus).
 #
-#   docker build -t ctseg:cuda --build-arg BUILD=nvidia/cuda:13.0.1-devel-ubuntu24.04 \
+#   docker build -t ctseg:cuda --build-arg BUILD=nvidia/cuda:13.0.1-cudnn-devel-ubuntu24.04 \
 #     --build-arg RUN=nvidia/cuda:13.0.1-base-ubuntu24.04 --build-arg OPTIONS=-DCTSEG_CUDA=ON .
-#   docker run --rm --gpus all -v "$PWD:/data" ctseg:cuda ...
+#   docker run --rm --gpus all -v "$PWD:/data" -u "$(id -u):$(id -g)" ctseg:cuda ...
+#
+# This variant has not been built or run yet.
 #
 # tests/container/check.sh runs these steps in a bare folder where no container engine is.
 ARG BUILD=debian:12-slim

@@ -45,6 +45,8 @@ while IFS='|' read -r name what command result; do
   seconds=$(($(date +%s) - begin))
   if [ $status -eq 127 ]; then
     said='not built'
+  elif [ $status -eq 124 ]; then
+    said="**not run to its end**: it was given ${LIMIT:-3600} seconds"
   elif [ $status -ne 0 ]; then
     said="**fails** ($status): $(tail -n 1 err.txt | cut -c 1-160 | tr '|' '/')"
   elif [ "$result" = 'ends well' ]; then

@@ -95,6 +95,7 @@ TEST_CASE("coronary: model choice, ONNX, with and without augmentation") {
   const System coronary("coronary", R"({"recipe": {"network": {"features": [4, 4, 4, 8, 8, 4]},
       "sliding_window": {"window": [32, 32, 32], "overlap": 0.1},
       "preprocess": [{"step": "ZScore", "voxels": "nonzero"}, {"step": "Spacing", "spacing_mm": {"x": 3, "y": 3, "z": 3}}]},
+    "data": {"train": 0.8, "test": 0.2},
     "phantom": {"shape": [40, 40, 40], "spacing_mm": [4, 4, 4], "train": 3, "val": 0, "test": 1},
     "training": {"patch": [32, 32, 32], "batch": 1, )" +
                                         kTraining + "}}");
