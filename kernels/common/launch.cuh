@@ -16,6 +16,8 @@ struct Grid {
 ///   static constexpr int kThreads;           threads of a block, a multiple of 32
 ///   static constexpr bool kSyncs;            whether it calls sync, sync_warp or a shuffle
 ///   static constexpr const char* kName;      for errors and tables: "norm_apply"
+///   static constexpr int kResident;          if it likes: blocks of a multiprocessor at once that ptxas must leave registers for;
+///                                            without it ptxas sometimes spills to make room for more of them
 ///   CTSEG_DEVICE void operator()(const Block&) const;
 /// and its members are its arguments: plain values and device pointers.
 
@@ -24,7 +26,15 @@ struct Grid {
 void check_launch(const char* name);                           // throws what the driver reports
 void allow_shared(const void* kernel, const char* name, int bytes);   // above 48 KB
 
-template <class Body> __global__ void __launch_bounds__(Body::kThreads) run_body(const Body body) { body(Block{}); }
+template <class Body> constexpr int resident() {
+  if constexpr (requires { Body::kResident; })
+    return Body::kResident;
+  else
+    return 0;
+}
+template <class Body> __global__ void __launch_bounds__(Body::kThreads, resident<Body>()) run_body(const Body body) {
+  body(Block{});
+}
 
 template <class Body> void launch(Stream stream, const Grid& grid, const Body& body) {
   static_assert(std::is_trivially_copyable_v<Body>);

@@ -30,7 +30,7 @@ struct AnyTaps {
 };
 
 template <class T, int N, class K> struct Pool {
-  static constexpr int kThreads = kRowThreads;
+  static constexpr int kThreads = kRowThreads, kResident = 3;
   static constexpr bool kSyncs = false;
   static constexpr const char* kName = "max_pool";
   K taps;
@@ -140,8 +140,9 @@ template <class T, int N> struct PoolGather {
     const Index from = row_of(window, out);
     const Pack<T, N> d = load<N>(dy.at(from, c));
     const Pack<std::uint8_t, N> tap_of = load<N>(winner.at(from, c));
-    CTSEG_UNROLL for (int e = 0; e < N; ++e) if (tap_of.at[e] == tap) sum.at[e] =
-        from_float<T>(to_float(sum.at[e]) + to_float(d.at[e]));
+    CTSEG_UNROLL for (int e = 0; e < N; ++e) {
+      if (tap_of.at[e] == tap) sum.at[e] = from_float<T>(to_float(sum.at[e]) + to_float(d.at[e]));
+    }
   }
 };
 

@@ -78,7 +78,7 @@ std::array<Axis, 3> written(Stream stream, const Resampling& r, std::uint32_t* t
 // ---- one pass
 
 template <class From, class To, int N, int kMost> struct Gather {   // kMost: taps of a coordinate, at most; 0: any number
-  static constexpr int kThreads = kRowThreads;
+  static constexpr int kThreads = kRowThreads, kResident = 2;
   static constexpr bool kSyncs = false;
   static constexpr const char* kName = "resample";
   Axis z, y, x;
