@@ -119,7 +119,8 @@ template <AnySpec S> class OpOnCard {
     std::vector<AnyView<S::kDim>> gradients = dx_;
     for (auto& g : gradients)
       if (g.dtype == Dtype::u8 || g.dtype == Dtype::u16) g.data = nullptr;
-    case_.op->backward({ctx_, case_.mode, info.choice, x_, weights_, y_, dy_, gradients, spans_, {saved_.data()}, {scratch_.data()}, {}});
+    case_.op->backward({ctx_, case_.mode, info.choice, x_, weights_, y_, dy_, gradients, spans_, {saved_.data()},
+                        {scratch_.data()}, {}, false, {prepared_.data()}});
   }
   /// Forward reads x and writes y; backward reads dy, and x and y where it asks for them, and writes dx.
   double bytes(bool forward) const {

@@ -79,7 +79,7 @@ template <AnySpec S> class DeviceRun {
     AnyView<kDim> output = y_.view();
     if (!info.reads_output) output.data = nullptr;
     case_->op->backward({*ctx_, case_->mode, info.choice, inputs, weights_, output, dy_.view(), gradients, spans,
-                         {saved_.data()}, {scratch_.data()}, host_->key});
+                         {saved_.data()}, {scratch_.data()}, host_->key, false, {prepared_.data()}});
   }
 
   /// What lies on the card now, in a room like the host's.
