@@ -14,7 +14,7 @@ install_package() {
   if ! grep -qs '^CTSEG_PREBUILT:.*=ON' "$tree/CMakeCache.txt"; then
     tree=$scratch/ctseg
     cmake -S "$root" -B "$tree" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCTSEG_PREBUILT=ON -DCTSEG_BUILD_TESTS=OFF \
-      -DCTSEG_BUILD_EXAMPLES=OFF -DCTSEG_BUILD_BENCHMARKS=OFF > "$scratch/log" 2>&1 &&
+      -DCTSEG_CUDA=OFF -DCTSEG_BUILD_EXAMPLES=OFF -DCTSEG_BUILD_BENCHMARKS=OFF > "$scratch/log" 2>&1 &&
       cmake --build "$tree" -j 1 >> "$scratch/log" 2>&1 || { cat "$scratch/log"; fail "building ctseg"; }
   fi
   cmake --install "$tree" --prefix "$1" > "$scratch/log" 2>&1 || { cat "$scratch/log"; fail "cmake --install"; }

@@ -6,7 +6,8 @@
 most_registers=168   # 65536 / 168 = 390 threads at least; the tensor-core kernels need that many
 logs=$(find "${CTSEG_BINARY_DIR:-/nowhere}/kernels" -name '*.ptxas' 2> /dev/null | sort)
 [ -n "$logs" ] || skip "ctseg::cuda is not built here"
-cat $logs | c++filt -_ 2> /dev/null | awk -v most=$most_registers -v table="${1:-}" '
+command -v c++filt > /dev/null && names=c++filt || names=cat
+cat $logs | $names | sed -e 's/(anonymous namespace):://g' -e "s/void ctseg::cuda::run_body<\(.*\)>([^']*)/\1/" -e 's/ctseg::cuda:://g' | awk -v most=$most_registers -v table="${1:-}" '
   /Compiling entry function/ { split($0, part, "\047"); name = part[2]; arch = part[4] }
   /bytes stack frame/ { stack = $1; stores = $5; loads = $9 }
   /Used [0-9]+ registers/ {

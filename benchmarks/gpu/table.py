@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""The table of a run of first_run.sh: ctseg beside the best arm of PyTorch and beside its eager one. usage: table.py FOLDER"""
+import json
+import sys
+from pathlib import Path
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def main():
+    folder = Path(sys.argv[1])
+    first, again, torch = rows(folder / "ours_first.jsonl"), rows(folder / "ours_again.jsonl"), rows(folder / "torch.jsonl")
+    later = {(r["kind"], r["name"], r["type"]): r["ms"] for r in again if "ms" in r}
+    print("| work | network | type | ctseg, ms | again | best PyTorch, ms | which | eager contiguous, ms | best / ctseg | eager / ctseg |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for r in first:
+        if r.get("kind") not in ("forward", "step"):
+            continue
+        key = (r["kind"], r["name"], r["type"])
+        arms = [t for t in torch if (t["kind"], t["name"], t["type"]) == key]
+        best = min(arms, key=lambda t: t["ms"], default=None)
+        eager = next((t for t in arms if t["layout"] == "contiguous" and t["way"] == "eager"), None)
+        show = lambda t: f"{t['ms']:.3f}" if t else "-"
+        ratio = lambda t: f"{t['ms'] / r['ms']:.2f}" if t else "-"
+        which = f"{best['layout']}, {best['way']}" if best else "-"
+        print(f"| {' | '.join(key)} | {r['ms']:.3f} | {later.get(key, float('nan')):.3f} | {show(best)} | {which} | {show(eager)} | {ratio(best)} | {ratio(eager)} |")
+
+
+if __name__ == "__main__":
+    main()
