@@ -67,6 +67,16 @@ struct Staging {
   }
 };
 
+const NcclOptions& checked(const NcclOptions& o) {
+  if (o.place.rank < 0 || o.place.rank >= o.place.size)
+    throw Error(Code::bad_argument, "nccl",
+                text("rank ", o.place.rank, " of ", o.place.size, " processes; must be 0 or more and below their number."));
+  if (o.place.size > 1 && o.rendezvous.empty())
+    throw Error(Code::bad_argument, "nccl",
+                text(o.place.size, " processes, and no folder where they find each other. Hint: NcclOptions::rendezvous."));
+  return o;
+}
+
 }   // namespace
 
 struct NcclWorld::State {
@@ -104,11 +114,8 @@ struct NcclWorld::State {
   }
 };
 
-NcclWorld::NcclWorld(const NcclOptions& o) : state_(std::make_unique<State>(o)) {
+NcclWorld::NcclWorld(const NcclOptions& o) : state_(std::make_unique<State>(checked(o))) {
   State& s = *state_;
-  if (s.place.size > 1 && o.rendezvous.empty())
-    throw Error(Code::bad_argument, "nccl",
-                text(s.place.size, " processes, and no folder where they find each other. Hint: NcclOptions::rendezvous."));
   s.library.check(s.library.get_version(&s.version), "ncclGetVersion");
   const int cards = cuda::device_count();
   if (cards == 0) throw Error(Code::device, "nccl", cuda::why_no_device());

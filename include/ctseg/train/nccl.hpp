@@ -17,7 +17,7 @@ struct NcclOptions {
 };
 
 /// One process and card of those that train together: mpirun, srun or torchrun starts them, one for each card; the context is
-/// Context<Cuda>({.cuda = {.device = world.device()}, .group = &world}). Values of the host go through the card too.
+/// Context<Cuda>({.group = &world, .cuda = {.device = world.device()}}). Values of the host go through the card too.
 /// Numerics  every process gets the same bits; which of them depends on how many there are, and on NCCL.
 /// Errors    unsupported where NCCL is not installed, or older than 2.4; device with NCCL's own words where it fails; io where
 ///           the others do not come; bad_argument for more than one process without a rendezvous.
