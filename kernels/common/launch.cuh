@@ -63,7 +63,9 @@ void run_emulated(const EmulatedLaunch&);
 template <class Body> void launch(Stream stream, const Grid& grid, Body body) {
   static_assert(std::is_trivially_copyable_v<Body>);
 #if __has_builtin(__builtin_clear_padding)
-  __builtin_clear_padding(&body);   // what lies between members must not look like an address of the host
+  // What lies between members must not look like an address of the host. Of an array of structs g++ 12 clears the wrong bytes if
+  // there is padding within these: arguments have none of that kind.
+  __builtin_clear_padding(&body);
 #endif
   run_emulated({stream, grid.blocks, grid.rows, Body::kThreads, grid.shared_bytes, Body::kSyncs,
                 [](const void* b, const Block& block) { (*static_cast<const Body*>(b))(block); }, &body, sizeof body, Body::kName});

@@ -58,7 +58,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
     result_.stopped_early = patience_is_over();
     tell_plan();
     start_ = epoch_start_ = Clock::now();
-    if (o_.workers > 0 && first < o_.steps)
+    if (o_.workers > 0 && !kFillsDevice && first < o_.steps)
       ahead_.emplace(
           [this](Index number) { return draw(number); },
           PrefetchOptions{
@@ -82,6 +82,10 @@ template <class Net, class Optimizer, class Sampler> class Training {
 
  private:
   static constexpr Index kMostSkipped = 10;
+  static constexpr bool kFillsDevice =
+      requires(const Sampler& s, Context<Device>& ctx, Out<S> x, View<std::uint8_t, S::kDim> y) {
+    s.fill(ctx, RandomKey{}, Index{0}, x, y);
+  };
 
   static void write_log(void* self, std::string_view line) { static_cast<Training*>(self)->ctx_.log(line); }
 
@@ -142,13 +146,22 @@ template <class Net, class Optimizer, class Sampler> class Training {
     };
   }
 
+  /// By way of the host, unless the sampler makes its patches on the device (DevicePatchSampler).
+  std::vector<std::size_t> load(Index number) {
+    if constexpr (kFillsDevice)
+      return sampler_.fill(ctx_, {ctx_.seed(), 0, 0}, first_sample(number), run_->input(*step_.x),
+                           run_->template input_as<std::uint8_t>(*step_.labels));
+    else
+      return feed_->load(number, drawing());
+  }
+
   /// Loss and gradients of one step, the mean over its batches, here and in all processes.
   void find_gradients(Index number, std::vector<std::string>& names) {
     ctx_.resume_at(static_cast<std::uint64_t>((number * together_.size() + together_.rank()) * step_.accumulate));
     gradients_.zero();
     const double share = 1 / static_cast<double>(step_.accumulate * together_.size());
     for (Index part = 0; part < step_.accumulate; ++part) {
-      const auto cases = feed_->load(number * step_.accumulate + part, drawing());
+      const auto cases = load(number * step_.accumulate + part);
       for (const std::size_t k : cases) names.push_back(sampler_.cases()[k].name);
       run_->forward();
       if (part > 0) parts_.optimizer.follow(ctx_, gradients_);
@@ -166,7 +179,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
     const double scale = scaler_.scale(), factor = schedule_factor(o_.schedule, {number, o_.steps, o_.steps_per_epoch});
     const StepOutcome outcome =
         end_step(StepEnd<S, Optimizer>{ctx_, gradients_, parts_.optimizer, parts_.average, scaler_, o_.clip_norm, factor}, [&] {
-          if (number + 1 < o_.steps) feed_->ahead((number + 1) * step_.accumulate, drawing());
+          if (number + 1 < o_.steps && !kFillsDevice) feed_->ahead((number + 1) * step_.accumulate, drawing());
         });
     feed_->settled();
     if (outcome.finite) {
@@ -202,14 +215,13 @@ template <class Net, class Optimizer, class Sampler> class Training {
   std::optional<FitEpoch> end_of_epoch(double learning_rate) {
     if (state_.step % o_.steps_per_epoch != 0) return {};
     const double steps = static_cast<double>(std::exchange(state_.epoch_steps, 0));
-    return FitEpoch{
-        .epoch = state_.step / o_.steps_per_epoch,
-        .epochs = (o_.steps + o_.steps_per_epoch - 1) / o_.steps_per_epoch,
-        .step = state_.step,
-        .loss = std::exchange(state_.epoch_loss, 0) / steps,
-        .skipped = std::exchange(state_.epoch_skipped, 0),
-        .learning_rate = learning_rate,
-        .seconds = std::chrono::duration<double>(Clock::now() - std::exchange(epoch_start_, Clock::now())).count()};
+    return FitEpoch{.epoch = state_.step / o_.steps_per_epoch,
+                    .epochs = (o_.steps + o_.steps_per_epoch - 1) / o_.steps_per_epoch,
+                    .step = state_.step,
+                    .loss = std::exchange(state_.epoch_loss, 0) / steps,
+                    .skipped = std::exchange(state_.epoch_skipped, 0),
+                    .learning_rate = learning_rate,
+                    .seconds = std::chrono::duration<double>(Clock::now() - std::exchange(epoch_start_, Clock::now())).count()};
   }
 
   /// overflowed: a smaller loss scale may mend it, so it does not count among the ten.

@@ -64,7 +64,7 @@ template <AnySpec S> class DevicePatchSampler {
   static_assert(std::is_same_v<typename S::Device, Cuda>, "ctseg: a DevicePatchSampler is for a Spec on Cuda");
 
  public:
-  using Host = PatchSampler<Spec<float, S::kDim, Cpu>>;
+  using Host = PatchSampler<Spec<typename S::T, S::kDim, Cpu>>;
 
   DevicePatchSampler(Context<Cuda>& ctx, std::vector<Case> cases, const PatchSamplerOptions<S::kDim>& options,
                      Index max_bytes = 0)
@@ -89,6 +89,11 @@ template <AnySpec S> class DevicePatchSampler {
       used.push_back(place.index);
     }
     return used;
+  }
+
+  /// The same samples in memory of the host.
+  std::vector<std::size_t> fill(const RandomKey& key, Index first, Out<S> images, View<std::uint8_t, S::kDim> labels) const {
+    return host_.fill(key, first, images, labels);
   }
 
  private:
