@@ -1,13 +1,14 @@
 // Convolution of 1 to 4 channels: the first layer of every network, and the largest output it ever writes.
 //
-// Why so: with one channel a general convolution starves (a product of matrices over k = 1 channel per tap), while here all taps
-// together are the k of one product: 27 of them, padded to 32. A block copies the 4 x 4 x 16 results' surroundings into shared
-// memory, in the type of the network and, if the source is int16, already clipped and scaled; lanes pick their factors from there
-// by a table of offsets, so nothing is unfolded. Voxels outside the volume are zeros in that copy. Results leave in packs.
+// Why so: with one channel a general convolution starves (a product of matrices over k = 1 channel per tap), while here all
+// taps together are the k of one product: 27 of them, padded to 32. A block copies what its 4 x 4 x 16 results meet into shared
+// memory, in the type of the network and, if the source is int16, already clipped and scaled; lanes pick their factors from
+// there by a table of offsets, so nothing is unfolded. Voxels outside the volume are zeros there. Results leave in packs.
 //   forward    1 -> 32 on 128^3 in bf16: 134 MB written and 4 read, floor 0.032 ms at 4.3 TB/s; 3.6 GFLOP. Float multiplies
 //              without tensor cores: 0.06 ms of arithmetic beside 0.065 ms of memory.
 //   gradient   the same 138 MB, read; partial sums of each block in scratch, added in order by a second launch.
-// Versions thought of: filters in registers and a sliding window of x, plain FMA, is bound by arithmetic in bf16 at twice the time.
+// Thought of and not written: filters in registers, x in a sliding window, plain FMA; arithmetic would take twice the time that
+// bf16's bytes take.
 // Speed: not measured yet.
 #pragma once
 #include "../common/launch.cuh"
@@ -23,7 +24,7 @@ struct FirstLayerTiles {
   int channels, depth;                             // depth: k of the product
   Divider lines_y, lines_x, line, own;             // of tiles, and within the copy
   Divider tiles_z, tiles_y, tiles_x;
-  Index count = 0;                                 // tiles of all images
+  Index count = 0;   // tiles of all images
 
   FirstLayerTiles(const ConvWindow& w, Index images, Index in_channels)
       : size{w.output[0] == 1 ? 1 : 4, w.output[0] == 1 ? 16 : 4, 16}, channels(static_cast<int>(in_channels)) {
@@ -84,8 +85,8 @@ struct FirstLayerInput {
 };
 
 /// All threads of the block copy what one tile meets.
-template <class T, int Threads>
-CTSEG_DEVICE void copy_around(const Block& b, const FirstLayerTiles& t, const FirstLayerInput& from, const Place& first, T* to) {
+template <class T, int Threads> CTSEG_DEVICE void copy_around(const Block& b, const FirstLayerTiles& t,
+                                                              const FirstLayerInput& from, const Place& first, T* to) {
   for (int e = b.thread(); e < t.copied(); e += Threads) {
     const auto i = static_cast<std::uint32_t>(e);
     const std::uint32_t line = t.line.quotient(i), rest = i - line * t.line.divisor, x = t.own.quotient(rest);
@@ -236,7 +237,7 @@ template <class P> struct FirstLayerGradient {
       const T* const line = copy + tiles.start(2 * b.warp() + r);
       const T* const rows = gradients + (2 * b.warp() + r) * 16 * kPitch;
       for (int k = 0; k < 16; k += P::kDepth) {
-        const auto pick = [&](const int (&of)[2]) {
+        const auto pick = [&](const int(&of)[2]) {
           return P::make_a(b, [&](int m, int i) {
             const int offset = m == own ? of[0] : of[1];
             return offset < 0 ? from_float<T>(0.f) : line[(k + i) * advance + offset];

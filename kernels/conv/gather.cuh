@@ -13,13 +13,17 @@
 #pragma once
 #include "../common/launch.cuh"
 #include "../common/mma.cuh"
+#include "ctseg/ops/conv.hpp"
 #include "taps.cuh"
 
 namespace ctseg::cuda {
 
+/// Throws what gather_supports refuses.
+void require_gather(const ConvProblem&);
+
 /// y = X W (+ bias) for one relation. Flipped: weights are read as [tap][to][from], which is the data gradient.
-/// 4 warps; a tile of 128 places x Columns channels, the k of a step being 64 bytes of x's channels. While one step is multiplied
-/// the next one's values are on their way to registers.
+/// 4 warps; a tile of 128 places x Columns channels, the k of a step being 64 bytes of x's channels. While one step is
+/// multiplied the next one's values are on their way to registers.
 template <class P, int Columns, bool Flipped> struct GatherProduct {
   using T = typename P::Value;
   static constexpr int kThreads = 128, kRows = 128, kStep = 64 / static_cast<int>(sizeof(T));
@@ -31,8 +35,7 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
   static constexpr int kWeightPitch = Flipped ? kStep + kRowGap<P> : Columns + kAcrossGap<P>;
   static constexpr int kToPitch = Columns + kWidth;
   static constexpr int kFromBytes = kRows * kFromPitch * static_cast<int>(sizeof(T));
-  static constexpr int kTileBytes =
-      kFromBytes + (Flipped ? Columns : kStep) * kWeightPitch * static_cast<int>(sizeof(T));
+  static constexpr int kTileBytes = kFromBytes + (Flipped ? Columns : kStep) * kWeightPitch * static_cast<int>(sizeof(T));
   static constexpr int kToBytes = kRows * kToPitch * static_cast<int>(sizeof(T));
   static constexpr int kBytes = kTileBytes > kToBytes ? kTileBytes : kToBytes;   // y's tile lies over the other two
 
@@ -86,7 +89,8 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
       const int e = b.thread() + i * kThreads, at_k = k + (Flipped ? e % kStep : e / Columns);
       const int at_column = column + (Flipped ? e / kStep : e % Columns);
       out.w[i] = (kStep * Columns % kThreads == 0 || e < kStep * Columns) && at_k < from.channels && at_column < to.channels
-                     ? weights[Flipped ? at_column * from.channels + at_k : at_k * to.channels + at_column] : 0.f;
+                     ? weights[Flipped ? at_column * from.channels + at_k : at_k * to.channels + at_column]
+                     : 0.f;
     }
   }
   CTSEG_DEVICE void leave(const Block& b, const Fetched& f) const {
@@ -116,7 +120,8 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
     }
   }
   /// Through shared memory, so that a row leaves in packs.
-  CTSEG_DEVICE void finish(const Block& b, const Sums (&sums)[2][Columns / 8], int first_row, TapClass group, int column) const {
+  CTSEG_DEVICE void finish(const Block& b, const Sums (&sums)[2][Columns / 8], int first_row, TapClass group,
+                           int column) const {
     T* const tile = b.shared<T>();
     for (int j = 0; j < Columns / 8; ++j)
       for (int e = 0; e < 4; ++e) {
@@ -137,8 +142,8 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
 };
 
 /// partial[split][tap][from][to] = sum over a split's places of from[voxel through the tap] * to[place], or, Swapped, with the
-/// sides exchanged: the array whose voxels depend on the tap is always `moving`. 4 warps share each step of 64 places (float: 32),
-/// a warp multiplying a quarter of them into a tile of 32 x Columns of its own; the four are added at the end.
+/// sides exchanged. 4 warps share each step of 64 places (float: 32), a warp multiplying a quarter of them into a tile of
+/// 32 x Columns of its own; the four are added at the end.
 template <class P, int Columns, bool Swapped> struct GatherGradient {
   using T = typename P::Value;
   static constexpr int kThreads = 128, kRows = 128 / static_cast<int>(sizeof(T)), kChannels = 32, kOwn = kRows / 4;
@@ -157,7 +162,7 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
   float* partials;
   Places places;
   Index places_per_split;   // a multiple of kRows
-  Relation relation;      // one class
+  Relation relation;        // one class
 
   struct Fetched {
     Words from[kFromRounds], to[kToRounds];
@@ -180,7 +185,8 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
       multiply(b, sums);
     }
     b.sync();
-    float* const out = partials + (b.row() * relation.classes[0].taps + relation.taps[tap].weights) * from.channels * to.channels;
+    float* const out =
+        partials + (b.row() * relation.classes[0].taps + relation.taps[tap].weights) * from.channels * to.channels;
     finish(b, sums, from_first, to_first, out);
   }
 

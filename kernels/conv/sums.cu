@@ -1,5 +1,5 @@
-// Sums of partial results: 4 bytes each, read once, mostly from L2. One launch; a thread has every eighth partial of one sum, so
-// that some tens of reads, not hundreds, follow each other. Speed: not measured yet.
+// Sums of partial results: 4 bytes each, read once, mostly from L2. A thread has every eighth partial of one sum, so that some
+// tens of reads, not hundreds, follow each other. Speed: not measured yet.
 #include "sums.cuh"
 
 #include "../common/launch.cuh"

@@ -62,8 +62,7 @@ struct Lattice {
   int wide = 0;   // rows are whole numbers of 16-byte packs, on 16 bytes
 
   Lattice() = default;
-  Lattice(const Array& a, const std::array<Index, 3>& by)
-      : data(a.data), pitch(a.pitch), channels(static_cast<int>(a.c)) {
+  Lattice(const Array& a, const std::array<Index, 3>& by) : data(a.data), pitch(a.pitch), channels(static_cast<int>(a.c)) {
     for (std::size_t d = 0; d < 3; ++d) space[d] = static_cast<int>(a.space[d]), step[d] = static_cast<int>(by[d]);
     const Index bytes = size_of(a.dtype);
     wide = a.c * bytes % 16 == 0 && a.pitch * bytes % 16 == 0 && reinterpret_cast<std::uintptr_t>(a.data) % 16 == 0;
