@@ -5,7 +5,6 @@
 #include "../common/launch.cuh"
 
 namespace ctseg::cuda {
-namespace {
 
 /// out[i] += sum over p < count of partials[p * size + i], in double. 8 warps share the partials of 32 neighbouring sums.
 struct SumPartials {
@@ -28,8 +27,6 @@ struct SumPartials {
     of.out[i] += static_cast<float>(sum);
   }
 };
-
-}   // namespace
 
 void sum_partials(Stream stream, const Partials& p) {
   launch(stream, {.blocks = (p.size + kWarp - 1) / kWarp, .shared_bytes = SumPartials::kBytes}, SumPartials{p});
