@@ -43,13 +43,13 @@ struct FirstLayerTiles {
   constexpr int copied() const { return around[0] * around[1] * around[2] * channels; }
 
   /// Its first result.
-  CTSEG_DEVICE Place tile(int index) const {
+  CTSEG_DEVICE Site tile(int index) const {
     const auto i = static_cast<std::uint32_t>(index);
     const std::uint32_t row = tiles_x.quotient(i), plane = tiles_y.quotient(row), image = tiles_z.quotient(plane);
     return {static_cast<int>(image), static_cast<int>(plane - image * tiles_z.divisor) * size[0],
             static_cast<int>(row - plane * tiles_y.divisor) * size[1], static_cast<int>(i - row * tiles_x.divisor) * size[2]};
   }
-  CTSEG_DEVICE Place result(const Place& first, int line_of_tile, int x) const {
+  CTSEG_DEVICE Site result(const Site& first, int line_of_tile, int x) const {
     return {first.n, first.z + line_of_tile / size[1], first.y + line_of_tile % size[1], first.x + x};
   }
   /// Where in the copy the first tap of a line's first result lies.
@@ -71,7 +71,7 @@ struct FirstLayerInput {
   float low, high;
   Index hounsfield;
 
-  template <class T> CTSEG_DEVICE T value(const Place& p, int channel) const {
+  template <class T> CTSEG_DEVICE T value(const Site& p, int channel) const {
     const Tap none{0, 0, 0, 0};
     if (!hounsfield) {
       const T* const v = x.find<const T>(p, none);
@@ -86,7 +86,7 @@ struct FirstLayerInput {
 
 /// All threads of the block copy what one tile meets.
 template <class T, int Threads> CTSEG_DEVICE void copy_around(const Block& b, const FirstLayerTiles& t,
-                                                              const FirstLayerInput& from, const Place& first, T* to) {
+                                                              const FirstLayerInput& from, const Site& first, T* to) {
   for (int e = b.thread(); e < t.copied(); e += Threads) {
     const auto i = static_cast<std::uint32_t>(e);
     const std::uint32_t line = t.line.quotient(i), rest = i - line * t.line.divisor, x = t.own.quotient(rest);
@@ -124,7 +124,7 @@ template <class P> struct FirstLayer {
     int* const offsets = b.shared<int>();
     T* const copy = b.shared<T>(copy_at());
     T* const weights = b.shared<T>(weights_at());
-    const Place first = tiles.tile(static_cast<int>(b.index()));
+    const Site first = tiles.tile(static_cast<int>(b.index()));
     for (int k = b.thread(); k < depth(); k += kThreads) offsets[k] = tiles.offset(k);
     copy_around<T, kThreads>(b, tiles, x, first, copy);
     for (int column = 0; column < y.channels; column += kColumns) {
@@ -161,7 +161,7 @@ template <class P> struct FirstLayer {
       }
     }
   }
-  CTSEG_DEVICE void finish(const Block& b, const Place& first, int column, const Sums (&sums)[2][kColumns / 8], T* tile) const {
+  CTSEG_DEVICE void finish(const Block& b, const Site& first, int column, const Sums (&sums)[2][kColumns / 8], T* tile) const {
     for (int j = 0; j < kColumns / 8; ++j)
       for (int e = 0; e < 4; ++e) {
         const int c = j * 8 + Sums::column(b, e);
@@ -210,7 +210,7 @@ template <class P> struct FirstLayerGradient {
     Sums sums[2][kColumns / 8];
     const Index begin = b.index() * tiles_per_block;
     for (Index t = begin; t < begin + tiles_per_block && t < tiles.count; ++t) {
-      const Place first = tiles.tile(static_cast<int>(t));
+      const Site first = tiles.tile(static_cast<int>(t));
       b.sync();
       copy_around<T, kThreads>(b, tiles, x, first, copy);
       fetch(b, first, column, gradients);
@@ -222,7 +222,7 @@ template <class P> struct FirstLayerGradient {
   }
 
  private:
-  CTSEG_DEVICE void fetch(const Block& b, const Place& first, int column, T* to) const {
+  CTSEG_DEVICE void fetch(const Block& b, const Site& first, int column, T* to) const {
     constexpr int kPerRow = kColumns / kWidth;
     for (int e = b.thread(); e < 256 * kPerRow; e += kThreads) {
       const int row = e / kPerRow, c = e % kPerRow * kWidth;

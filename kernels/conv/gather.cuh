@@ -41,7 +41,7 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
 
   Lattice from, to;
   const float *w, *bias;
-  Places places;
+  Sites places;
   Index tiles_per_block;   // of Columns channels and one class each; all of them, where there are places enough
   Relation relation;
 
@@ -52,7 +52,7 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
 
   CTSEG_DEVICE void operator()(const Block& b) const {
     const int first_row = static_cast<int>(b.index()) * kRows;
-    Place at[kRounds];
+    Site at[kRounds];
     for (int i = 0; i < kRounds; ++i) at[i] = place(first_row + row_of(b, i));
     const int tiles = (to.channels + Columns - 1) / Columns, last = tiles * static_cast<int>(relation.class_count);
     const int each = static_cast<int>(tiles_per_block), first = static_cast<int>(b.row()) * each;
@@ -78,10 +78,10 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
   }
 
  private:
-  CTSEG_DEVICE Place place(int row) const { return row < places.count ? places.at(row) : Place{-1, 0, 0, 0}; }
+  CTSEG_DEVICE Site place(int row) const { return row < places.count ? places.at(row) : Site{-1, 0, 0, 0}; }
   CTSEG_DEVICE static int row_of(const Block& b, int round) { return b.thread() / kPacks + round * (kThreads / kPacks); }
 
-  CTSEG_DEVICE void fetch(const Block& b, const Place (&at)[kRounds], Tap tap, int k, int column, Fetched& out) const {
+  CTSEG_DEVICE void fetch(const Block& b, const Site (&at)[kRounds], Tap tap, int k, int column, Fetched& out) const {
     for (int i = 0; i < kRounds; ++i)
       out.x[i] = from.load_words(from.find<const T>(at[i], tap), k + b.thread() % kPacks * kWidth);
     const float* const weights = w + Index{tap.weights} * from.channels * to.channels;
@@ -160,7 +160,7 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
 
   Lattice from, to;   // x and dy
   float* partials;
-  Places places;
+  Sites places;
   Index places_per_split;   // a multiple of kRows
   Relation relation;        // one class
 
@@ -197,7 +197,7 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
   CTSEG_DEVICE void fetch(const Block& b, const Piece& piece, const Tap& tap, Fetched& out) const {
     const Tap still{0, 0, 0, 0};
     const auto find = [&](const Lattice& side, int row, bool moves) {
-      return side.find<const T>(row < piece.last ? places.at(row) : Place{-1, 0, 0, 0}, moves ? tap : still);
+      return side.find<const T>(row < piece.last ? places.at(row) : Site{-1, 0, 0, 0}, moves ? tap : still);
     };
     for (int i = 0; i < kFromRounds; ++i) {
       const int e = b.thread() + i * kThreads;

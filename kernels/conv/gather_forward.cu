@@ -20,7 +20,7 @@ struct Product {
 template <class P, int Columns, bool Flipped> void start(Stream stream, const Product& p) {
   using Body = GatherProduct<P, Columns, Flipped>;
   const Relation relation = relate(p.window, p.written);
-  const Places places(p.images, relation.grid);
+  const Sites places(p.images, relation.grid);
   const Index blocks = (places.count + Body::kRows - 1) / Body::kRows;
   const Index tiles = (p.to.c + Columns - 1) / Columns * relation.class_count;
   const Index wanted = std::clamp<Index>((kFullCard + blocks - 1) / std::max<Index>(blocks, 1), 1, tiles);

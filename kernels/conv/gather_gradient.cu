@@ -42,7 +42,7 @@ template <class P, int Columns, bool Swapped> void start(Stream stream, const Ow
          Body{{c.x, Swapped ? still : p.window.stride},
               {c.y, Swapped ? p.window.stride : still},
               partials,
-              Places(p.images, relation.grid),
+              Sites(p.images, relation.grid),
               splits.places_each,
               relation});
 }
