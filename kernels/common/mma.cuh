@@ -2,7 +2,8 @@
 // and TF32 go to the tensor cores (mma.sync), plain float to ordinary arithmetic behind the same interface, so that a kernel is
 // written once. On the host the lanes exchange the very same fragments, so that kernels are tested without a card.
 //
-// mma.sync reaches about 60 % of what Hopper's wgmma does. It serves kernels that wait for memory: below about 100 FLOP per byte.
+// mma.sync is said to reach about 60 % of Hopper's wgmma (not measured). It serves kernels that wait for memory: below some 100
+// FLOP per byte.
 #pragma once
 #include <bit>
 
@@ -20,7 +21,7 @@ struct Sums {
 /// Values are float, products of them rounded to 10 bits of fraction (to nearest, ties away from zero), sums float.
 struct Tf32 {};
 
-/// A way to multiply. Value: what the tiles in shared memory hold; kDepth: k of one product; A, B: a lane's part of the factors.
+/// A way to multiply. Value: what tiles in shared memory hold; kDepth: k of one product; A, B: a lane's part of the factors.
 ///   make_a(b, f), make_b(b, f)           from any f(row, k), f(k, column) -> Value
 ///   load_a(b, tile, pitch)               A[m][k] = tile[m * pitch + k];  load_a_across: tile[k * pitch + m]
 ///   load_b(b, tile, pitch)               B[k][n] = tile[n * pitch + k];  load_b_across: tile[k * pitch + n]
@@ -30,13 +31,17 @@ template <class T> struct WarpProduct {
   static_assert(sizeof(T) == 2);
   using Value = T;
   static constexpr int kDepth = 16;
-  struct A { std::uint32_t at[4]; };
-  struct B { std::uint32_t at[2]; };
+  struct A {
+    std::uint32_t at[4];
+  };
+  struct B {
+    std::uint32_t at[2];
+  };
 
   template <class F> CTSEG_DEVICE static A make_a(const Block& b, F f) {
     const int row = b.lane() / 4, k = b.lane() % 4 * 2;
-    return {{pair(f(row, k), f(row, k + 1)), pair(f(row + 8, k), f(row + 8, k + 1)),
-             pair(f(row, k + 8), f(row, k + 9)), pair(f(row + 8, k + 8), f(row + 8, k + 9))}};
+    return {{pair(f(row, k), f(row, k + 1)), pair(f(row + 8, k), f(row + 8, k + 1)), pair(f(row, k + 8), f(row, k + 9)),
+             pair(f(row + 8, k + 8), f(row + 8, k + 9))}};
   }
   template <class F> CTSEG_DEVICE static B make_b(const Block& b, F f) {
     const int column = b.lane() / 4, k = b.lane() % 4 * 2;
@@ -50,7 +55,8 @@ template <class T> struct WarpProduct {
     A a;
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(a.at[0]), "=r"(a.at[1]), "=r"(a.at[2]), "=r"(a.at[3])
-                 : "r"(address(tile + (r + j % 2 * 8) * pitch + j / 2 * 8)) : "memory");
+                 : "r"(address(tile + (r + j % 2 * 8) * pitch + j / 2 * 8))
+                 : "memory");
     return a;
   }
   CTSEG_DEVICE static A load_a_across(const Block& b, const T* tile, int pitch) {
@@ -58,21 +64,26 @@ template <class T> struct WarpProduct {
     A a;
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(a.at[0]), "=r"(a.at[1]), "=r"(a.at[2]), "=r"(a.at[3])
-                 : "r"(address(tile + (r + j / 2 * 8) * pitch + j % 2 * 8)) : "memory");
+                 : "r"(address(tile + (r + j / 2 * 8) * pitch + j % 2 * 8))
+                 : "memory");
     return a;
   }
   CTSEG_DEVICE static B load_b(const Block& b, const T* tile, int pitch) {
     const int j = b.lane() / 8 % 2, r = b.lane() % 8;
     B c;
     asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
-                 : "=r"(c.at[0]), "=r"(c.at[1]) : "r"(address(tile + r * pitch + j * 8)) : "memory");
+                 : "=r"(c.at[0]), "=r"(c.at[1])
+                 : "r"(address(tile + r * pitch + j * 8))
+                 : "memory");
     return c;
   }
   CTSEG_DEVICE static B load_b_across(const Block& b, const T* tile, int pitch) {
     const int j = b.lane() / 8 % 2, r = b.lane() % 8;
     B c;
     asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
-                 : "=r"(c.at[0]), "=r"(c.at[1]) : "r"(address(tile + (r + j * 8) * pitch)) : "memory");
+                 : "=r"(c.at[0]), "=r"(c.at[1])
+                 : "r"(address(tile + (r + j * 8) * pitch))
+                 : "memory");
     return c;
   }
   CTSEG_DEVICE static void multiply(const Block&, Sums& s, const A& a, const B& c) {
@@ -108,7 +119,8 @@ template <class T> struct WarpProduct {
     }
     for (int k = 0; k < kDepth; ++k)
       for (int i = 0; i < 4; ++i)
-        s.at[i] += one_of(of_row[k % 8 / 2].at[k / 8 * 2 + i / 2], k % 2) * one_of(of_columns[i % 2][k % 8 / 2].at[k / 8], k % 2);
+        s.at[i] +=
+            one_of(of_row[k % 8 / 2].at[k / 8 * 2 + i / 2], k % 2) * one_of(of_columns[i % 2][k % 8 / 2].at[k / 8], k % 2);
   }
   static float one_of(std::uint32_t pair, int which) {
     return to_float(std::bit_cast<T>(static_cast<std::uint16_t>(which == 0 ? pair : pair >> 16)));
@@ -146,8 +158,12 @@ template <class Own> struct FloatLoads {
 template <> struct WarpProduct<Tf32> : FloatLoads<WarpProduct<Tf32>> {
   using Value = float;
   static constexpr int kDepth = 8;
-  struct A { float at[4]; };
-  struct B { float at[2]; };
+  struct A {
+    float at[4];
+  };
+  struct B {
+    float at[2];
+  };
 
   template <class F> CTSEG_DEVICE static A make_a(const Block& b, F f) {
     const int row = b.lane() / 4, k = b.lane() % 4;
@@ -186,8 +202,12 @@ template <> struct WarpProduct<Tf32> : FloatLoads<WarpProduct<Tf32>> {
 template <> struct WarpProduct<float> : FloatLoads<WarpProduct<float>> {
   using Value = float;
   static constexpr int kDepth = 4;
-  struct A { float at[2][4]; };
-  struct B { float at[2][4]; };
+  struct A {
+    float at[2][4];
+  };
+  struct B {
+    float at[2][4];
+  };
 
   template <class F> CTSEG_DEVICE static A make_a(const Block& b, F f) {
     const int row = b.lane() / 4;
@@ -209,8 +229,8 @@ template <class F> void with_product(Dtype dtype, bool tf32, F f) {
   with_storage(dtype, [&](auto value) { f(WarpProduct<decltype(value)>{}); });
 }
 
-/// Elements to leave free behind each row of a tile of `columns` values, so that fragments are read without collisions.
-template <class P> inline constexpr int kRowGap = sizeof(typename P::Value) == 2 ? 8 : 4;      // load_a, load_b
-template <class P> inline constexpr int kAcrossGap = 8;                                        // the others
+/// Values to leave free behind each row of a tile, so that fragments are read without collisions of banks.
+template <class P> inline constexpr int kRowGap = sizeof(typename P::Value) == 2 ? 8 : 4;   // load_a, load_b
+template <class P> inline constexpr int kAcrossGap = 8;                                     // the others
 
 }   // namespace ctseg::cuda

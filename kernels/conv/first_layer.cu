@@ -30,7 +30,18 @@ bool first_layer_supports(const ConvProblem& p) {
          p.images * w.output[0] * w.output[1] * w.output[2] < Index{1} << 31;
 }
 
+namespace {
+void require_first_layer(const OwnConv& c) {
+  if (!first_layer_supports(c.problem))
+    throw Error(
+        Code::unsupported, "first layer",
+        text(c.problem.in_channels, " channels, ", c.problem.window.taps(), " taps",
+             "; 1 to 4 channels, up to 5 taps an axis, stride 1 or 2, no dilation. Hint: leave the choice to the layer."));
+}
+}   // namespace
+
 void first_layer_forward(Stream stream, const OwnConv& c, const HuWindow& hu) {
+  require_first_layer(c);
   const FirstLayerTiles tiles(c.problem.window, c.problem.images, c.problem.in_channels);
   with_product(c.y.dtype, false, [&](auto product) {
     const FirstLayer<decltype(product)> body{tiles, input_of(c, hu), {c.y, {1, 1, 1}}, c.w, c.bias};
@@ -47,6 +58,7 @@ Index first_layer_gradient_scratch(const ConvProblem& p) {
 }
 
 void first_layer_weight_gradient(Stream stream, const OwnConv& c, const OwnConvGradient& g, const HuWindow& hu) {
+  require_first_layer(c);
   const FirstLayerTiles tiles(c.problem.window, c.problem.images, c.problem.in_channels);
   const Index each = tiles_per_block(tiles), blocks = (tiles.count + each - 1) / std::max<Index>(each, 1);
   if (g.dw) {

@@ -1,13 +1,14 @@
 // Convolution of 1 to 4 channels: the first layer of every network, and the largest output it ever writes.
 //
-// Why so: with one channel a general convolution starves (a product of matrices over k = 1 channel per tap), while here all taps
-// together are the k of one product: 27 of them, padded to 32. A block copies the 4 x 4 x 16 results' surroundings into shared
-// memory, in the type of the network and, if the source is int16, already clipped and scaled; lanes pick their factors from there
-// by a table of offsets, so nothing is unfolded. Voxels outside the volume are zeros in that copy. Results leave in packs.
+// Why so: with one channel a general convolution starves (a product of matrices over k = 1 channel per tap), while here all
+// taps together are the k of one product: 27 of them, padded to 32. A block copies what its 4 x 4 x 16 results meet into shared
+// memory, in the type of the network and, if the source is int16, already clipped and scaled; lanes pick their factors from
+// there by a table of offsets, so nothing is unfolded. Voxels outside the volume are zeros there. Results leave in packs.
 //   forward    1 -> 32 on 128^3 in bf16: 134 MB written and 4 read, floor 0.032 ms at 4.3 TB/s; 3.6 GFLOP. Float multiplies
 //              without tensor cores: 0.06 ms of arithmetic beside 0.065 ms of memory.
 //   gradient   the same 138 MB, read; partial sums of each block in scratch, added in order by a second launch.
-// Versions thought of: filters in registers and a sliding window of x, plain FMA, is bound by arithmetic in bf16 at twice the time.
+// Thought of and not written: filters in registers, x in a sliding window, plain FMA; arithmetic would take twice the time that
+// bf16's bytes take.
 // Speed: not measured yet.
 #pragma once
 #include "../common/launch.cuh"
@@ -23,7 +24,7 @@ struct FirstLayerTiles {
   int channels, depth;                             // depth: k of the product
   Divider lines_y, lines_x, line, own;             // of tiles, and within the copy
   Divider tiles_z, tiles_y, tiles_x;
-  Index count = 0;                                 // tiles of all images
+  Index count = 0;   // tiles of all images
 
   FirstLayerTiles(const ConvWindow& w, Index images, Index in_channels)
       : size{w.output[0] == 1 ? 1 : 4, w.output[0] == 1 ? 16 : 4, 16}, channels(static_cast<int>(in_channels)) {
@@ -42,13 +43,13 @@ struct FirstLayerTiles {
   constexpr int copied() const { return around[0] * around[1] * around[2] * channels; }
 
   /// Its first result.
-  CTSEG_DEVICE Place tile(int index) const {
+  CTSEG_DEVICE Site tile(int index) const {
     const auto i = static_cast<std::uint32_t>(index);
     const std::uint32_t row = tiles_x.quotient(i), plane = tiles_y.quotient(row), image = tiles_z.quotient(plane);
     return {static_cast<int>(image), static_cast<int>(plane - image * tiles_z.divisor) * size[0],
             static_cast<int>(row - plane * tiles_y.divisor) * size[1], static_cast<int>(i - row * tiles_x.divisor) * size[2]};
   }
-  CTSEG_DEVICE Place result(const Place& first, int line_of_tile, int x) const {
+  CTSEG_DEVICE Site result(const Site& first, int line_of_tile, int x) const {
     return {first.n, first.z + line_of_tile / size[1], first.y + line_of_tile % size[1], first.x + x};
   }
   /// Where in the copy the first tap of a line's first result lies.
@@ -70,7 +71,7 @@ struct FirstLayerInput {
   float low, high;
   Index hounsfield;
 
-  template <class T> CTSEG_DEVICE T value(const Place& p, int channel) const {
+  template <class T> CTSEG_DEVICE T value(const Site& p, int channel) const {
     const Tap none{0, 0, 0, 0};
     if (!hounsfield) {
       const T* const v = x.find<const T>(p, none);
@@ -84,8 +85,8 @@ struct FirstLayerInput {
 };
 
 /// All threads of the block copy what one tile meets.
-template <class T, int Threads>
-CTSEG_DEVICE void copy_around(const Block& b, const FirstLayerTiles& t, const FirstLayerInput& from, const Place& first, T* to) {
+template <class T, int Threads> CTSEG_DEVICE void copy_around(const Block& b, const FirstLayerTiles& t,
+                                                              const FirstLayerInput& from, const Site& first, T* to) {
   for (int e = b.thread(); e < t.copied(); e += Threads) {
     const auto i = static_cast<std::uint32_t>(e);
     const std::uint32_t line = t.line.quotient(i), rest = i - line * t.line.divisor, x = t.own.quotient(rest);
@@ -123,7 +124,7 @@ template <class P> struct FirstLayer {
     int* const offsets = b.shared<int>();
     T* const copy = b.shared<T>(copy_at());
     T* const weights = b.shared<T>(weights_at());
-    const Place first = tiles.tile(static_cast<int>(b.index()));
+    const Site first = tiles.tile(static_cast<int>(b.index()));
     for (int k = b.thread(); k < depth(); k += kThreads) offsets[k] = tiles.offset(k);
     copy_around<T, kThreads>(b, tiles, x, first, copy);
     for (int column = 0; column < y.channels; column += kColumns) {
@@ -160,7 +161,7 @@ template <class P> struct FirstLayer {
       }
     }
   }
-  CTSEG_DEVICE void finish(const Block& b, const Place& first, int column, const Sums (&sums)[2][kColumns / 8], T* tile) const {
+  CTSEG_DEVICE void finish(const Block& b, const Site& first, int column, const Sums (&sums)[2][kColumns / 8], T* tile) const {
     for (int j = 0; j < kColumns / 8; ++j)
       for (int e = 0; e < 4; ++e) {
         const int c = j * 8 + Sums::column(b, e);
@@ -209,7 +210,7 @@ template <class P> struct FirstLayerGradient {
     Sums sums[2][kColumns / 8];
     const Index begin = b.index() * tiles_per_block;
     for (Index t = begin; t < begin + tiles_per_block && t < tiles.count; ++t) {
-      const Place first = tiles.tile(static_cast<int>(t));
+      const Site first = tiles.tile(static_cast<int>(t));
       b.sync();
       copy_around<T, kThreads>(b, tiles, x, first, copy);
       fetch(b, first, column, gradients);
@@ -221,7 +222,7 @@ template <class P> struct FirstLayerGradient {
   }
 
  private:
-  CTSEG_DEVICE void fetch(const Block& b, const Place& first, int column, T* to) const {
+  CTSEG_DEVICE void fetch(const Block& b, const Site& first, int column, T* to) const {
     constexpr int kPerRow = kColumns / kWidth;
     for (int e = b.thread(); e < 256 * kPerRow; e += kThreads) {
       const int row = e / kPerRow, c = e % kPerRow * kWidth;
@@ -236,7 +237,7 @@ template <class P> struct FirstLayerGradient {
       const T* const line = copy + tiles.start(2 * b.warp() + r);
       const T* const rows = gradients + (2 * b.warp() + r) * 16 * kPitch;
       for (int k = 0; k < 16; k += P::kDepth) {
-        const auto pick = [&](const int (&of)[2]) {
+        const auto pick = [&](const int(&of)[2]) {
           return P::make_a(b, [&](int m, int i) {
             const int offset = m == own ? of[0] : of[1];
             return offset < 0 ? from_float<T>(0.f) : line[(k + i) * advance + offset];

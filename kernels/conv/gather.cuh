@@ -13,13 +13,17 @@
 #pragma once
 #include "../common/launch.cuh"
 #include "../common/mma.cuh"
+#include "ctseg/ops/conv.hpp"
 #include "taps.cuh"
 
 namespace ctseg::cuda {
 
+/// Throws what gather_supports refuses.
+void require_gather(const ConvProblem&);
+
 /// y = X W (+ bias) for one relation. Flipped: weights are read as [tap][to][from], which is the data gradient.
-/// 4 warps; a tile of 128 places x Columns channels, the k of a step being 64 bytes of x's channels. While one step is multiplied
-/// the next one's values are on their way to registers.
+/// 4 warps; a tile of 128 places x Columns channels, the k of a step being 64 bytes of x's channels. While one step is
+/// multiplied the next one's values are on their way to registers.
 template <class P, int Columns, bool Flipped> struct GatherProduct {
   using T = typename P::Value;
   static constexpr int kThreads = 128, kRows = 128, kStep = 64 / static_cast<int>(sizeof(T));
@@ -31,14 +35,13 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
   static constexpr int kWeightPitch = Flipped ? kStep + kRowGap<P> : Columns + kAcrossGap<P>;
   static constexpr int kToPitch = Columns + kWidth;
   static constexpr int kFromBytes = kRows * kFromPitch * static_cast<int>(sizeof(T));
-  static constexpr int kTileBytes =
-      kFromBytes + (Flipped ? Columns : kStep) * kWeightPitch * static_cast<int>(sizeof(T));
+  static constexpr int kTileBytes = kFromBytes + (Flipped ? Columns : kStep) * kWeightPitch * static_cast<int>(sizeof(T));
   static constexpr int kToBytes = kRows * kToPitch * static_cast<int>(sizeof(T));
   static constexpr int kBytes = kTileBytes > kToBytes ? kTileBytes : kToBytes;   // y's tile lies over the other two
 
   Lattice from, to;
   const float *w, *bias;
-  Places places;
+  Sites places;
   Index tiles_per_block;   // of Columns channels and one class each; all of them, where there are places enough
   Relation relation;
 
@@ -49,7 +52,7 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
 
   CTSEG_DEVICE void operator()(const Block& b) const {
     const int first_row = static_cast<int>(b.index()) * kRows;
-    Place at[kRounds];
+    Site at[kRounds];
     for (int i = 0; i < kRounds; ++i) at[i] = place(first_row + row_of(b, i));
     const int tiles = (to.channels + Columns - 1) / Columns, last = tiles * static_cast<int>(relation.class_count);
     const int each = static_cast<int>(tiles_per_block), first = static_cast<int>(b.row()) * each;
@@ -75,10 +78,10 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
   }
 
  private:
-  CTSEG_DEVICE Place place(int row) const { return row < places.count ? places.at(row) : Place{-1, 0, 0, 0}; }
+  CTSEG_DEVICE Site place(int row) const { return row < places.count ? places.at(row) : Site{-1, 0, 0, 0}; }
   CTSEG_DEVICE static int row_of(const Block& b, int round) { return b.thread() / kPacks + round * (kThreads / kPacks); }
 
-  CTSEG_DEVICE void fetch(const Block& b, const Place (&at)[kRounds], Tap tap, int k, int column, Fetched& out) const {
+  CTSEG_DEVICE void fetch(const Block& b, const Site (&at)[kRounds], Tap tap, int k, int column, Fetched& out) const {
     for (int i = 0; i < kRounds; ++i)
       out.x[i] = from.load_words(from.find<const T>(at[i], tap), k + b.thread() % kPacks * kWidth);
     const float* const weights = w + Index{tap.weights} * from.channels * to.channels;
@@ -86,7 +89,8 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
       const int e = b.thread() + i * kThreads, at_k = k + (Flipped ? e % kStep : e / Columns);
       const int at_column = column + (Flipped ? e / kStep : e % Columns);
       out.w[i] = (kStep * Columns % kThreads == 0 || e < kStep * Columns) && at_k < from.channels && at_column < to.channels
-                     ? weights[Flipped ? at_column * from.channels + at_k : at_k * to.channels + at_column] : 0.f;
+                     ? weights[Flipped ? at_column * from.channels + at_k : at_k * to.channels + at_column]
+                     : 0.f;
     }
   }
   CTSEG_DEVICE void leave(const Block& b, const Fetched& f) const {
@@ -116,7 +120,8 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
     }
   }
   /// Through shared memory, so that a row leaves in packs.
-  CTSEG_DEVICE void finish(const Block& b, const Sums (&sums)[2][Columns / 8], int first_row, TapClass group, int column) const {
+  CTSEG_DEVICE void finish(const Block& b, const Sums (&sums)[2][Columns / 8], int first_row, TapClass group,
+                           int column) const {
     T* const tile = b.shared<T>();
     for (int j = 0; j < Columns / 8; ++j)
       for (int e = 0; e < 4; ++e) {
@@ -137,8 +142,8 @@ template <class P, int Columns, bool Flipped> struct GatherProduct {
 };
 
 /// partial[split][tap][from][to] = sum over a split's places of from[voxel through the tap] * to[place], or, Swapped, with the
-/// sides exchanged: the array whose voxels depend on the tap is always `moving`. 4 warps share each step of 64 places (float: 32),
-/// a warp multiplying a quarter of them into a tile of 32 x Columns of its own; the four are added at the end.
+/// sides exchanged. 4 warps share each step of 64 places (float: 32), a warp multiplying a quarter of them into a tile of
+/// 32 x Columns of its own; the four are added at the end.
 template <class P, int Columns, bool Swapped> struct GatherGradient {
   using T = typename P::Value;
   static constexpr int kThreads = 128, kRows = 128 / static_cast<int>(sizeof(T)), kChannels = 32, kOwn = kRows / 4;
@@ -155,9 +160,9 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
 
   Lattice from, to;   // x and dy
   float* partials;
-  Places places;
+  Sites places;
   Index places_per_split;   // a multiple of kRows
-  Relation relation;      // one class
+  Relation relation;        // one class
 
   struct Fetched {
     Words from[kFromRounds], to[kToRounds];
@@ -180,7 +185,8 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
       multiply(b, sums);
     }
     b.sync();
-    float* const out = partials + (b.row() * relation.classes[0].taps + relation.taps[tap].weights) * from.channels * to.channels;
+    float* const out =
+        partials + (b.row() * relation.classes[0].taps + relation.taps[tap].weights) * from.channels * to.channels;
     finish(b, sums, from_first, to_first, out);
   }
 
@@ -191,7 +197,7 @@ template <class P, int Columns, bool Swapped> struct GatherGradient {
   CTSEG_DEVICE void fetch(const Block& b, const Piece& piece, const Tap& tap, Fetched& out) const {
     const Tap still{0, 0, 0, 0};
     const auto find = [&](const Lattice& side, int row, bool moves) {
-      return side.find<const T>(row < piece.last ? places.at(row) : Place{-1, 0, 0, 0}, moves ? tap : still);
+      return side.find<const T>(row < piece.last ? places.at(row) : Site{-1, 0, 0, 0}, moves ? tap : still);
     };
     for (int i = 0; i < kFromRounds; ++i) {
       const int e = b.thread() + i * kThreads;

@@ -20,7 +20,7 @@ struct Product {
 template <class P, int Columns, bool Flipped> void start(Stream stream, const Product& p) {
   using Body = GatherProduct<P, Columns, Flipped>;
   const Relation relation = relate(p.window, p.written);
-  const Places places(p.images, relation.grid);
+  const Sites places(p.images, relation.grid);
   const Index blocks = (places.count + Body::kRows - 1) / Body::kRows;
   const Index tiles = (p.to.c + Columns - 1) / Columns * relation.class_count;
   const Index wanted = std::clamp<Index>((kFullCard + blocks - 1) / std::max<Index>(blocks, 1), 1, tiles);
@@ -47,12 +47,22 @@ bool gather_supports(const ConvProblem& p) {
          p.images * w.input[0] * w.input[1] * w.input[2] < most && p.images * w.output[0] * w.output[1] * w.output[2] < most;
 }
 
+void require_gather(const ConvProblem& p) {
+  if (!gather_supports(p))
+    throw Error(Code::unsupported, "gathered product",
+                text("a window of ", p.window.taps(), " taps, strides ", p.window.stride[0], "x", p.window.stride[1], "x",
+                     p.window.stride[2], "; at most ", kMostTaps, " taps, strides of a product of ", kMostTapClasses,
+                     ", 2^31 voxels. Hint: leave the choice to the layer."));
+}
+
 void gather_forward(Stream stream, const OwnConv& c) {
+  require_gather(c.problem);
   const ConvProblem& p = c.problem;
   choose<false>(stream, {p.window, p.y_side, p.images, c.x, c.y, c.w, c.bias, c.tf32});
 }
 
 void gather_data_gradient(Stream stream, const OwnConv& c) {
+  require_gather(c.problem);
   const ConvProblem& p = c.problem;
   choose<true>(stream, {p.window, other(p.y_side), p.images, c.y, c.x, c.w, nullptr, c.tf32});
 }

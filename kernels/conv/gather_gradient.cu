@@ -39,8 +39,12 @@ template <class P, int Columns, bool Swapped> void start(Stream stream, const Ow
   const std::array<Index, 3> still{1, 1, 1};
   const Index tiles = (p.in_channels + 31) / 32 * ((p.out_channels + Columns - 1) / Columns);
   launch(stream, {.blocks = p.window.taps() * tiles, .rows = splits.count, .shared_bytes = Body::kBytes},
-         Body{{c.x, Swapped ? still : p.window.stride}, {c.y, Swapped ? p.window.stride : still}, partials,
-              Places(p.images, relation.grid), splits.places_each, relation});
+         Body{{c.x, Swapped ? still : p.window.stride},
+              {c.y, Swapped ? p.window.stride : still},
+              partials,
+              Sites(p.images, relation.grid),
+              splits.places_each,
+              relation});
 }
 
 }   // namespace
@@ -53,6 +57,7 @@ Index gather_gradient_scratch(const ConvProblem& p) {
 
 void gather_weight_gradient(Stream stream, const OwnConv& c, const OwnConvGradient& g) {
   const ConvProblem& p = c.problem;
+  require_gather(p);
   if (g.dw) {
     float* const partials = reinterpret_cast<float*>(g.scratch);
     with_product(c.x.dtype, c.tf32, [&](auto product) {

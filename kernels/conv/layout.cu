@@ -9,6 +9,7 @@
 
 #include "../common/launch.cuh"
 #include "../common/values.cuh"
+#include "sums.cuh"
 
 namespace ctseg::cuda {
 
@@ -142,17 +143,6 @@ template <class T, int W> struct ChannelSums {
       for (int k = 0; k < W; ++k) partials[b.index() * channels + c + k] = sums[lane * W + k];
   }
 };
-struct AddParts {
-  static constexpr const char* kName = "conv_add_channel_sums";
-  const float* partials;
-  float* db;
-  Index parts, channels;
-  CTSEG_DEVICE void operator()(Index c) const {
-    double sum = 0;
-    for (Index p = 0; p < parts; ++p) sum += static_cast<double>(partials[p * channels + c]);
-    db[c] += static_cast<float>(sum);
-  }
-};
 Index parts_of(Index rows) {
   constexpr Index kFewest = 256, kMost = 132 * 4;   // rows of a chunk at least; chunks at most
   const Index chunks = (rows + kFewest - 1) / kFewest;
@@ -217,7 +207,7 @@ void add_channel_sums(Stream stream, const Array& x, float* db, std::byte* scrat
     const Index chunk = (x.rows() + parts - 1) / parts;
     launch(stream, grid, ChannelSums<T, W>{x.as<T>(), partials, x.rows(), x.c, x.pitch, chunk, lanes});
   });
-  for_each(stream, x.c, AddParts{partials, db, parts, x.c});
+  sum_partials(stream, {partials, db, x.c, parts});
 }
 
 }   // namespace ctseg::cuda

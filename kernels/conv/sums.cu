@@ -1,11 +1,10 @@
-// Sums of partial results: 4 bytes each, read once, mostly from L2. One launch; a thread has every eighth partial of one sum, so
-// that some tens of reads, not hundreds, follow each other. Speed: not measured yet.
+// Sums of partial results: 4 bytes each, read once, mostly from L2. A thread has every eighth partial of one sum, so that some
+// tens of reads, not hundreds, follow each other. Speed: not measured yet.
 #include "sums.cuh"
 
 #include "../common/launch.cuh"
 
 namespace ctseg::cuda {
-namespace {
 
 /// out[i] += sum over p < count of partials[p * size + i], in double. 8 warps share the partials of 32 neighbouring sums.
 struct SumPartials {
@@ -28,8 +27,6 @@ struct SumPartials {
     of.out[i] += static_cast<float>(sum);
   }
 };
-
-}   // namespace
 
 void sum_partials(Stream stream, const Partials& p) {
   launch(stream, {.blocks = (p.size + kWarp - 1) / kWarp, .shared_bytes = SumPartials::kBytes}, SumPartials{p});

@@ -24,19 +24,19 @@ struct Divider {
   }
 };
 
-struct Place {
+struct Site {
   int n, z, y, x;
 };
 
-/// Places in order n, z, y, x.
-struct Places {
+/// Sites in order n, z, y, x.
+struct Sites {
   int count = 0;   // of all images
   Divider z, y, x;
 
-  Places() = default;
-  Places(Index images, const std::array<Index, 3>& space)
+  Sites() = default;
+  Sites(Index images, const std::array<Index, 3>& space)
       : count(static_cast<int>(images * space[0] * space[1] * space[2])), z(space[0]), y(space[1]), x(space[2]) {}
-  CTSEG_DEVICE Place at(int index) const {
+  CTSEG_DEVICE Site at(int index) const {
     const auto i = static_cast<std::uint32_t>(index);
     const std::uint32_t line = x.quotient(i), plane = y.quotient(line), image = z.quotient(plane);
     return {static_cast<int>(image), static_cast<int>(plane - image * z.divisor), static_cast<int>(line - plane * y.divisor),
@@ -62,14 +62,13 @@ struct Lattice {
   int wide = 0;   // rows are whole numbers of 16-byte packs, on 16 bytes
 
   Lattice() = default;
-  Lattice(const Array& a, const std::array<Index, 3>& by)
-      : data(a.data), pitch(a.pitch), channels(static_cast<int>(a.c)) {
+  Lattice(const Array& a, const std::array<Index, 3>& by) : data(a.data), pitch(a.pitch), channels(static_cast<int>(a.c)) {
     for (std::size_t d = 0; d < 3; ++d) space[d] = static_cast<int>(a.space[d]), step[d] = static_cast<int>(by[d]);
     const Index bytes = size_of(a.dtype);
     wide = a.c * bytes % 16 == 0 && a.pitch * bytes % 16 == 0 && reinterpret_cast<std::uintptr_t>(a.data) % 16 == 0;
   }
   /// The voxel's first channel, or null.
-  template <class T> CTSEG_DEVICE T* find(const Place& p, const Tap& t) const {
+  template <class T> CTSEG_DEVICE T* find(const Site& p, const Tap& t) const {
     const int v[3] = {p.z * step[0] + t.z, p.y * step[1] + t.y, p.x * step[2] + t.x};
     if (p.n < 0 || v[0] < 0 || v[0] >= space[0] || v[1] < 0 || v[1] >= space[1] || v[2] < 0 || v[2] >= space[2]) return nullptr;
     const Index voxel = (Index{p.n} * space[0] + v[0]) * space[1] + v[1];

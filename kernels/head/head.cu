@@ -22,11 +22,24 @@ HeadOptions options_of(const SegmentationLossOptions& o, Index classes) {
   const auto weight = [](const std::vector<double>& all, std::size_t k) {
     return all.empty() ? 1 : all.size() == 1 ? all[0] : k < all.size() ? all[k] : 0;
   };
-  HeadOptions out{o.overlap.weight, o.voxel.weight, o.overlap.ratio.numerator, o.overlap.ratio.meet, o.overlap.ratio.predicted,
-                  o.overlap.ratio.labelled, o.overlap.smooth_numerator, o.overlap.smooth_denominator,
-                  o.overlap.least_denominator, {}, {}, classes > 1 && !o.overlap.include_background,
-                  classes > 1 && !o.voxel.include_background, o.ignore_label ? static_cast<int>(*o.ignore_label) : -1,
-                  o.overlap.batch, o.overlap.squared_pred, o.overlap.negative, o.voxel.weighted_mean};
+  HeadOptions out{o.overlap.weight,
+                  o.voxel.weight,
+                  o.overlap.ratio.numerator,
+                  o.overlap.ratio.meet,
+                  o.overlap.ratio.predicted,
+                  o.overlap.ratio.labelled,
+                  o.overlap.smooth_numerator,
+                  o.overlap.smooth_denominator,
+                  o.overlap.least_denominator,
+                  {},
+                  {},
+                  classes > 1 && !o.overlap.include_background,
+                  classes > 1 && !o.voxel.include_background,
+                  o.ignore_label ? static_cast<int>(*o.ignore_label) : -1,
+                  o.overlap.batch,
+                  o.overlap.squared_pred,
+                  o.overlap.negative,
+                  o.voxel.weighted_mean};
   for (std::size_t k = 0; k < kMostHeadClasses; ++k) {
     out.class_weights[k] = weight(o.overlap.class_weights, k);
     out.positive[k] = static_cast<float>(weight(o.voxel.positive, k));
@@ -42,8 +55,21 @@ template <class F> void with_classes(Index classes, F f) {
 }
 
 template <class T, int K> HeadInput<T, K> input_of(const HeadLoss& h) {
-  return {{h.x, {1, 1, 1}}, h.labels.data, h.w, h.bias, static_cast<int>(h.classes), static_cast<int>(h.x.voxels()),
+  return {{h.x, {1, 1, 1}},
+          h.labels.data,
+          h.w,
+          h.bias,
+          static_cast<int>(h.classes),
+          static_cast<int>(h.x.voxels()),
           h.labels.dtype == Dtype::u16};
+}
+
+void require_head(const SegmentationLossOptions& o, const HeadLoss& h) {
+  if (!head_loss_supports(o, h.x.c, h.classes))
+    throw Error(Code::unsupported, o.name,
+                text("the fused head takes up to ", kMostHeadChannels, " channels and 2 to ", kMostHeadClasses,
+                     " classes, softmax terms without focal exponent, label smoothing and volume weights; these are ", h.x.c,
+                     " channels, ", h.classes, " classes. Hint: convolution and loss apart."));
 }
 
 }   // namespace
@@ -61,6 +87,7 @@ HeadLossMemory head_loss_memory(const HeadLoss& h) {
 }
 
 void head_loss_forward(Stream stream, const SegmentationLossOptions& options, const HeadLoss& h, const HeadLossForward& f) {
+  require_head(options, h);
   const Parts parts(h.x);
   const HeadOptions o = options_of(options, h.classes);
   float* const partials = reinterpret_cast<float*>(f.scratch);
@@ -80,6 +107,7 @@ void head_loss_forward(Stream stream, const SegmentationLossOptions& options, co
 }
 
 void head_loss_backward(Stream stream, const SegmentationLossOptions& options, const HeadLoss& h, const HeadLossGradient& g) {
+  require_head(options, h);
   const Parts parts(h.x);
   const Index blocks = h.x.n * parts.count, weights = h.x.c * h.classes;
   float* const weight_partials = reinterpret_cast<float*>(g.scratch);
@@ -88,9 +116,14 @@ void head_loss_backward(Stream stream, const SegmentationLossOptions& options, c
     constexpr int kClasses = decltype(k)::value;
     with_storage(h.x.dtype, [&](auto value) {
       using T = decltype(value);
-      const HeadGradient<T, kClasses> body{input_of<T, kClasses>(h), options_of(options, h.classes), g.seed, g.saved,
-                                           {g.dx, {1, 1, 1}}, g.dw ? weight_partials : nullptr,
-                                           g.db ? bias_partials : nullptr, static_cast<int>(h.x.n),
+      const HeadGradient<T, kClasses> body{input_of<T, kClasses>(h),
+                                           options_of(options, h.classes),
+                                           g.seed,
+                                           g.saved,
+                                           {g.dx, {1, 1, 1}},
+                                           g.dw ? weight_partials : nullptr,
+                                           g.db ? bias_partials : nullptr,
+                                           static_cast<int>(h.x.n),
                                            static_cast<int>(parts.each)};
       launch(stream, {.blocks = parts.count, .rows = h.x.n, .shared_bytes = body.bytes()}, body);
     });

@@ -1,12 +1,13 @@
 // The end of a segmentation network in one pass each way: logits = x w + b, softmax, sums of the overlap term per image and
-// class, cross entropy; and the gradients of x, w and b.
+// class, cross entropy; and the gradients of x, w and b. Three launches: two passes over the voxels, and the small end of the
+// loss between them; the sums of dw and db are two more small ones.
 //
 // Why so: apart, logits, probabilities and one-hot labels of the largest volume pass through memory some ten times; all of it
 // follows from a voxel's 32 features, which are read once forward and once backward. Backward computes the logits again: 32 x 3
 // multiplications cost less than reading them. A thread has a voxel.
 //   forward    e C + 1 bytes per voxel: 32 channels of bf16 on 128^3 136 MB, 0.032 ms at 4.3 TB/s
-//   backward   2 e C + 1 bytes: 0.063 ms; through shared memory, so that rows come and go in packs, and for the gradient of w, a
-//              product over voxels: a thread sums 4 channels x all classes over some of each tile's voxels
+//   backward   2 e C + 1 bytes: 0.063 ms; through shared memory, so that rows come and go in packs, and for the gradient of
+//              w, a product over voxels: a thread sums 4 channels x all classes over some of each tile's voxels
 // Sums: per thread in float, then warps, then blocks in scratch, then in double, always in the same order. No atomics.
 // Speed: not measured yet.
 #pragma once
@@ -53,9 +54,10 @@ template <class T, int K> struct HeadInput {
   }
   CTSEG_DEVICE static void add(const Pack<T, kWidth>& values, const float* weights, float (&z)[K]) {
     CTSEG_UNROLL
-    for (int i = 0; i < kWidth; ++i)
+    for (int i = 0; i < kWidth; ++i) {
       CTSEG_UNROLL
       for (int k = 0; k < K; ++k) z[k] += to_float(values.at[i]) * weights[i * K + k];
+    }
   }
   /// Turns logits into probabilities; returns log(sum(exp)).
   CTSEG_DEVICE static float softmax(float (&z)[K]) {
@@ -315,9 +317,10 @@ template <class T, int K> struct HeadGradient {
     for (int row = b.thread() / groups; row < kThreads; row += each) {
       const auto values = *reinterpret_cast<const Pack<T, 4>*>(rows(b) + row * pitch() + c);
       CTSEG_UNROLL
-      for (int i = 0; i < 4; ++i)
+      for (int i = 0; i < 4; ++i) {
         CTSEG_UNROLL
         for (int k = 0; k < K; ++k) sums[i][k] += to_float(values.at[i]) * slopes[row * K + k];
+      }
     }
   }
   CTSEG_DEVICE void by_features(const Block& b, const float (&slopes)[K]) const {
@@ -338,12 +341,12 @@ template <class T, int K> struct HeadGradient {
   CTSEG_DEVICE void finish_weights(const Block& b, const float (&sums)[4][K]) const {
     float* const all = b.shared<float>();
     const int groups = in.padded() / 4, each = kThreads / groups, size = in.padded() * K;
-    if (b.thread() < groups * each)
+    CTSEG_UNROLL
+    for (int i = 0; i < 4; ++i) {
       CTSEG_UNROLL
-      for (int i = 0; i < 4; ++i)
-        CTSEG_UNROLL
-        for (int k = 0; k < K; ++k)
-          all[b.thread() / groups * size + (b.thread() % groups * 4 + i) * K + k] = sums[i][k];
+      for (int k = 0; k < K; ++k)
+        if (b.thread() < groups * each) all[b.thread() / groups * size + (b.thread() % groups * 4 + i) * K + k] = sums[i][k];
+    }
     b.sync();
     float* const out = weight_partials + (b.row() * b.blocks() + b.index()) * in.x.channels * in.classes;
     for (int e = b.thread(); e < in.x.channels * K; e += kThreads) {

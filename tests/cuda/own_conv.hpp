@@ -80,7 +80,10 @@ template <class F> void for_pairs(const ConvProblem& p, F f) {
 /// An activation: a channel range of a wider array on the card, values of which nobody else may change.
 template <class T> struct Activation {
   Activation(Index n, const std::array<Index, 3>& space, Index c, Index gap, bool poisoned)
-      : card(make(n * space[0] * space[1] * space[2], c + gap, poisoned)), rows(n * space[0] * space[1] * space[2]), c(c), gap(gap) {
+      : card(make(n * space[0] * space[1] * space[2], c + gap, poisoned)),
+        rows(n * space[0] * space[1] * space[2]),
+        c(c),
+        gap(gap) {
     array = {reinterpret_cast<std::byte*>(card.data() + first()), n, c, space, c + gap, dtype_of<T>()};
   }
   static std::vector<T> make(Index count, Index pitch, bool poisoned) {
@@ -131,7 +134,8 @@ template <class T> struct OwnConvRun {
   void check_forward(double tolerance) {
     std::vector<double> want(static_cast<std::size_t>(y.rows * y.c));
     for (Index r = 0; r < y.rows; ++r)
-      for (Index o = 0; o < y.c; ++o) want[static_cast<std::size_t>(r * y.c + o)] = static_cast<double>(bias.values[static_cast<std::size_t>(o)]);
+      for (Index o = 0; o < y.c; ++o)
+        want[static_cast<std::size_t>(r * y.c + o)] = static_cast<double>(bias.values[static_cast<std::size_t>(o)]);
     for_pairs(problem, [&](Index i, Index o, Index tap) {
       const Index from = transposed ? o : i, to = transposed ? i : o;
       for (Index a = 0; a < x.c; ++a)
@@ -153,7 +157,8 @@ template <class T> struct OwnConvRun {
     for_pairs(problem, [&](Index i, Index o, Index tap) {
       const Index at_x = transposed ? o : i, at_y = transposed ? i : o;
       for (Index a = 0; a < x.c; ++a)
-        for (Index b = 0; b < y.c; ++b) want[static_cast<std::size_t>((tap * x.c + a) * y.c + b)] += x.at(at_x, a) * dy.at(at_y, b);
+        for (Index b = 0; b < y.c; ++b)
+          want[static_cast<std::size_t>((tap * x.c + a) * y.c + b)] += x.at(at_x, a) * dy.at(at_y, b);
     });
     for (Index r = 0; r < dy.rows; ++r)
       for (Index o = 0; o < y.c; ++o) want_b[static_cast<std::size_t>(o)] += dy.at(r, o);

@@ -41,8 +41,15 @@ OwnConvCase pointwise(Index in, Index out, Index n = 1, Index gap = 0) {
   return {.n = n, .in = in, .out = out, .space = {3, 5, 11}, .kernel = kOne, .padding = kNone, .gap = gap};
 }
 OwnConvCase doubling(Index in, Index out, Index n = 1, Index gap = 0) {   // k2s2
-  return {.n = n, .in = in, .out = out, .space = {3, 2, 5}, .kernel = {2, 2, 2}, .stride = {2, 2, 2}, .padding = kNone,
-          .transposed = true, .gap = gap};
+  return {.n = n,
+          .in = in,
+          .out = out,
+          .space = {3, 2, 5},
+          .kernel = {2, 2, 2},
+          .stride = {2, 2, 2},
+          .padding = kNone,
+          .transposed = true,
+          .gap = gap};
 }
 OwnConvCase residual_up(Index in, Index out) {   // k3s2
   return {.in = in, .out = out, .space = {3, 2, 4}, .stride = {2, 2, 2}, .transposed = true, .output_padding = 1, .gap = 8};
@@ -66,17 +73,24 @@ TEST_CASE("transposed convolutions write into a range of a wider array") {
   check_gather<half>(doubling(8, 8, 2, 8));
   check_gather<float>(residual_up(8, 5));
   check_gather<bf16>(residual_up(16, 8));
-  check_gather<float>({.in = 4, .out = 6, .space = {1, 4, 5}, .kernel = {1, 2, 2}, .stride = {1, 2, 2}, .padding = kNone,
-                       .transposed = true});
-  check_gather<float>({.in = 4, .out = 2, .space = {1, 3, 4}, .kernel = {1, 3, 3}, .stride = {1, 2, 2}, .padding = {0, 1, 1},
-                       .transposed = true, .output_padding = 1});
+  check_gather<float>(
+      {.in = 4, .out = 6, .space = {1, 4, 5}, .kernel = {1, 2, 2}, .stride = {1, 2, 2}, .padding = kNone, .transposed = true});
+  check_gather<float>({.in = 4,
+                       .out = 2,
+                       .space = {1, 3, 4},
+                       .kernel = {1, 3, 3},
+                       .stride = {1, 2, 2},
+                       .padding = {0, 1, 1},
+                       .transposed = true,
+                       .output_padding = 1});
 }
 
 TEST_CASE("windows in general: borders, strides, dilation, two dimensions, 125 taps") {
   check_gather<float>({.n = 2, .in = 3, .out = 9, .space = {3, 5, 4}});
   check_gather<bf16>({.in = 16, .out = 33, .space = {3, 4, 5}});
   check_gather<float>({.in = 5, .out = 4, .space = {5, 4, 7}, .stride = {2, 2, 2}});
-  check_gather<float>({.in = 2, .out = 3, .space = {1, 9, 8}, .kernel = {1, 3, 3}, .padding = {0, 2, 2}, .dilation = {1, 2, 2}});
+  check_gather<float>(
+      {.in = 2, .out = 3, .space = {1, 9, 8}, .kernel = {1, 3, 3}, .padding = {0, 2, 2}, .dilation = {1, 2, 2}});
   check_gather<float>({.in = 2, .out = 2, .space = {3, 3, 4}, .kernel = {5, 5, 5}, .padding = {2, 2, 2}});
   check_gather<float>({.in = 4, .out = 8, .space = {4, 7, 4}, .kernel = {1, 3, 2}, .stride = {2, 1, 2}, .padding = {0, 1, 0}});
 }
@@ -110,13 +124,21 @@ TEST_CASE("first layers: 1 to 4 channels, 3 and 5 taps, strides, two dimensions"
   check_first_layer<half>({.in = 2, .out = 33, .space = {4, 4, 5}});
   check_first_layer<float>({.in = 4, .out = 8, .space = {5, 6, 7}, .stride = {2, 2, 2}});
   check_first_layer<float>({.in = 1, .out = 16, .space = {3, 5, 6}, .kernel = {5, 5, 5}, .padding = {2, 2, 2}});
-  check_first_layer<bf16>({.in = 1, .out = 8, .space = {6, 5, 9}, .kernel = {5, 5, 5}, .stride = {2, 2, 2}, .padding = {2, 2, 2}});
+  check_first_layer<bf16>(
+      {.in = 1, .out = 8, .space = {6, 5, 9}, .kernel = {5, 5, 5}, .stride = {2, 2, 2}, .padding = {2, 2, 2}});
   check_first_layer<float>({.n = 2, .in = 3, .out = 7, .space = {1, 18, 20}, .kernel = {1, 3, 3}, .padding = {0, 1, 1}});
-  check_first_layer<bf16>({.in = 1, .out = 8, .space = {1, 9, 33}, .kernel = {1, 5, 5}, .stride = {1, 2, 2}, .padding = {0, 2, 2}});
+  check_first_layer<bf16>(
+      {.in = 1, .out = 8, .space = {1, 9, 33}, .kernel = {1, 5, 5}, .stride = {1, 2, 2}, .padding = {0, 2, 2}});
   check_first_layer<float>({.in = 1, .out = 2, .space = {5, 6, 7}, .padding = {0, 0, 0}});
   CHECK(!cuda::first_layer_supports(test::problem_of({.in = 5, .out = 8})));
   CHECK(!cuda::first_layer_supports(test::problem_of({.in = 1, .out = 8, .dilation = {2, 2, 2}})));
   CHECK(!cuda::first_layer_supports(test::problem_of(doubling(1, 8))));
+  OwnConvRun<float> many({.in = 5, .out = 1, .space = {8, 8, 8}, .kernel = {6, 6, 6}});
+  CHECK_THROWS_WITH(cuda::first_layer_forward(nullptr, many.call(many.x, many.y)),
+                    doctest::Contains("5 channels, 216 taps; 1 to 4"));
+  CHECK_THROWS_WITH(cuda::gather_forward(nullptr, many.call(many.x, many.y)),
+                    doctest::Contains("216 taps, strides 1x1x1; at most 125"));
+  CHECK_THROWS_WITH(cuda::gather_weight_gradient(nullptr, many.call(many.x, many.dy), {}), doctest::Contains("216 taps"));
 }
 
 TEST_CASE("first layers read int16 in Hounsfield units; padding is 0 after the window") {

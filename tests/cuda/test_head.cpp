@@ -44,8 +44,12 @@ template <class T> struct HeadRun {
         small(labels<std::uint8_t>(c)),
         large(labels<std::uint16_t>(c)) {
     head = {x.array, {}, w.data(), c.bias ? bias.data() : nullptr, c.classes};
-    head.labels = {c.wide_labels ? reinterpret_cast<std::byte*>(large.data()) : reinterpret_cast<std::byte*>(small.data()), c.n, 1,
-                   c.space, 1, c.wide_labels ? Dtype::u16 : Dtype::u8};
+    head.labels = {c.wide_labels ? reinterpret_cast<std::byte*>(large.data()) : reinterpret_cast<std::byte*>(small.data()),
+                   c.n,
+                   1,
+                   c.space,
+                   1,
+                   c.wide_labels ? Dtype::u16 : Dtype::u8};
   }
 
   void run() {
@@ -70,7 +74,8 @@ template <class T> struct HeadRun {
         for (Index k = 0; k < head.classes; ++k) sum += slopes[at(r, k)] * static_cast<double>(w.values[at(c, k)]);
         of_x.add(dx.at(r, c), sum);
       }
-      for (Index c = 0; c < dx.gap; ++c) untouched = untouched && std::isnan(dx.at(r, c < dx.first() ? c - dx.first() : c + x.c - dx.first()));
+      for (Index c = 0; c < dx.gap; ++c)
+        untouched = untouched && std::isnan(dx.at(r, c < dx.first() ? c - dx.first() : c + x.c - dx.first()));
     }
     for (Index k = 0; k < head.classes; ++k) {
       double sum = 1;
@@ -130,7 +135,8 @@ template <class T> struct HeadRun {
     auto* const kept = const_cast<std::byte*>(saved.data());
     auto* const room = const_cast<std::byte*>(scratch.data());
     Losses::forward(options, Forward<D>{ctx, Mode::train, 0, inputs, {}, result, {kept}, {room}, {}, {}});
-    Losses::backward(options, Backward<D>{ctx, Mode::train, 0, inputs, {}, result, gradient, gradients, {}, {kept}, {room}, {}});
+    Losses::backward(options,
+                     Backward<D>{ctx, Mode::train, 0, inputs, {}, result, gradient, gradients, {}, {kept}, {room}, {}});
     return value;
   }
 };
@@ -184,6 +190,8 @@ TEST_CASE("the fused head says what it does not do") {
   SegmentationLossOptions o = options_of({});
   CHECK(cuda::head_loss_supports(o, 32, 8));
   CHECK(!cuda::head_loss_supports(o, 32, 9));
+  HeadRun<float> wide({.channels = 65, .space = {1, 1, 2}});
+  CHECK_THROWS_WITH(wide.run(), doctest::Contains("these are 65 channels, 2 classes"));
   CHECK(!cuda::head_loss_supports(o, 65, 2));
   CHECK(!cuda::head_loss_supports(o, 32, 1));
   o.voxel.gamma = 2;

@@ -29,7 +29,7 @@ struct OwnConvGradient {
 // data gradient or a transposed convolution is one such product per class of voxels that meet the same taps (k2s2: 8 classes
 // of one tap; k3s2: 8 of 1, 2, 4 or 8); all classes of a place are computed by one block, so x comes from memory once.
 
-/// Up to 125 taps, strides of a product up to 8, fewer than 2^31 rows.
+/// Up to 125 taps, strides of a product up to 8, fewer than 2^31 rows. The launchers refuse others: Code::unsupported.
 bool gather_supports(const ConvProblem&);
 void gather_forward(Stream, const OwnConv&);
 /// x is dx, assigned.
@@ -40,10 +40,12 @@ void gather_weight_gradient(Stream, const OwnConv&, const OwnConvGradient&);
 // First layers: 1 to 4 input channels, a window of up to 5^3 taps, stride 1 or 2, no dilation.
 
 /// A CT window: values are clipped to [low, high] and scaled to [0, 1].
-struct HuWindow { float low = -1000, high = 1000; };
+struct HuWindow {
+  float low = -1000, high = 1000;
+};
 
 bool first_layer_supports(const ConvProblem&);
-/// x may be int16, in Hounsfield units, which `hu` turns into network input; padding is 0 after that. bf16, half, float otherwise.
+/// x may be int16, in Hounsfield units, which `hu` turns into network input (padding is 0 after that); else it is of y's type.
 void first_layer_forward(Stream, const OwnConv&, const HuWindow& hu = {});
 Index first_layer_gradient_scratch(const ConvProblem&);
 void first_layer_weight_gradient(Stream, const OwnConv&, const OwnConvGradient&, const HuWindow& hu = {});

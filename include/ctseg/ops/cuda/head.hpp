@@ -1,5 +1,5 @@
-// A segmentation network's end as one kernel each way: 1x1x1 convolution to 2..8 classes, softmax, overlap term (Dice) and cross
-// entropy. Logits and probabilities live in registers and are never stored.
+// A segmentation network's end as one kernel each way: 1x1x1 convolution to 2..8 classes, softmax, overlap term (Dice) and
+// cross entropy. Logits and probabilities live in registers and are never stored.
 #pragma once
 #include "../segmentation_loss.hpp"
 #include "array.hpp"
@@ -8,8 +8,9 @@
 namespace ctseg::cuda {
 
 /// w [channels, classes] and bias [classes] (or null) are float in device memory; labels u8 or u16, one channel, packed.
-/// Numerics  logits, probabilities in float and not rounded to the type of x, which a separate convolution would do; partial sums
+/// Numerics  logits, probabilities in float, not rounded to the type of x, which a separate convolution would do; partial sums
 ///           in float per thread, added in double in fixed order. A label that is no class makes the loss NaN (the CPU throws).
+///           Sums are of this process alone.
 struct HeadLoss {
   Array x, labels;
   const float *w = nullptr, *bias = nullptr;
