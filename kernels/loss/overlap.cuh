@@ -37,16 +37,19 @@ struct OverlapSums {
   double *by_meet, *by_p;
 };
 
-class OverlapClose {
+/// kVolumes: generalized, one ratio for all classes; else one of each.
+template <bool kVolumes> class OverlapClose {
  public:
   CTSEG_DEVICE explicit OverlapClose(const OverlapLoss& o) : o_(o) {}
 
   /// Terms of the mean for each image.
-  CTSEG_DEVICE Index terms() const { return o_.volume_weight == VolumeWeight::none ? o_.classes - o_.first : 1; }
+  CTSEG_DEVICE Index terms() const { return kVolumes ? 1 : o_.classes - o_.first; }
   /// Term `term` of an image, which leaves its slopes for `images` images, times `scale`.
   CTSEG_DEVICE double term(Index term, const OverlapSums& s, Index images, double scale) const {
-    if (o_.volume_weight != VolumeWeight::none) return all_classes(s, images, scale);
-    return one_class(o_.first + term, s, images, scale);
+    if constexpr (kVolumes)
+      return all_classes(s, images, scale);
+    else
+      return one_class(o_.first + term, s, images, scale);
   }
 
  private:
@@ -109,5 +112,24 @@ class OverlapClose {
 
   const OverlapLoss& o_;
 };
+
+/// Sums of blocks [images, chunks, width]: M, P, Q of every class, then the voxel term's loss and divisor; and a label that is
+/// no class, or -1.
+struct LossPartials {
+  float* sums;
+  int* bad;
+};
+
+struct LossToClose {
+  LossTiles tiles;
+  OverlapLoss overlap;
+  double voxel_weight;
+  LossPartials partials;
+  double* sums;   // [images, width]
+  double *by_meet, *by_p, *count;
+  float* loss;
+};
+/// The last step of the forward pass; close.cu.
+void close_loss(Stream, const LossToClose&);
 
 }   // namespace ctseg::cuda

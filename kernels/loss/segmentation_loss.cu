@@ -9,78 +9,6 @@
 namespace ctseg::cuda {
 namespace {
 
-/// Sums of blocks [images, chunks, width]: M, P, Q of every class, then the voxel term's loss and divisor; and a label that is
-/// no class, or -1.
-struct LossPartials {
-  float* sums;
-  int* bad;
-};
-
-struct CloseLoss {
-  static constexpr int kThreads = 128;
-  static constexpr bool kSyncs = true;
-  static constexpr const char* kName = "segmentation_loss_close";
-  LossTiles tiles;
-  OverlapLoss overlap;
-  double voxel_weight;
-  LossPartials partials;
-  double* sums;   // [images, width]
-  double *by_meet, *by_p, *count;
-  float* loss;
-
-  CTSEG_DEVICE void operator()(const Block& b) const {
-    const Index width = tiles.width();
-    sum_parts<kThreads, 1>(
-        b, tiles.images * width, tiles.chunks,
-        [&](Index item, Index part, Index step, double* total) {
-          const float* const from = partials.sums + item / width * tiles.chunks * width + item % width;
-          for (Index k = part; k < tiles.chunks; k += step) total[0] += static_cast<double>(from[k * width]);
-        },
-        [&](Index item, const double* total) { sums[item] = total[0]; });
-    b.sync();
-    if (overlap.on && overlap.batch) add_images(b);
-    close(b, spoilt(b));
-  }
-
- private:
-  CTSEG_DEVICE void add_images(const Block& b) const {
-    for (int i = b.thread(); i < 3 * tiles.classes; i += kThreads)
-      for (Index n = 1; n < tiles.images; ++n) sums[i] += sums[n * tiles.width() + i];
-    b.sync();
-  }
-  /// A label that is no class, of all that were met; the same in every thread.
-  CTSEG_DEVICE int spoilt(const Block& b) const {
-    int label = -1;
-    for (Index i = b.thread(); i < tiles.images * tiles.chunks; i += kThreads)
-      label = partials.bad[i] > label ? partials.bad[i] : label;
-    return largest(b, label);
-  }
-  CTSEG_DEVICE void close(const Block& b, int label) const {
-    double voxel = 0, divisor = 0;
-    CTSEG_KEEP_LOOP for (Index n = 0; n < tiles.images; ++n) voxel += sums[(n + 1) * tiles.width() - 2],
-        divisor += sums[(n + 1) * tiles.width() - 1];
-    const OverlapClose closing(overlap);
-    const Index rounds = overlap.batch ? 1 : tiles.images, terms = overlap.on ? rounds * closing.terms() : 0;
-    const double scale = terms > 0 ? overlap.weight / static_cast<double>(terms) : 0;
-    for (Index i = b.thread(); i < tiles.images * overlap.first; i += kThreads)   // background that does not count
-      by_meet[i * tiles.classes] = by_p[i * tiles.classes] = 0;
-    sum_parts<kThreads, 1>(
-        b, 1, terms > 0 ? terms : Index{1},
-        [&](Index, Index part, Index step, double* total) {
-          CTSEG_KEEP_LOOP for (Index k = part; k < terms; k += step) {
-            const Index n = k / closing.terms();
-            const OverlapSums of_image{sums + n * tiles.width(), by_meet + n * tiles.classes, by_p + n * tiles.classes};
-            total[0] += closing.term(k % closing.terms(), of_image, overlap.batch ? tiles.images : 1, scale);
-          }
-        },
-        [&](Index, const double* total) {
-          *count = divisor;
-          const double value = (divisor > 0 ? voxel_weight * voxel / divisor : 0) + scale * total[0];
-          *loss = label < 0 ? static_cast<float>(value) : spoilt_by(label);
-        });
-  }
-};
-
 template <class T, int K> struct LossSums {
   static constexpr int kThreads = kLossThreads;
   static constexpr bool kSyncs = true;
@@ -189,8 +117,7 @@ void segmentation_loss_forward(Stream stream, const SegmentationLossOptions& o, 
              LossSums<T, k>{tiles, logits_of<const T>(v.logits), labels_of(o, v), overlap, voxel, m.partials});
     });
   });
-  launch(stream, {1, 1, CloseLoss::kThreads * 8},
-         CloseLoss{tiles, overlap, o.voxel.weight, m.partials, m.sums, saved.by_meet, saved.by_p, saved.count, loss});
+  close_loss(stream, {tiles, overlap, o.voxel.weight, m.partials, m.sums, saved.by_meet, saved.by_p, saved.count, loss});
 }
 
 }   // namespace ctseg::cuda
