@@ -18,14 +18,11 @@ template <class T> struct Volume {
 
   CTSEG_DEVICE T& at(Index row, Index c) const { return data[row * pitch + c]; }
 };
-template <class T> Volume<T> volume_of(const Array& a) {
-  return {a.as<T>(), a.pitch, a.c, a.space[0], a.space[1], a.space[2]};
-}
+template <class T> Volume<T> volume_of(const Array& a) { return {a.as<T>(), a.pitch, a.c, a.space[0], a.space[1], a.space[2]}; }
 
 /// visit(rows from a voxel to its neighbour, number of the tap) for the neighbours inside: the voxel itself, then what is before
 /// it in memory from near to far, then what is behind. `sign` -1: the windows that have the voxel in place of those that it has.
-template <class T, class Visit>
-CTSEG_DEVICE void for_taps(const Volume<T>& v, Index dilate, Index row, int sign, Visit visit) {
+template <class T, class Visit> CTSEG_DEVICE void for_taps(const Volume<T>& v, Index dilate, Index row, int sign, Visit visit) {
   const Index x = row % v.length, y = row / v.length % v.height, z = row / v.length / v.height % v.depth;
   for (int k = 0; k < 27; ++k) {
     const int code = k <= 13 ? 13 - k : k;
@@ -99,9 +96,7 @@ struct LineRatios {
         total(t + s + o.smooth) {}
 };
 
-template <class T> struct Lines {
-  Volume<const T> a, p, b, q;
-};
+template <class T> struct Lines { Volume<const T> a, p, b, q; };
 template <class T> Lines<T> lines_of(const CenterlineValues& v) {
   return {volume_of<const T>(v.a), volume_of<const T>(v.p), volume_of<const T>(v.b), volume_of<const T>(v.q)};
 }

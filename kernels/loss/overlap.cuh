@@ -37,35 +37,37 @@ struct OverlapSums {
   double *by_meet, *by_p;
 };
 
-class OverlapClose {
+/// kVolumes: generalized, one ratio for all classes; else one of each.
+template <bool kVolumes> class OverlapClose {
  public:
   CTSEG_DEVICE explicit OverlapClose(const OverlapLoss& o) : o_(o) {}
 
   /// Terms of the mean for each image.
-  CTSEG_DEVICE Index terms() const { return o_.volume_weight == VolumeWeight::none ? o_.classes - o_.first : 1; }
+  CTSEG_DEVICE Index terms() const { return kVolumes ? 1 : o_.classes - o_.first; }
   /// Term `term` of an image, which leaves its slopes for `images` images, times `scale`.
   CTSEG_DEVICE double term(Index term, const OverlapSums& s, Index images, double scale) const {
-    if (o_.volume_weight != VolumeWeight::none) return all_classes(s, images, scale);
-    return one_class(o_.first + term, s, images, scale);
+    if constexpr (kVolumes)
+      return all_classes(s, images, scale);
+    else
+      return one_class(o_.first + term, s, images, scale);
   }
 
  private:
   struct Ratio {
-    double numerator, denominator;
+    double numerator, inverse;   // one division, and no second one for slopes: they cost registers
     bool clipped;
     CTSEG_DEVICE Ratio(const OverlapLoss& o, double above, double below)
-        : numerator(above + o.smooth_numerator),
-          denominator(below + o.smooth_denominator),
-          clipped(denominator < o.least_denominator) {
-      if (clipped) denominator = o.least_denominator;
+        : numerator(above + o.smooth_numerator), clipped(below + o.smooth_denominator < o.least_denominator) {
+      inverse = 1 / (clipped ? o.least_denominator : below + o.smooth_denominator);
     }
-    CTSEG_DEVICE double value(const OverlapLoss& o) const { return (o.negative ? 0 : 1) - numerator / denominator; }
+    CTSEG_DEVICE double value(const OverlapLoss& o) const { return (o.negative ? 0 : 1) - numerator * inverse; }
     CTSEG_DEVICE double slope(double above, double below) const {
-      return ((clipped ? 0 : below * numerator / denominator) - above) / denominator;
+      return ((clipped ? 0 : below * numerator * inverse) - above) * inverse;
     }
   };
   CTSEG_DEVICE void leave(Index c, const OverlapSums& s, Index images, double by_meet, double by_p) const {
-    for (Index n = 0; n < images; ++n) s.by_meet[n * o_.classes + c] = by_meet, s.by_p[n * o_.classes + c] = by_p;
+    CTSEG_KEEP_LOOP for (Index n = 0; n < images; ++n) s.by_meet[n * o_.classes + c] = by_meet,
+                                                                                  s.by_p[n * o_.classes + c] = by_p;
   }
   CTSEG_DEVICE double below(const OverlapSums& s, Index c) const {
     const OverlapRatioOptions& k = o_.ratio;
@@ -79,22 +81,29 @@ class OverlapClose {
     return weight * ratio.value(o_);
   }
   /// Generalized: the weight of an empty class would be infinite; it gets the largest of the others.
-  CTSEG_DEVICE double own_weight(const OverlapSums& s, Index c) const {
-    const double volume = s.sums[2 * o_.classes + c];
+  CTSEG_DEVICE double volume(const OverlapSums& s, Index c) const { return s.sums[2 * o_.classes + c]; }
+  CTSEG_DEVICE double smallest_volume(const OverlapSums& s) const {
+    double smallest = 0;
+    CTSEG_KEEP_LOOP for (Index c = o_.first; c < o_.classes;
+                         ++c) if (volume(s, c) > 0 && (smallest == 0 || volume(s, c) < smallest)) smallest = volume(s, c);
+    return smallest;
+  }
+  CTSEG_DEVICE double weight_of(double volume) const {
     if (o_.volume_weight == VolumeWeight::uniform) return 1;
-    return volume == 0 ? 0 : o_.volume_weight == VolumeWeight::square ? 1 / (volume * volume) : 1 / volume;
+    return volume == 0 ? 0 : 1 / (o_.volume_weight == VolumeWeight::square ? volume * volume : volume);
   }
   CTSEG_DEVICE double all_classes(const OverlapSums& s, Index images, double scale) const {
     const OverlapRatioOptions& k = o_.ratio;
-    double largest = 0, above = 0, under = 0;
-    for (Index c = o_.first; c < o_.classes; ++c) largest = own_weight(s, c) > largest ? own_weight(s, c) : largest;
-    for (Index c = o_.first; c < o_.classes; ++c) {
-      const double own = own_weight(s, c), weight = own > 0 ? own : largest;
+    const double smallest = smallest_volume(s);
+    double above = 0, under = 0;
+    CTSEG_KEEP_LOOP for (Index c = o_.first; c < o_.classes; ++c) {
+      const double weight = weight_of(volume(s, c) > 0 ? volume(s, c) : smallest);
       above += weight * k.numerator * s.sums[c], under += weight * below(s, c);
+      s.by_meet[c] = weight;   // until its slope is known
     }
     const Ratio ratio(o_, above, under);
-    for (Index c = o_.first; c < o_.classes; ++c) {
-      const double own = own_weight(s, c), weight = own > 0 ? own : largest;
+    CTSEG_KEEP_LOOP for (Index c = o_.first; c < o_.classes; ++c) {
+      const double weight = s.by_meet[c];
       leave(c, s, images, scale * ratio.slope(weight * k.numerator, weight * k.meet),
             scale * ratio.slope(0, weight * k.predicted));
     }
@@ -103,5 +112,24 @@ class OverlapClose {
 
   const OverlapLoss& o_;
 };
+
+/// Sums of blocks [images, chunks, width]: M, P, Q of every class, then the voxel term's loss and divisor; and a label that is
+/// no class, or -1.
+struct LossPartials {
+  float* sums;
+  int* bad;
+};
+
+struct LossToClose {
+  LossTiles tiles;
+  OverlapLoss overlap;
+  double voxel_weight;
+  LossPartials partials;
+  double* sums;   // [images, width]
+  double *by_meet, *by_p, *count;
+  float* loss;
+};
+/// The last step of the forward pass; close.cu.
+void close_loss(Stream, const LossToClose&);
 
 }   // namespace ctseg::cuda

@@ -24,46 +24,62 @@ template <class T, int K> struct LossGradient {
 
   CTSEG_DEVICE void operator()(const Block& b) const {
     const LossLane l = lane_of(b, tiles);
-    float meet[K] = {}, predicted[K] = {};
-    for (int k = 0; overlap_on != 0 && k < K; ++k)
-      if (const int c = l.channel(k); c < tiles.classes) {
-        meet[k] = static_cast<float>(static_cast<double>(*seed) * by_meet[b.row() * tiles.classes + c]);
-        predicted[k] = static_cast<float>(static_cast<double>(*seed) * by_p[b.row() * tiles.classes + c]);
-      }
+    Slopes of_overlap;
+    if (kKept && overlap_on) {
+      CTSEG_UNROLL for (int k = 0; k < kSlopes; ++k) of_overlap.at[k] = slopes(b, l.channel(k));
+    }
     const float share = *count > 0 ? static_cast<float>(static_cast<double>(*seed) * voxel_weight / *count) : 0.f;
     for_voxels(b, tiles, [&](Index row, bool live) {
       float x[K], p[K] = {}, d[K] = {}, log_sum = 0;
-      int q[K];
+      VoxelLabels q;
       logits.load(row, l, x);
-      labels.read(row, live, l, q);
-      if (overlap_on) log_sum = add_overlap(b, l, q, x, meet, predicted, p, d);
+      labels.read<K>(row, live, l, q);
+      if (overlap_on) log_sum = add_overlap(b, l, q, x, of_overlap, p, d);
       if (voxel.on) {
         if (!voxel.sigmoid && (!overlap_on || overlap_sigmoid)) log_sum = softmax(b, l.lanes, x, p);
         voxel.add_derivatives(b, l, q, x, p, log_sum, share, d);
       }
-      for (int k = 0; k < K; ++k) d[k] = q[k] < 0 ? 0.f : d[k];
+      CTSEG_UNROLL for (int k = 0; k < K; ++k) d[k] = q.counts(k) ? d[k] : 0.f;
       if (live) gradient.store(row, l, d);
     });
   }
 
  private:
-  CTSEG_DEVICE float add_overlap(const Block& b, const LossLane& l, const int (&q)[K], const float (&x)[K],
-                                 const float (&meet)[K], const float (&predicted)[K], float (&p)[K], float (&d)[K]) const {
+  struct Slope {
+    float by_meet = 0, by_p = 0;
+  };
+  /// Those of few channels stay in registers.
+  static constexpr bool kKept = K <= 4;
+  static constexpr int kSlopes = kKept ? K : 1;
+  struct Slopes {
+    Slope at[kSlopes];
+  };
+  CTSEG_DEVICE Slope slopes(const Block& b, int channel) const {
+    if (channel >= tiles.classes) return {};
+    const Index at = b.row() * tiles.classes + channel;
+    const double scale = static_cast<double>(*seed);
+    return {static_cast<float>(scale * by_meet[at]), static_cast<float>(scale * by_p[at])};
+  }
+  CTSEG_DEVICE float add_overlap(const Block& b, const LossLane& l, const VoxelLabels& q, const float (&x)[K],
+                                 const Slopes& of_overlap, float (&p)[K], float (&d)[K]) const {
     float log_sum = 0;
     if (overlap_sigmoid)
-      for (int k = 0; k < K; ++k) p[k] = logistic(x[k]);
+      CTSEG_UNROLL for (int k = 0; k < K; ++k) p[k] = logistic(x[k]);
     else
       log_sum = softmax(b, l.lanes, x, p);
-    for (int k = 0; k < K; ++k)
-      d[k] = q[k] < 0 ? 0.f : predicted[k] * (squared ? 2 * p[k] : 1.f) + (q[k] > 0 ? meet[k] : 0.f);
+    CTSEG_UNROLL for (int k = 0; k < K; ++k) {
+      if (!q.counts(k)) continue;
+      const Slope slope = kKept ? of_overlap.at[kKept ? k : 0] : slopes(b, l.channel(k));
+      d[k] = slope.by_p * (squared ? 2 * p[k] : 1.f) + (q.one(k) ? slope.by_meet : 0.f);
+    }
     if (overlap_sigmoid) {
-      for (int k = 0; k < K; ++k) d[k] *= p[k] * (1 - p[k]);
+      CTSEG_UNROLL for (int k = 0; k < K; ++k) d[k] *= p[k] * (1 - p[k]);
       return log_sum;
     }
     float mean = 0;
-    for (int k = 0; k < K; ++k) mean += p[k] * d[k];
+    CTSEG_UNROLL for (int k = 0; k < K; ++k) mean += p[k] * d[k];
     mean = voxel_sum(b, mean, l.lanes);
-    for (int k = 0; k < K; ++k) d[k] = p[k] * (d[k] - mean);
+    CTSEG_UNROLL for (int k = 0; k < K; ++k) d[k] = p[k] * (d[k] - mean);
     return log_sum;
   }
 };

@@ -19,6 +19,13 @@ struct TopKBody {
   static constexpr bool kSyncs = true;
 };
 
+/// Of several channels the softmax, of one the sigmoid, and nothing but weights: known while the kernel is compiled.
+template <int K> CTSEG_DEVICE VoxelLoss plain(VoxelLoss v) {
+  v.sigmoid = K == 1;
+  v.gamma = v.smoothing = v.rest = 0;
+  return v;
+}
+
 /// Losses [images * voxels], one after the other, and blocks that each have a part of them.
 struct LossList {
   float* each;
@@ -30,7 +37,7 @@ struct LossList {
 struct Threshold {
   std::uint32_t bits;   // of the smallest loss that counts; first its upper digits alone
   std::uint32_t unused;
-  Index left;           // of those that have them so many count
+  Index left;   // of those that have them so many count
 };
 
 /// Every voxel's loss; what is no number counts as infinite.
@@ -45,15 +52,16 @@ template <class T, int K> struct VoxelLosses : TopKBody {
 
   CTSEG_DEVICE void operator()(const Block& b) const {
     const LossLane l = lane_of(b, tiles);
+    const VoxelLoss of_voxel = plain<K>(voxel);
     int worst = -1;
     for_voxels(b, tiles, [&](Index row, bool live) {
       float x[K], p[K] = {}, log_sum = 0, loss = 0, count = 0;
-      int q[K];
+      VoxelLabels q;
       logits.load(row, l, x);
-      const int label = labels.read(row, live, l, q);
+      const int label = labels.read<K>(row, live, l, q);
       worst = label > worst ? label : worst;
-      if (!voxel.sigmoid) log_sum = softmax(b, l.lanes, x, p);
-      voxel.add_share(l, q, x, p, log_sum, loss, count);
+      if (K > 1) log_sum = softmax(b, l.lanes, x, p);
+      of_voxel.add_share(l, q, x, p, log_sum, loss, count);
       loss = voxel_sum(b, loss, l.lanes);
       if (live && l.lane == 0) each[row] = loss > 0 ? loss : loss <= 0 ? 0.f : HUGE_VALF;
     });
@@ -76,10 +84,11 @@ struct ChooseDigit : TopKBody {
     for (Index r = list.begin(b) + b.thread(); r < list.end(b); r += kThreads) {
       const std::uint32_t bits = std::bit_cast<std::uint32_t>(list.each[r]);
       const bool counts_here = shift + 4 >= 32 || bits >> (shift + 4) == above;
-      for (int d = 0; d < kDigits; ++d) counts[d] += counts_here && (bits >> shift & 15) == static_cast<std::uint32_t>(d);
+      CTSEG_UNROLL for (int d = 0; d < kDigits; ++d) counts[d] +=
+          counts_here && (bits >> shift & 15) == static_cast<std::uint32_t>(d);
     }
     unsigned* const shared = b.shared<unsigned>();
-    for (int d = 0; d < kDigits; ++d) {
+    CTSEG_UNROLL for (int d = 0; d < kDigits; ++d) {
       const unsigned sum = warp_sum(b, counts[d]);
       if (b.lane() == 0) shared[b.warp() * kDigits + d] = sum;
     }
@@ -240,14 +249,15 @@ template <class T, int K> struct TopKGradient : TopKBody {
 
   CTSEG_DEVICE void operator()(const Block& b) const {
     const LossLane l = lane_of(b, tiles);
+    const VoxelLoss of_voxel = plain<K>(voxel);
     for_voxels(b, tiles, [&](Index row, bool live) {
       float x[K], p[K] = {}, d[K] = {}, log_sum = 0;
-      int q[K];
+      VoxelLabels q;
       logits.load(row, l, x);
-      labels.read(row, live && each[row] >= 0, l, q);
-      if (!voxel.sigmoid) log_sum = softmax(b, l.lanes, x, p);
-      voxel.add_derivatives(b, l, q, x, p, log_sum, *seed * share, d);
-      for (int k = 0; k < K; ++k) d[k] = q[k] < 0 ? 0.f : d[k];
+      labels.read<K>(row, live && each[row] >= 0, l, q);
+      if (K > 1) log_sum = softmax(b, l.lanes, x, p);
+      of_voxel.add_derivatives(b, l, q, x, p, log_sum, *seed * share, d);
+      CTSEG_UNROLL for (int k = 0; k < K; ++k) d[k] = q.counts(k) ? d[k] : 0.f;
       if (live) gradient.store(row, l, d);
     });
   }
@@ -309,8 +319,16 @@ void top_k_forward(Stream stream, const SegmentationLossOptions& o, Index count,
   launch(stream, {list.chunks, 1, static_cast<int>(kLossBlocks) * 4},
          CountEquals{{}, list, m.before, m.arrived + kRounds, m.threshold});
   launch(stream, {list.chunks, 1, shared},
-         DropOthers{{}, list, m.before, m.threshold, count, TopKScratch::bad_count(tiles), m.bad, m.partials,
-                    m.arrived + kRounds + 1, loss});
+         DropOthers{{},
+                    list,
+                    m.before,
+                    m.threshold,
+                    count,
+                    TopKScratch::bad_count(tiles),
+                    m.bad,
+                    m.partials,
+                    m.arrived + kRounds + 1,
+                    loss});
 }
 
 void top_k_backward(Stream stream, const SegmentationLossOptions& o, Index count, const LossValues& v, const float* seed,
@@ -322,8 +340,15 @@ void top_k_backward(Stream stream, const SegmentationLossOptions& o, Index count
     using T = decltype(t);
     with_channels(tiles.classes, [&](auto k) {
       launch(stream, {tiles.chunks, tiles.images},
-             TopKGradient<T, k>{{}, tiles, logits_of<const T>(v.logits), logits_of<T>(dlogits), labels_of(o, v), voxel,
-                                saved.each, seed, 1 / static_cast<float>(count)});
+             TopKGradient<T, k>{{},
+                                tiles,
+                                logits_of<const T>(v.logits),
+                                logits_of<T>(dlogits),
+                                labels_of(o, v),
+                                voxel,
+                                saved.each,
+                                seed,
+                                1 / static_cast<float>(count)});
     });
   });
 }

@@ -7,6 +7,19 @@
 #include "../common/values.cuh"
 #include "ctseg/ops/cuda/segmentation_loss.hpp"
 
+#if !defined(CTSEG_UNROLL)
+#if defined(__CUDACC__)
+#define CTSEG_UNROLL _Pragma("unroll")
+#else
+#define CTSEG_UNROLL
+#endif
+#endif
+#if defined(__CUDACC__)
+#define CTSEG_KEEP_LOOP _Pragma("unroll 1")   // of much in few rounds: unrolled it would take registers
+#else
+#define CTSEG_KEEP_LOOP
+#endif
+
 namespace ctseg::cuda {
 
 inline constexpr int kLossThreads = 256;
@@ -16,6 +29,8 @@ inline constexpr Index kLossBlocks = 132 * 4;
 struct LossTiles {
   Index images, voxels, chunk, chunks;
   int classes, lanes;
+
+  constexpr int width() const { return 3 * classes + 2; }   // sums of a block: see segmentation_loss.cu
 };
 inline LossTiles loss_tiles(const Array& logits) {
   LossTiles t{logits.n, logits.voxels(), 0, 0, static_cast<int>(logits.c), 1};
@@ -66,7 +81,7 @@ CTSEG_DEVICE int largest(const Block& b, int value) {
   b.sync();
   if (b.lane() == 0) shared[b.warp()] = value;
   b.sync();
-  for (int w = 0; w < kLossWarps; ++w) value = shared[w] > value ? shared[w] : value;
+  for (int w = 0; w < b.threads() / kWarp; ++w) value = shared[w] > value ? shared[w] : value;
   b.sync();
   return value;
 }
@@ -84,22 +99,21 @@ template <class T> struct Logits {
     if constexpr (K == 2 || K == 4)
       if (packed) {
         const auto pack = *reinterpret_cast<const Pack<std::remove_const_t<T>, K>*>(from);
-        for (int k = 0; k < K; ++k) x[k] = to_float(pack.at[k]);
+        CTSEG_UNROLL for (int k = 0; k < K; ++k) x[k] = to_float(pack.at[k]);
         return;
       }
-    for (int k = 0; k < K; ++k) x[k] = l.channel(k) < classes ? to_float(from[l.channel(k)]) : -HUGE_VALF;
+    CTSEG_UNROLL for (int k = 0; k < K; ++k) x[k] = l.channel(k) < classes ? to_float(from[l.channel(k)]) : -HUGE_VALF;
   }
   template <int K> CTSEG_DEVICE void store(Index row, const LossLane& l, const float (&d)[K]) const {
     T* const to = data + row * pitch;
     if constexpr (K == 2 || K == 4)
       if (packed) {
         Pack<T, K> pack;
-        for (int k = 0; k < K; ++k) pack.at[k] = from_float<T>(d[k]);
+        CTSEG_UNROLL for (int k = 0; k < K; ++k) pack.at[k] = from_float<T>(d[k]);
         *reinterpret_cast<Pack<T, K>*>(to) = pack;
         return;
       }
-    for (int k = 0; k < K; ++k)
-      if (l.channel(k) < classes) to[l.channel(k)] = from_float<T>(d[k]);
+    CTSEG_UNROLL for (int k = 0; k < K; ++k) if (l.channel(k) < classes) to[l.channel(k)] = from_float<T>(d[k]);
   }
 };
 template <class T> Logits<T> logits_of(const Array& a) {
@@ -108,7 +122,16 @@ template <class T> Logits<T> logits_of(const Array& a) {
   return {a.as<T>(), a.pitch, static_cast<int>(a.c), packed};
 }
 
-/// Labels in either form. q: 1, 0, or -1 where a voxel or channel does not count.
+/// The labels of a lane's channels: whether they count, and whether they are 1. A bit each.
+struct VoxelLabels {
+  std::uint32_t counted = 0, ones = 0;
+
+  CTSEG_DEVICE bool counts(int k) const { return counted >> k & 1; }
+  CTSEG_DEVICE bool one(int k) const { return ones >> k & 1; }
+  CTSEG_DEVICE void set(int k, bool one) { counted |= 1u << k, ones |= static_cast<std::uint32_t>(one) << k; }
+};
+
+/// Labels in either form.
 struct LossLabels {
   const std::byte* data;
   Index pitch, ignored;
@@ -120,31 +143,37 @@ struct LossLabels {
     return u16 ? reinterpret_cast<const std::uint16_t*>(data)[place] : reinterpret_cast<const std::uint8_t*>(data)[place];
   }
   /// Returns a label that is no class, or -1.
-  template <int K> CTSEG_DEVICE int read(Index row, bool live, const LossLane& l, int (&q)[K]) const {
+  template <int K> CTSEG_DEVICE int read(Index row, bool live, const LossLane& l, VoxelLabels& q) const {
     int bad = -1;
-    for (int k = 0; k < K; ++k) q[k] = -1;
     if (!live) return bad;
     if (!wide) {
       const int label = at(row, 0);
       if (label == ignored) return bad;
       if (label >= (classes > 2 ? classes : 2)) return label;
-      for (int k = 0; k < K; ++k)
-        if (l.channel(k) < classes) q[k] = classes == 1 ? label : l.channel(k) == label;
+      CTSEG_UNROLL for (int k = 0; k < K; ++k) {
+        if (l.channel(k) < classes) q.set(k, classes == 1 ? label == 1 : l.channel(k) == label);
+      }
       return bad;
     }
-    for (int k = 0; k < K; ++k) {
+    CTSEG_UNROLL for (int k = 0; k < K; ++k) {
       if (l.channel(k) >= classes) continue;
       const int label = at(row, l.channel(k));
-      if (label > 1 && label != ignored) bad = label;
-      q[k] = label == ignored || label > 1 ? -1 : label;
+      if (label == ignored) continue;
+      if (label > 1)
+        bad = label;
+      else
+        q.set(k, label == 1);
     }
     return bad;
   }
 };
 inline LossLabels labels_of(const SegmentationLossOptions& o, const LossValues& v) {
-  return {v.labels.data,     v.labels.pitch,
-          o.ignore_label.value_or(-1), static_cast<int>(v.logits.c),
-          v.labels.c > 1,    v.labels.dtype == Dtype::u16};
+  return {v.labels.data,
+          v.labels.pitch,
+          o.ignore_label.value_or(-1),
+          static_cast<int>(v.logits.c),
+          v.labels.c > 1,
+          v.labels.dtype == Dtype::u16};
 }
 
 CTSEG_DEVICE float softplus(float x) { return (x > 0 ? x : 0.f) + std::log1p(std::exp(-std::fabs(x))); }
@@ -153,19 +182,19 @@ CTSEG_DEVICE float logistic(float x) {
   return (x >= 0 ? 1.f : e) / (1 + e);
 }
 CTSEG_DEVICE float power(float base, float exponent) {
-  return exponent == 0 ? 1.f : exponent == 1 ? base : exponent == 2 ? base * base : std::pow(base, exponent);
+  return exponent == 0 ? 1.f : exponent == 1 ? base : exponent == 2 ? base * base : std::exp2(exponent * std::log2(base));
 }
 /// p = softmax(x) over the lanes of a voxel; returns log(sum(exp(x))). Channels that are not there have p = 0.
 template <int K> CTSEG_DEVICE float softmax(const Block& b, int lanes, const float (&x)[K], float (&p)[K]) {
   float top = x[0], sum = 0;
-  for (int k = 1; k < K; ++k) top = x[k] > top ? x[k] : top;
+  CTSEG_UNROLL for (int k = 1; k < K; ++k) top = x[k] > top ? x[k] : top;
   for (int mask = lanes / 2; mask > 0; mask /= 2) {
     const float other = b.shuffle_xor(top, mask);
     top = other > top ? other : top;
   }
-  for (int k = 0; k < K; ++k) sum += p[k] = std::exp(x[k] - top);
+  CTSEG_UNROLL for (int k = 0; k < K; ++k) sum += p[k] = std::exp(x[k] - top);
   sum = voxel_sum(b, sum, lanes);
-  for (int k = 0; k < K; ++k) p[k] /= sum;
+  CTSEG_UNROLL for (int k = 0; k < K; ++k) p[k] /= sum;
   return top + std::log(sum);
 }
 
@@ -177,9 +206,9 @@ struct VoxelLoss {
   const float *positive, *negative;   // [classes], or none
 
   CTSEG_DEVICE float weight(const float* weights, int c) const { return weights ? weights[c] : 1.f; }
-  CTSEG_DEVICE float target(int q) const { return static_cast<float>(q) * (1 - smoothing) + rest; }
+  CTSEG_DEVICE float target(bool one) const { return (one ? 1 - smoothing : 0.f) + rest; }
   /// Whether the channel costs something in a softmax.
-  CTSEG_DEVICE bool costs(int c, int q) const { return c >= first && (smoothing == 0 ? q > 0 : q >= 0); }
+  CTSEG_DEVICE bool costs(int c, bool one) const { return c >= first && (one || smoothing != 0); }
   /// -p^gamma * log(1 - p) of a logit v, and its derivative.
   CTSEG_DEVICE float hard(float v) const { return (gamma > 0 ? power(logistic(v), gamma) : 1.f) * softplus(v); }
   CTSEG_DEVICE float slope(float v) const {
@@ -187,40 +216,39 @@ struct VoxelLoss {
     return gamma == 0 ? p : power(p, gamma) * (gamma * logistic(-v) * softplus(v) + p);
   }
 
-  template <int K>
-  CTSEG_DEVICE void add_share(const LossLane& l, const int (&q)[K], const float (&x)[K], const float (&p)[K], float log_sum,
-                              float& loss, float& count) const {
-    for (int k = 0; k < K; ++k) {
+  template <int K> CTSEG_DEVICE void add_share(const LossLane& l, const VoxelLabels& q, const float (&x)[K],
+                                               const float (&p)[K], float log_sum, float& loss, float& count) const {
+    CTSEG_UNROLL for (int k = 0; k < K; ++k) {
       const int c = l.channel(k);
-      if (q[k] < 0) continue;
+      if (!q.counts(k)) continue;
       if (sigmoid) {
         if (c < first) continue;
-        const float t = target(q[k]);
+        const float t = target(q.one(k));
         loss += weight(positive, c) * t * hard(-x[k]) + weight(negative, c) * (1 - t) * hard(x[k]);
         count += 1;
         continue;
       }
-      if (costs(c, q[k])) loss += weight(positive, c) * target(q[k]) * power(1 - p[k], gamma) * (log_sum - x[k]);
+      if (costs(c, q.one(k))) loss += weight(positive, c) * target(q.one(k)) * power(1 - p[k], gamma) * (log_sum - x[k]);
       if (weighted_mean)
-        count += q[k] > 0 && c >= first ? weight(positive, c) : 0.f;
+        count += q.one(k) && c >= first ? weight(positive, c) : 0.f;
       else if (c == 0)
         count += static_cast<float>(classes - first);
     }
   }
   /// d[k] += scale * d(loss)/d(x[k]).
-  template <int K>
-  CTSEG_DEVICE void add_derivatives(const Block& b, const LossLane& l, const int (&q)[K], const float (&x)[K],
-                                    const float (&p)[K], float log_sum, float scale, float (&d)[K]) const {
+  template <int K> CTSEG_DEVICE void add_derivatives(const Block& b, const LossLane& l, const VoxelLabels& q,
+                                                     const float (&x)[K], const float (&p)[K], float log_sum, float scale,
+                                                     float (&d)[K]) const {
     float sum = 0;   // of p d(loss)/d(p)
-    for (int k = 0; k < K; ++k) {
+    CTSEG_UNROLL for (int k = 0; k < K; ++k) {
       const int c = l.channel(k);
-      if (q[k] < 0) continue;
-      const float t = target(q[k]);
+      if (!q.counts(k)) continue;
+      const float t = target(q.one(k));
       if (sigmoid) {
         if (c >= first) d[k] += scale * (weight(negative, c) * (1 - t) * slope(x[k]) - weight(positive, c) * t * slope(-x[k]));
         continue;
       }
-      if (!costs(c, q[k])) continue;
+      if (!costs(c, q.one(k))) continue;
       const float wrong = 1 - p[k];
       float by_p = power(wrong, gamma);
       if (gamma > 0 && wrong > 0) by_p += gamma * p[k] * power(wrong, gamma - 1) * (log_sum - x[k]);
@@ -229,7 +257,7 @@ struct VoxelLoss {
     }
     if (sigmoid) return;
     sum = voxel_sum(b, sum, l.lanes);
-    for (int k = 0; k < K; ++k) d[k] += p[k] * sum;
+    CTSEG_UNROLL for (int k = 0; k < K; ++k) d[k] += p[k] * sum;
   }
 };
 inline VoxelLoss voxel_loss(const VoxelTermOptions& o, int classes, const float* positive, const float* negative) {

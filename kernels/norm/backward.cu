@@ -5,8 +5,8 @@
 //   assign  dx = (gamma du - mean(gamma du) - xhat * mean(gamma du * xhat)) / sigma; du is the residual's gradient
 // u is made again from x in both: neither it nor a mask is stored.
 // Reads x, dy (and the residual) twice, writes dx (and the residual's): 5 (8) * sizeof(T) bytes per value. Not measured yet.
-#include "tiles.cuh"
 #include "../common/finish.cuh"
+#include "tiles.cuh"
 
 namespace ctseg::cuda {
 namespace {
@@ -225,7 +225,7 @@ void sum(Stream stream, const NormBackward& n, const BackwardMemory& m) {
   const int width = pack_width(v.x, v.residual, n.dy);
   const RowTiles tiles = tiles_of(v, width);
   const bool whole = v.share > 1 || (n.gradients.slopes && v.slope_count == 1);
-  const BackwardFinish finish{tiles,        v.share,       v.eps,      n.moves_with_x, whole,   source_of(v),
+  const BackwardFinish finish{tiles,       v.share,       v.eps,      n.moves_with_x, whole,   source_of(v),
                               n.gradients, v.slope_count, m.partials, m.sums,         m.means, m.arrived};
   clear(stream, m.arrived, bytes_of<unsigned>(tiles.tiles));
   with_kernel(v, width, [&](auto t, auto w, auto curved) {

@@ -4,8 +4,8 @@
 // mean nor another block's values cost digits; threads and groups add in pairs. The last block merges the blocks' means and
 // squared deviations in double, and where channels share statistics, those.
 // Reads x once: sizeof(T) bytes per value. Not measured yet.
-#include "tiles.cuh"
 #include "../common/finish.cuh"
+#include "tiles.cuh"
 
 namespace ctseg::cuda {
 namespace {

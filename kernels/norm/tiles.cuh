@@ -111,9 +111,7 @@ template <int Q, int W> CTSEG_DEVICE void add_groups(const Block& b, const RowTi
 constexpr int shared_for(int sums, int width) { return kTileThreads * std::max(sums * width * 4, sums * 8); }
 
 /// What a thread keeps of its channels: u = (x - mean) * scale + shift (+ residual) is what the activation sees.
-template <int W> struct NormChannels {
-  float mean[W], scale[W], shift[W];
-};
+template <int W> struct NormChannels { float mean[W], scale[W], shift[W]; };
 struct NormSource {
   const float *mean, *rstd, *variance, *gamma, *beta;
   float eps;
@@ -151,7 +149,7 @@ template <int W, bool kCurved> struct Bends {
 
   CTSEG_DEVICE Bends(const NormActivation& a, Index channel) : cut(a.kind == ActivationKind::relu), curve{a.kind, a.parameter} {
     for (int w = 0; w < W; ++w)
-      slope[w] = a.kind == ActivationKind::prelu         ? a.slopes[(channel + w) * a.step]
+      slope[w] = a.kind == ActivationKind::prelu        ? a.slopes[(channel + w) * a.step]
                  : a.kind == ActivationKind::leaky_relu ? a.parameter
                  : a.kind == ActivationKind::relu       ? 0.f
                                                         : 1.f;

@@ -32,7 +32,7 @@ template <class T> Numbers random_numbers(Index count, std::uint64_t seed, doubl
 struct NumbersInput {
   Shape<3> shape;
   Numbers values;
-  Index pitch = 0;         // 0: packed
+  Index pitch = 0;   // 0: packed
   bool gradient = true;
   Dtype labels = Dtype::f32;   // u8 or u16: labels, else activations
 };
@@ -103,7 +103,8 @@ template <AnySpec S> class OpNumbers {
                          : labels ? input({info.shape, constant(info.shape, 99), 0, false, info.dtype})
                          : loss   ? one()
                                   : poisoned(info.shape, c.y_pitch);
-    Memory<Device> saved = ctx_.allocate(info.saved), scratch = ctx_.allocate(std::max(info.forward_scratch, info.backward_scratch));
+    Memory<Device> saved = ctx_.allocate(info.saved),
+                   scratch = ctx_.allocate(std::max(info.forward_scratch, info.backward_scratch));
     op.forward({.ctx = ctx_,
                 .mode = c.mode,
                 .choice = info.choice,
@@ -154,7 +155,8 @@ template <AnySpec S> class OpNumbers {
   }
   Numbers weight_gradient(std::size_t k) {
     Numbers out;
-    for (const Acc v : memory_.template get<Acc>(gradients_[k], weights_[k].size())) out.push_back(static_cast<double>(v) - 0.5);
+    for (const Acc v : memory_.template get<Acc>(gradients_[k], weights_[k].size()))
+      out.push_back(static_cast<double>(v) - 0.5);
     return out;
   }
 

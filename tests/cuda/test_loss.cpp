@@ -24,7 +24,8 @@ Numbers random_labels(const Case& c) {
   Numbers out;
   for (const double v : random_numbers<double>(count, 9, 0, 1)) {
     const double part = v * 3 - std::floor(v * 3);
-    out.push_back(c.ignored >= 0 && v < 1. / 3 ? static_cast<double>(c.ignored) : std::floor(part * static_cast<double>(classes)));
+    out.push_back(c.ignored >= 0 && v < 1. / 3 ? static_cast<double>(c.ignored)
+                                               : std::floor(part * static_cast<double>(classes)));
   }
   return out;
 }
@@ -70,7 +71,8 @@ TEST_CASE("Dice and cross entropy of any number of classes") {
 TEST_CASE("options of the overlap") {
   for (const Index classes : {1, 3, 6})
     for (const bool sigmoid : {false, true})
-      for (const VolumeWeight volumes : {VolumeWeight::none, VolumeWeight::square, VolumeWeight::simple, VolumeWeight::uniform}) {
+      for (const VolumeWeight volumes :
+           {VolumeWeight::none, VolumeWeight::square, VolumeWeight::simple, VolumeWeight::uniform}) {
         SegmentationLossOptions o{.overlap = {.weight = 0.7, .sigmoid = sigmoid, .volume_weight = volumes}};
         compare<float>(o, {.x = {2, classes, {3, 3, 4}}}, 2e-6, 1e-5);
         o.overlap.batch = true, o.overlap.include_background = false, o.overlap.squared_pred = true;
@@ -87,7 +89,8 @@ TEST_CASE("options of the voxel term") {
     for (const bool sigmoid : {false, true})
       for (const double gamma : {0., 1., 2., 1.7})
         for (const bool background : {false, true}) {
-          SegmentationLossOptions o{.voxel = {.weight = 1.3, .sigmoid = sigmoid, .include_background = background, .gamma = gamma}};
+          SegmentationLossOptions o{
+              .voxel = {.weight = 1.3, .sigmoid = sigmoid, .include_background = background, .gamma = gamma}};
           compare<float>(o, {.x = {2, classes, {3, 3, 4}}}, 5e-6, 1e-5);
           o.voxel.label_smoothing = 0.1, o.voxel.weighted_mean = true, o.overlap.weight = 1, o.overlap.sigmoid = !sigmoid;
           compare<float>(with_weights(o, classes), {.x = {2, classes, {3, 3, 4}}}, 5e-6, 1e-5);

@@ -32,11 +32,11 @@ template <AnySpec S> NormOp<S> op_of(const Case& c) {
 template <class T> NumbersCase numbers_of(const Case& c) {
   const Index count = c.x.elements();
   NumbersCase t{.inputs = {{c.x, random_numbers<T>(count, 1, c.mean - 1, c.mean + 2), c.pitch}},
-             .dy = random_numbers<T>(count, 2),
-             .y_pitch = c.pitch,
-             .mode = c.mode,
-             .on_x = c.on_x,
-             .on_dy = c.on_dy};
+                .dy = random_numbers<T>(count, 2),
+                .y_pitch = c.pitch,
+                .mode = c.mode,
+                .on_x = c.on_x,
+                .on_dy = c.on_dy};
   if (c.residual) t.inputs.push_back({c.x, random_numbers<T>(count, 3)});
   const auto add = [&](Index size, std::uint64_t seed, double low, double high) {
     t.weights.push_back({random_numbers<float>(size, seed, low, high), !c.frozen});
@@ -69,7 +69,12 @@ constexpr Tolerance kFloat{2e-6, 3e-6, 1e-5}, kBf16{8e-3, 1e-2, 1e-2}, kHalf{1e-
 }   // namespace
 
 TEST_CASE("norms of any number of channels, images and rows") {
-  for (const Shape<3>& x : {Shape<3>{1, 1, {3, 4, 5}}, {2, 2, {4, 3, 3}}, {1, 3, {7, 5, 3}}, {1, 32, {9, 9, 9}}, {2, 33, {5, 6, 7}}, {1, 72, {4, 4, 4}}})
+  for (const Shape<3>& x : {Shape<3>{1, 1, {3, 4, 5}},
+                            {2, 2, {4, 3, 3}},
+                            {1, 3, {7, 5, 3}},
+                            {1, 32, {9, 9, 9}},
+                            {2, 33, {5, 6, 7}},
+                            {1, 72, {4, 4, 4}}})
     for (const NormKind kind : {NormKind::instance, NormKind::batch}) {
       compare<float>({.kind = kind, .x = x, .activation = leaky_relu()}, kFloat);
       compare<bf16>({.kind = kind, .x = x, .activation = relu()}, kBf16);
@@ -92,7 +97,8 @@ TEST_CASE("activations behind a norm, with and without a residual") {
 }
 
 TEST_CASE("groups of channels share statistics") {
-  for (const Index groups : {1, 2, 4, 8}) compare<float>({.kind = NormKind::group, .activation = prelu(), .groups = groups}, kFloat);
+  for (const Index groups : {1, 2, 4, 8})
+    compare<float>({.kind = NormKind::group, .activation = prelu(), .groups = groups}, kFloat);
   compare<float>({.kind = NormKind::group, .x = {2, 72, {3, 4, 3}}, .activation = gelu(), .groups = 6}, kFloat);
   compare<float>({.kind = NormKind::group, .x = {2, 9, {3, 4, 3}}, .affine = false, .groups = 3}, kFloat);
 }
@@ -122,16 +128,17 @@ TEST_CASE("neither a large mean nor odd first rows cost digits") {
   for (std::size_t i = 0; i < 6 * 4; ++i) odd.inputs[0].values[i] = 1e4;
   const NormOp<Spec<double, 3, Cpu>> on_cpu{.affine = false};
   const NormOp<Spec<float, 3, Cuda>> on_card{.affine = false};
-  CHECK(distance(OpNumbers<Spec<float, 3, Cuda>>(card)(on_card, odd).y, OpNumbers<Spec<double, 3, Cpu>>(cpu)(on_cpu, odd).y) < 2e-6);
+  CHECK(distance(OpNumbers<Spec<float, 3, Cuda>>(card)(on_card, odd).y, OpNumbers<Spec<double, 3, Cpu>>(cpu)(on_cpu, odd).y) <
+        2e-6);
 }
 
 TEST_CASE("relu makes 0 of minus infinity and leaves a NaN") {
   Context<Cuda> card;
   const float low = -std::numeric_limits<float>::infinity();
   NumbersCase c{.inputs = {{{1, 4, {1, 1, 2}}, {low, 2, std::nan(""), -1, 3, 4, 5, 6}}},
-             .weights = {{{0, 0, 0, 0}}, {{1, 1, 1, 1}}},
-             .dy = Numbers(8, 1.0),
-             .mode = Mode::infer};
+                .weights = {{{0, 0, 0, 0}}, {{1, 1, 1, 1}}},
+                .dy = Numbers(8, 1.0),
+                .mode = Mode::infer};
   const NormOp<Spec<float, 3, Cuda>> op{.kind = NormKind::batch, .affine = false, .activation = relu()};
   const Numbers y = OpNumbers<Spec<float, 3, Cuda>>(card)(op, c).y;
   CHECK(y[0] == 0);

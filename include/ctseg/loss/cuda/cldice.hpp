@@ -23,7 +23,8 @@ struct CenterlineValues {
 };
 Index centerline_scratch_bytes(const Array& x);
 /// sums: of every image sum a q, sum a, sum b p, sum b; *loss from them.
-void centerline_forward(Stream, const CenterlineOptions&, const CenterlineValues&, double* sums, float* loss, std::byte* scratch);
+void centerline_forward(Stream, const CenterlineOptions&, const CenterlineValues&, double* sums, float* loss,
+                        std::byte* scratch);
 void centerline_backward(Stream, const CenterlineOptions&, const CenterlineValues&, const double* sums, const float* seed,
                          const CenterlineValues& gradients);
 

@@ -11,9 +11,10 @@ template <class T, int Dim> struct Kernel<DistanceLosses, Spec<T, Dim, Cuda>> {
     Index saved = 0, scratch = 0;
   };
   static LossMemory memory(const Shape<Dim>&) {
-    throw Error(Code::unsupported, "distance_loss",
-                "boundary and Hausdorff losses have no distance transform on the card. Hint: train with them on the CPU, or take "
-                "dice_cldice or dice_focal.");
+    throw Error(
+        Code::unsupported, "distance_loss",
+        "boundary and Hausdorff losses have no distance transform on the card. Hint: train with them on the CPU, or take "
+        "dice_cldice or dice_focal.");
   }
   static void forward(const auto&...) {}
   static void backward(const auto&...) {}

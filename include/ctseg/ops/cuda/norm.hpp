@@ -13,24 +13,24 @@ struct NormValues {
   Index batches = 1;     // parts of x, equally long, with statistics of their own
   Index share = 1;       // neighbouring channels that share them
   float eps = 1e-5f;
-  const float *mean = nullptr, *rstd = nullptr;   // [batches, c]; none: 0 and 1
-  const float* variance = nullptr;                // [c], in place of rstd: the running one
-  const float *gamma = nullptr, *beta = nullptr;  // [c]; none: 1 and 0
-  const float* slopes = nullptr;                  // of prelu, one or [c]
+  const float *mean = nullptr, *rstd = nullptr;    // [batches, c]; none: 0 and 1
+  const float* variance = nullptr;                 // [c], in place of rstd: the running one
+  const float *gamma = nullptr, *beta = nullptr;   // [c]; none: 1 and 0
+  const float* slopes = nullptr;                   // of prelu, one or [c]
   Index slope_count = 0;
   Activation activation{};
 };
 /// Parameter gradients, added to; null: not wanted.
 struct NormGradients {
   float *gamma = nullptr, *beta = nullptr, *slopes = nullptr;
-  float *running_mean = nullptr, *running_variance = nullptr;         // get (running - batch)
+  float *running_mean = nullptr, *running_variance = nullptr;   // get (running - batch)
   const float *running_mean_is = nullptr, *running_variance_is = nullptr;
 };
 struct NormBackward {
   NormValues values;
   Array dy, dx{}, dresidual{};   // without data: not wanted
   NormGradients gradients{};
-  bool moves_with_x = true;      // the statistics are those of x
+  bool moves_with_x = true;   // the statistics are those of x
 };
 
 /// Scratch of norm_statistics and norm_backward, for values of this shape.

@@ -65,8 +65,7 @@ template <class T, int Dim> struct Kernel<SegmentationLosses, Spec<T, Dim, Cuda>
   }
   static void forward(const SegmentationLossOptions& o, const Forward<S>& f) {
     cuda::refuse_shared_statistics(f.ctx, o.name);
-    cuda::segmentation_loss_forward(f.ctx.stream(), o,
-                                    {cuda::array_of(f.inputs[0]), cuda::array_of(f.inputs[1]), f.saved.next},
+    cuda::segmentation_loss_forward(f.ctx.stream(), o, {cuda::array_of(f.inputs[0]), cuda::array_of(f.inputs[1]), f.saved.next},
                                     f.output.template as<float>().data, f.scratch.next);
   }
   static void backward(const SegmentationLossOptions& o, const Backward<S>& b) {
