@@ -20,15 +20,20 @@ Index rows_of_y(const ConvProblem& p) {
   return p.images * voxels(p.y_side == Side::output ? p.window.output : p.window.input);
 }
 
-/// What a plan may ask for: as much as allowed, but for small problems some multiples of what they read and write.
+/// What a plan may ask for: as much as allowed, but for small problems some multiples of what they read and write. Beside that
+/// the copies that cuDNN makes of values whose voxels are no multiple of 16 bytes: without them it would take an engine that
+/// knows no tensor cores.
 Index workspace_of(const ConvShape& s, const DeviceTraits<Cuda>& device) {
   const ConvProblem& p = s.problem;
   const bool gathers = p.y_side == Side::output;
-  const Index values = p.images * (voxels(p.window.input) * (gathers ? p.in_channels : p.out_channels) +
-                                   voxels(p.window.output) * (gathers ? p.out_channels : p.in_channels));
+  const Index read = p.images * voxels(gathers ? p.window.input : p.window.output);
+  const Index pack = 16 / size_of(s.dtype);
+  const auto padded = [&](Index rows, Index c) { return c % pack == 0 ? 0 : rows * ((c + pack - 1) / pack * 16); };
+  const Index values = read * p.in_channels + rows_of_y(p) * p.out_channels;
   const Index weights = s.taps() * p.in_channels * p.out_channels;
   constexpr Index kFloat = sizeof(float), kLeast = 256 << 10;
-  return std::min(device.workspace, (2 * values + 16 * weights) * kFloat + kLeast) / 256 * 256;
+  const Index most = std::min(device.workspace, (2 * values + 16 * weights) * kFloat + kLeast);
+  return (most + padded(read, p.in_channels) + padded(rows_of_y(p), p.out_channels)) / 256 * 256;
 }
 
 /// The library takes packed values only. A channel range of a wider one goes through a copy in memory of the plans.

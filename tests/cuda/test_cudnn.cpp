@@ -118,11 +118,7 @@ std::string text_of(const cuda::ConvPass& p) {
 }
 
 constexpr cuda::ConvPass::Kind kKinds[] = {cuda::ConvPass::forward, cuda::ConvPass::data, cuda::ConvPass::filter};
-struct Precision {
-  Dtype dtype;
-  bool tf32;
-  const char* name;
-};
+struct Precision { Dtype dtype; bool tf32; const char* name; };
 constexpr Precision kPrecisions[] = {
     {Dtype::bf16, false, "bf16"}, {Dtype::f16, false, "f16"}, {Dtype::f32, true, "tf32"}, {Dtype::f32, false, "f32"}};
 
@@ -131,7 +127,7 @@ struct Tally {
   Index workspace = 0;
 };
 /// A plan for every pass of every layer; how many there are by type and pass.
-void check_plans(const Card& card, const Layers& layers, Tally (&tally)[4][3]) {
+void check_plans(const Card& card, const Layers& layers, Tally (&tally)[4][3], bool must_be_fast) {
   for (const auto& [key, layer] : layers)
     for (std::size_t d = 0; d < 4; ++d)
       for (std::size_t k = 0; k < 3; ++k) {
@@ -142,6 +138,8 @@ void check_plans(const Card& card, const Layers& layers, Tally (&tally)[4][3]) {
         REQUIRE(plan.has_value());
         CHECK(plan->workspace <= pass.workspace);
         if (pass.dtype == Dtype::f32 && !pass.tf32) CHECK_FALSE(plan->tensor_cores);
+        const bool narrow = pass.kind == cuda::ConvPass::forward && std::min(layer.in, layer.out) <= 2;   // own kernels' part
+        if (must_be_fast && pass.dtype != Dtype::f32 && !narrow) CHECK(plan->tensor_cores);
         Tally& t = tally[d][k];
         ++t.plans, t.slow += !plan->tensor_cores, t.workspace = std::max(t.workspace, plan->workspace);
       }
@@ -156,7 +154,7 @@ TEST_CASE("every convolution of five networks has plans for all three passes, wi
   std::size_t layers = 0;
   for (const auto& [extent, images] : {std::pair<Index, Index>{64, 1}, {96, 1}, {96, 2}, {128, 1}, {128, 2}}) {
     const Layers these = layers_of(extent, images);
-    check_plans(card, these, tally);
+    check_plans(card, these, tally, true);
     layers += these.size();
   }
   std::string table =
@@ -195,7 +193,7 @@ TEST_CASE("odd channels, dilations, uneven kernels, planes and depthwise groups 
   }
   CHECK(layers.size() == cases.size());
   Tally tally[4][3];
-  check_plans(card, layers, tally);
+  check_plans(card, layers, tally, false);
 }
 
 TEST_CASE("a plan goes through a file and back") {
@@ -213,7 +211,6 @@ TEST_CASE("a plan goes through a file and back") {
     CHECK(again->workspace == plan->workspace);
     CHECK(to_json(*again) == json);
   }
-  CHECK_FALSE(cudnn::from_json(*card.target, "{\"not\": \"a plan\"}").has_value());
 }
 
 TEST_CASE("a whole block between two convolutions is one graph that cuDNN compiles") {
@@ -290,7 +287,7 @@ TEST_CASE("files of plans are a help, never an error") {
   CHECK(fs::exists(folder / "ctseg" / "cudnn-91900-NVIDIA_H200-sm90"));
   CHECK_FALSE(cudnn::PlanFiles("91900-another card").read("a pass").has_value());
   setenv("XDG_CACHE_HOME", "/dev/null", 1);
-  const cudnn::PlanFiles nowhere("91900-NVIDIA H200-sm90");
+  const cudnn::PlanFiles nowhere("91900");
   nowhere.write("a pass", "text");
   CHECK_FALSE(nowhere.read("a pass").has_value());
   before ? setenv("XDG_CACHE_HOME", kept.c_str(), 1) : unsetenv("XDG_CACHE_HOME");
@@ -298,7 +295,5 @@ TEST_CASE("files of plans are a help, never an error") {
 }
 
 #else
-
 TEST_CASE("cuDNN without a card") { MESSAGE("SKIP: cudnn_graph.h is not installed"); }
-
 #endif
