@@ -5,6 +5,8 @@
 #include <cstdlib>
 
 #include <ctseg/cuda.hpp>
+#include <ctseg/data/augment/recipes.hpp>
+#include <ctseg/data/cuda/patch_sampler.hpp>
 #include <ctseg/models/basic_unet.hpp>
 #include <ctseg/optim/sgd.hpp>
 
@@ -96,6 +98,20 @@ TEST_CASE("AdamW, clipping, two batches a step and an average: losses, norms and
   Trained<Card> eager(options.operator()<Card>(), 0.9, nullptr, {.graphs = false});
   CHECK((eager.t.weights() == card.t.weights()));
   CHECK((eager.losses.all == card.losses.all));
+}
+
+TEST_CASE("patches made on the card: cases cross once, and each run has the same bits") {
+  const auto losses = [] {
+    SmallTraining<Card> t;
+    const DevicePatchSampler<Card> patches(t.ctx, {noise_case(1), noise_case(2)}, {.patch = 8, .augment = nnunet_recipe({8, 8, 8})});
+    Losses seen;
+    ctseg::fit(t.ctx, t.net, t.adam, patches, {.steps = 3, .batch = 2, .observer = &seen});
+    CHECK(patches.on_card().uploads() == 2);
+    return seen.all;
+  };
+  const auto first = losses();
+  CHECK(first.size() == 3);
+  CHECK(losses() == first);
 }
 
 TEST_CASE("an interrupted training goes on with the same bits, and a checkpoint passes between card and CPU") {
