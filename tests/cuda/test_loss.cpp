@@ -1,7 +1,7 @@
 // Losses made of sums over voxels on the card against the CPU's in double.
 #include <doctest/doctest.h>
 
-#include <ctseg/cuda.hpp>
+#include <ctseg/ops/cuda/segmentation_loss.hpp>
 #include <ctseg/ops/dice_ce.hpp>
 
 #include "op_numbers.hpp"
@@ -11,7 +11,7 @@ using namespace ctseg::test;
 
 namespace {
 
-struct Case {
+struct LossCase {
   Shape<3> x{2, 3, {4, 3, 5}};
   bool wide = false;   // a channel of labels for every channel of the logits
   Dtype labels = Dtype::u8;
@@ -19,7 +19,7 @@ struct Case {
   Index ignored = -1;   // a third of the voxels have it
 };
 
-Numbers random_labels(const Case& c) {
+Numbers random_labels(const LossCase& c) {
   const Index count = c.x.n * c.x.voxels() * (c.wide ? c.x.c : 1), classes = c.wide || c.x.c == 1 ? 2 : c.x.c;
   Numbers out;
   for (const double v : random_numbers<double>(count, 9, 0, 1)) {
@@ -29,12 +29,13 @@ Numbers random_labels(const Case& c) {
   }
   return out;
 }
-template <class T> NumbersCase numbers_of(const Case& c) {
+template <class T> NumbersCase numbers_of(const LossCase& c) {
   return {.inputs = {{c.x, random_numbers<T>(c.x.elements(), 1, -3, 3), c.pitch},
                      {c.x.with_channels(c.wide ? c.x.c : 1), random_labels(c), 0, false, c.labels}},
           .dy = {2.5}};
 }
-template <class T> void compare(const SegmentationLossOptions& o, const Case& c, double loss = 2e-6, double gradient = 2e-6) {
+template <class T>
+void compare(const SegmentationLossOptions& o, const LossCase& c, double loss = 2e-6, double gradient = 2e-6) {
   static Context<Cpu> cpu({.threads = 1});
   static Context<Cuda> card;
   const NumbersCase numbers = numbers_of<T>(c);
@@ -58,7 +59,7 @@ SegmentationLossOptions plain() { return segmentation_loss(DiceCeOptions{}, 0); 
 
 TEST_CASE("Dice and cross entropy of any number of classes") {
   for (const Index classes : {1, 2, 3, 4, 5, 8, 14, 33, 130}) {
-    const Case c{.x = {2, classes, {4, 3, 5}}};
+    const LossCase c{.x = {2, classes, {4, 3, 5}}};
     compare<float>(plain(), c);
     compare<float>(with_weights(plain(), classes), c);
     compare<bf16>(plain(), c, 1e-5, 5e-3);

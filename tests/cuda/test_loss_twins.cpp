@@ -1,8 +1,11 @@
 // The other losses on the card against the CPU's in double: hardest voxels, centre lines, and ops on labels.
 #include <doctest/doctest.h>
 
-#include <ctseg/cuda.hpp>
 #include <ctseg/loss/cldice.hpp>
+#include <ctseg/loss/cuda/cldice.hpp>
+#include <ctseg/loss/cuda/distance.hpp>
+#include <ctseg/loss/cuda/labels.hpp>
+#include <ctseg/loss/cuda/top_k.hpp>
 #include <ctseg/loss/distance.hpp>
 #include <ctseg/loss/labels.hpp>
 #include <ctseg/loss/top_k.hpp>

@@ -1,7 +1,7 @@
 // Normalisation on the card against the CPU's in double: statistics, the pass behind them, and both ways back.
 #include <doctest/doctest.h>
 
-#include <ctseg/cuda.hpp>
+#include <ctseg/ops/cuda/norm.hpp>
 #include <ctseg/ops/norm.hpp>
 
 #include "op_numbers.hpp"
@@ -11,7 +11,7 @@ using namespace ctseg::test;
 
 namespace {
 
-struct Case {
+struct NormCase {
   NormKind kind = NormKind::instance;
   Shape<3> x{2, 8, {4, 3, 5}};
   Activation activation{};
@@ -21,15 +21,15 @@ struct Case {
   bool on_x = false, on_dy = false, frozen = false;
   double mean = 0;
 };
-std::string text(const Case& c) {
+std::string text(const NormCase& c) {
   return ctseg::text(static_cast<int>(c.kind), " of ", c.x, " ", c.activation.kind, c.affine ? " affine" : "",
                      c.residual ? " + residual" : "", c.mode == Mode::train ? " train" : " infer", " pitch ", c.pitch);
 }
 
-template <AnySpec S> NormOp<S> op_of(const Case& c) {
+template <AnySpec S> NormOp<S> op_of(const NormCase& c) {
   return {.kind = c.kind, .affine = c.affine, .activation = c.activation, .groups = c.groups};
 }
-template <class T> NumbersCase numbers_of(const Case& c) {
+template <class T> NumbersCase numbers_of(const NormCase& c) {
   const Index count = c.x.elements();
   NumbersCase t{.inputs = {{c.x, random_numbers<T>(count, 1, c.mean - 1, c.mean + 2), c.pitch}},
                 .dy = random_numbers<T>(count, 2),
@@ -50,7 +50,7 @@ template <class T> NumbersCase numbers_of(const Case& c) {
 struct Tolerance {
   double y, dx, dw;
 };
-template <class T> void compare(const Case& c, const Tolerance& allowed) {
+template <class T> void compare(const NormCase& c, const Tolerance& allowed) {
   static Context<Cpu> cpu({.threads = 1});
   static Context<Cuda> card;
   const NumbersCase numbers = numbers_of<T>(c);
