@@ -1,8 +1,10 @@
 // Spec<float, 3, Cuda> and all that stands behind it on the host's side: the card's traits, memory, the copies of parameters
 // there, and the context that owns a stream.
 #pragma once
+#include <cstring>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "array.hpp"
@@ -76,6 +78,23 @@ class Recording {
   };
   std::unique_ptr<CUgraphExec_st, Free> graph_;
 };
+
+/// What a loss kernel leaves in place of the loss where a label is no class: it cannot throw.
+inline constexpr std::uint32_t kBadLabel = 0x7fe00000;   // a quiet NaN; the label is in its lower 16 bits
+/// The label that spoilt a loss, or none. Arithmetic on the card makes an ordinary NaN of it.
+inline std::optional<Index> bad_label(const float& loss) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &loss, sizeof bits);   // a NaN passed by value may lose its bits
+  if ((bits & 0xffff0000u) != kBadLabel) return {};
+  return Index{bits & 0xffffu};
+}
+/// Errors    bad_input where a label was not a class.
+inline void refuse_bad_label(const float& loss) {
+  if (const auto label = bad_label(loss))
+    throw Error(Code::bad_input, "loss",
+                text("a label is ", *label, ", which is no class of the logits. Hint: set out_channels = ", *label + 1,
+                     " or more, map the labels, or set ignore_label."));
+}
 
 }   // namespace cuda
 
@@ -227,10 +246,12 @@ template <> class Context<Cuda> {
   bool recording() const { return recording_; }
 
   /// One value in device memory, when all work before is done.
+  /// Errors    bad_input for a loss with a label that was not a class.
   template <class T> T read(const T* at) const {
     T value;
     cuda::copy_to_host(stream(), &value, at, sizeof value);
     cuda::synchronize(stream());
+    if constexpr (std::is_same_v<T, float>) cuda::refuse_bad_label(value);
     return value;
   }
   /// Host to device, and back; both may be channel ranges.

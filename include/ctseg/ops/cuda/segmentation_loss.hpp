@@ -1,7 +1,7 @@
 // Losses made of sums over voxels, on the card: one launch for the loss, one for the gradient.
 //
 // A launch cannot throw. Where a label is not a class the loss is a NaN whose bits tell the label, voxels with it count nowhere,
-// and whoever reads the loss on the host calls refuse_bad_label.
+// and Context<Cuda>::read throws when the host reads the loss.
 #pragma once
 #include <bit>
 #include <cstring>
@@ -24,22 +24,6 @@ void segmentation_loss_forward(Stream, const SegmentationLossOptions&, const Los
 /// Assigns dlogits: *seed times the derivative.
 void segmentation_loss_backward(Stream, const SegmentationLossOptions&, const LossValues&, const float* seed,
                                 const Array& dlogits);
-
-inline constexpr std::uint32_t kBadLabel = 0x7fe00000;   // a quiet NaN; the label is in its lower 16 bits
-/// The label that spoilt a loss, or none. Arithmetic on the card makes an ordinary NaN of it.
-inline std::optional<Index> bad_label(const float& loss) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &loss, sizeof bits);   // a NaN passed by value may lose its bits
-  if ((bits & 0xffff0000u) != kBadLabel) return {};
-  return Index{bits & 0xffffu};
-}
-/// Errors    bad_input where a label was not a class.
-inline void refuse_bad_label(const float& loss) {
-  if (const auto label = bad_label(loss))
-    throw Error(Code::bad_input, "loss",
-                text("a label is ", *label, ", which is no class of the logits. Hint: set out_channels = ", *label + 1,
-                     " or more, map the labels, or set ignore_label."));
-}
 
 /// The process group has no way to the sums on the card.
 template <class Ctx> void refuse_shared_statistics(const Ctx& ctx, std::string_view where) {
