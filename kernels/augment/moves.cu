@@ -124,8 +124,9 @@ struct Warp {
   CTSEG_DEVICE static float trilinear(const Place& p, const float* image) {
     const float* const at = image + p.first;
     const float *const y = at + p.step[1], *const z = at + p.step[0], *const zy = z + p.step[1];
+    const Index x = p.step[2];   // 0 where there is no neighbour: what lies behind the image may be a NaN
     const float line[2] = {between(between(at[0], z[0], p.weight[0]), between(y[0], zy[0], p.weight[0]), p.weight[1]),
-                           between(between(at[1], z[1], p.weight[0]), between(y[1], zy[1], p.weight[0]), p.weight[1])};
+                           between(between(at[x], z[x], p.weight[0]), between(y[x], zy[x], p.weight[0]), p.weight[1])};
     return between(line[0], line[1], p.weight[2]);
   }
 
@@ -137,7 +138,7 @@ struct Warp {
     float weight[9];
     bool same = true;
     for (int i = 0; i < 8; ++i) {
-      around[i] = at[(i & 4 ? p.step[0] : 0) + (i & 2 ? p.step[1] : 0) + (i & 1)];
+      around[i] = at[(i & 4 ? p.step[0] : 0) + (i & 2 ? p.step[1] : 0) + (i & 1 ? p.step[2] : 0)];
       same = same && around[i] == around[0];
       const float z = i & 4 ? p.weight[0] : 1 - p.weight[0], y = i & 2 ? p.weight[1] : 1 - p.weight[1];
       weight[i] = product(product(product(z, y), i & 1 ? p.weight[2] : 1 - p.weight[2]), p.inside);
