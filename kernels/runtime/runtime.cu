@@ -11,6 +11,10 @@ void check(cudaError_t error, const char* what) {
   (void)cudaGetLastError();   // one that can be forgiven is not to be found by the next launch
   throw Error(Code::device, "cuda", text(what, ": ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ")."));
 }
+/// Of what gives back and cannot throw: its error is not to be found by the next launch either.
+void forgive(cudaError_t error) noexcept {
+  if (error != cudaSuccess) (void)cudaGetLastError();
+}
 std::size_t size(Index bytes) { return static_cast<std::size_t>(bytes); }
 
 __global__ void probe() {}   // has code for a card, or has not
@@ -74,10 +78,9 @@ MemoryFacts memory_facts() {
 }
 
 void use_device(int device) {
-  thread_local int current = -1;
-  if (current == device) return;
-  check(cudaSetDevice(device), "choosing the card");
-  current = device;
+  int current = -1;   // asked, not kept: the program may have chosen another one meanwhile
+  check(cudaGetDevice(&current), "asking for the card in use");
+  if (current != device) check(cudaSetDevice(device), "choosing the card");
 }
 
 Stream make_stream() {
@@ -85,7 +88,7 @@ Stream make_stream() {
   check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
   return stream;
 }
-void release_stream(Stream stream) noexcept { (void)cudaStreamDestroy(stream); }
+void release_stream(Stream stream) noexcept { forgive(cudaStreamDestroy(stream)); }
 
 void* allocate(Index bytes) {
   void* p = nullptr;
@@ -100,7 +103,7 @@ void* allocate(Index bytes) {
   check(error, "allocating memory");
   return p;
 }
-void release(void* p) noexcept { (void)cudaFree(p); }
+void release(void* p) noexcept { forgive(cudaFree(p)); }
 
 void* allocate_pinned(Index bytes) {
   void* p = nullptr;
@@ -112,7 +115,7 @@ void* allocate_pinned(Index bytes) {
   check(error, "allocating pinned memory");
   return p;
 }
-void release_pinned(void* p) noexcept { (void)cudaFreeHost(p); }
+void release_pinned(void* p) noexcept { forgive(cudaFreeHost(p)); }
 
 void copy_to_device(Stream stream, void* to, const void* from, Index bytes) {
   check(cudaMemcpyAsync(to, from, size(bytes), cudaMemcpyHostToDevice, stream), "copying to the card");
@@ -131,7 +134,7 @@ Event make_event() {
   check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event");
   return event;
 }
-void release_event(Event event) noexcept { (void)cudaEventDestroy(event); }
+void release_event(Event event) noexcept { forgive(cudaEventDestroy(event)); }
 void record_event(Stream stream, Event event) { check(cudaEventRecord(event, stream), "recording an event"); }
 void wait_event(Stream stream, Event event) { check(cudaStreamWaitEvent(stream, event, 0), "waiting for an event"); }
 
@@ -150,7 +153,7 @@ CUgraphExec_st* end_recording(Stream stream) {
 void launch_recording(Stream stream, CUgraphExec_st* recording) {
   check(cudaGraphLaunch(recording, stream), "playing a recording");
 }
-void release_recording(CUgraphExec_st* recording) noexcept { (void)cudaGraphExecDestroy(recording); }
+void release_recording(CUgraphExec_st* recording) noexcept { forgive(cudaGraphExecDestroy(recording)); }
 
 void check_launch(const char* name) { check(cudaGetLastError(), name); }
 void allow_shared(const void* kernel, const char* name, int bytes) {
