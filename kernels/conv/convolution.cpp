@@ -36,6 +36,14 @@ Index workspace_of(const ConvShape& s, const DeviceTraits<Cuda>& device) {
   return (most + padded(read, p.in_channels) + padded(rows_of_y(p), p.out_channels)) / 256 * 256;
 }
 
+/// Workspaces begin where memory of their own would: arenas keep 64 bytes only, and no engine was ever asked to do with less.
+constexpr Index kBegin = 256;
+std::byte* begin_of(void* workspace) {
+  const auto at = reinterpret_cast<std::uintptr_t>(workspace);
+  return reinterpret_cast<std::byte*>((at + kBegin - 1) / kBegin * kBegin);
+}
+Index room_of(const ConvShape& s, const DeviceTraits<Cuda>& device) { return workspace_of(s, device) + kBegin; }
+
 /// The library takes packed values only. A channel range of a wider one goes through a copy in memory of the plans.
 Index packed_bytes(const Array& a) { return !a || a.contiguous() ? 0 : bytes_of(a.dtype, a.elements()); }
 Array packed(const Array& a, std::byte*& room) {
@@ -63,7 +71,7 @@ void run_pass(Stream stream, const ConvRun& run, ConvPass::Kind kind, const Pass
                       .tf32 = run.device.tf32,
                       .deterministic = run.device.deterministic,
                       .workspace = workspace_of(run.shape, run.device)};
-  run.plans->run(stream, pass, buffers);
+  run.plans->run(stream, pass, {buffers.input, buffers.filter, buffers.output, begin_of(buffers.workspace)});
 }
 
 }   // namespace
@@ -80,13 +88,13 @@ std::string text(ConvEngine engine) {
 }
 
 Index conv_forward_scratch(const ConvShape& s, const DeviceTraits<Cuda>& device) {
-  return choose_engine(s) == ConvEngine::cudnn ? workspace_of(s, device) : 0;
+  return choose_engine(s) == ConvEngine::cudnn ? room_of(s, device) : 0;
 }
 Index conv_backward_scratch(const ConvShape& s, const DeviceTraits<Cuda>& device) {
   const ConvEngine engine = choose_engine(s);
-  if (engine == ConvEngine::first_layer) return std::max(first_layer_gradient_scratch(s.problem), workspace_of(s, device));
+  if (engine == ConvEngine::first_layer) return std::max(first_layer_gradient_scratch(s.problem), room_of(s, device));
   if (engine != ConvEngine::cudnn) return gather_gradient_scratch(s.problem);
-  return std::max(s.filter_bytes() + workspace_of(s, device), channel_sum_bytes(rows_of_y(s.problem), s.problem.out_channels));
+  return std::max(s.filter_bytes() + room_of(s, device), channel_sum_bytes(rows_of_y(s.problem), s.problem.out_channels));
 }
 
 Index conv_prepared_bytes(const ConvShape& s, ConvEngine engine) {
