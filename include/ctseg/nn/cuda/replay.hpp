@@ -23,6 +23,8 @@ template <> class Replay<Cuda> {
     ctx.begin_recording();
     try {
       work();
+      recording_ = ctx.end_recording();   // says what broke it, where that was told to nobody
+      return true;
     } catch (const Error& error) {
       end(ctx);
       if (error.code() != Code::device) throw;
@@ -33,10 +35,9 @@ template <> class Replay<Cuda> {
       end(ctx);
       throw;
     }
-    recording_ = ctx.end_recording();
-    return true;
   }
   static void end(Context<Cuda>& ctx) noexcept {
+    if (!ctx.recording()) return;
     try {
       ctx.end_recording();
     } catch (const Error&) {   // what was recorded is broken, and not wanted

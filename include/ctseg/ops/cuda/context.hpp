@@ -54,12 +54,15 @@ namespace cuda {
 /// A stream for as long as somebody needs it: a parameter may have to wait for the one that wrote it.
 class OwnedStream {
  public:
-  OwnedStream() : stream_(make_stream()) {}
+  /// On the current card, whose number it keeps.
+  explicit OwnedStream(int device = 0) : device_(device), stream_(make_stream()) {}
   ~OwnedStream() { release_stream(stream_); }
   OwnedStream(const OwnedStream&) = delete;
   Stream get() const { return stream_; }
+  int device() const { return device_; }
 
  private:
+  int device_;
   Stream stream_;
 };
 using SharedStream = std::shared_ptr<const OwnedStream>;
@@ -137,7 +140,11 @@ template <> class Residence<Cuda> {
  private:
   Index bytes() const { return std::ssize(*values_) * Index{sizeof(float)}; }
   void bring_locked(const cuda::SharedStream& stream) {
-    if (!memory_.data()) memory_ = Memory<Cuda>(bytes());
+    if (!memory_.data()) memory_ = Memory<Cuda>(bytes()), device_ = stream->device();
+    if (device_ != stream->device())
+      throw Error(Code::unsupported, "cuda",
+                  text("these weights lie on card ", device_, ", the context is on card ", stream->device(),
+                       ". Hint: a copy of the model for each card."));
     if (pending_ && writer_ != stream) {
       cuda::synchronize(writer_->get());
       pending_ = false;
@@ -153,6 +160,7 @@ template <> class Residence<Cuda> {
   std::uint64_t* version_ = nullptr;
   std::uint64_t here_ = ~std::uint64_t{0};   // version of the card's copy
   bool newer_here_ = false, pending_ = false;
+  int device_ = 0;   // of memory_
   cuda::SharedStream writer_;
   Memory<Cuda> memory_;
 };
@@ -172,7 +180,7 @@ template <> class Context<Cuda> {
     cuda::use_device(o.device);
     const cuda::DeviceFacts facts = cuda::device_facts(o.device);
     traits_ = {facts.capability, facts.multiprocessors, o.tf32, o.deterministic, o.workspace};
-    stream_ = std::make_shared<cuda::OwnedStream>();
+    stream_ = std::make_shared<cuda::OwnedStream>(o.device);
   }
   Context(Context&&) = default;
   Context& operator=(Context&&) = default;
@@ -263,10 +271,10 @@ template <> class Context<Cuda> {
   }
   /// See ctseg::bring and cuda::device_edit.
   void bring(Residence<Cuda>* residence) const {
-    if (residence) residence->bring(stream_);
+    if (residence) stream(), residence->bring(stream_);   // memory is taken from this thread's card
   }
   void edit(Residence<Cuda>* residence) const {
-    if (residence) residence->edit(stream_);
+    if (residence) stream(), residence->edit(stream_);
   }
 
  private:
