@@ -1,6 +1,8 @@
 // A step of training on the card: batches cross while the card is busy with the one before, and between the first op and the
 // new weights nothing waits for the host.
 #pragma once
+#include <algorithm>
+
 #include "../../optim/cuda/optimizer.hpp"
 #include "../../optim/cuda/weight_average.hpp"
 #include "../step.hpp"
@@ -88,19 +90,29 @@ StepOutcome end_step(const StepEnd<Spec<T, Dim, Cuda>, Optimizer>& e, F meanwhil
   return outcome;
 }
 
-/// What the card has free, but for a sixteenth: plans of convolutions and the driver take some.
+/// The least of all processes that train together: cards differ in what is free, and plans must not.
+inline double least(ProcessGroup* group, double own) {
+  if (!group) return own;
+  std::vector<double> all(static_cast<std::size_t>(group->size()));
+  all[static_cast<std::size_t>(group->rank())] = own;
+  group->sum(std::span(all));
+  return *std::min_element(all.begin(), all.end());
+}
+/// What the card has free, but for a sixteenth: plans of convolutions and the driver take some. Of several cards the fullest.
 inline Index free_memory(Context<Cuda>& ctx) {
   ctx.stream();   // makes its card this thread's
   const Index free = cuda::memory_facts().free;
-  return free - free / 16;
+  return static_cast<Index>(least(ctx.group(), static_cast<double>(free - free / 16)));
 }
 inline bool can_hold(Context<Cuda>& ctx, Index bytes) {
+  bool here = true;
   try {
-    return ctx.allocate(bytes).bytes() >= 0;
+    ctx.allocate(bytes);
   } catch (const Error& error) {
     if (error.code() != Code::out_of_memory) throw;
-    return false;
+    here = false;
   }
+  return least(ctx.group(), here ? 1 : 0) > 0;
 }
 
 }   // namespace ctseg::detail
