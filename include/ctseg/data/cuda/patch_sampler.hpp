@@ -5,7 +5,8 @@
 
 namespace ctseg {
 
-/// Cases on the card, the least recently used given up when they are more than `max_bytes` (one at least stays).
+/// Cases on the card, the least recently used given up when they are more than `max_bytes` (one at least stays), or when the card
+/// has no room left beside what a training took meanwhile.
 class DeviceCases {
  public:
   /// `max_bytes` 0: half of what the card has free now.
@@ -24,7 +25,7 @@ class DeviceCases {
     if (slot.bytes == 0) {
       const Index voxels = c.image.grid().voxels(), image = voxels * Index{sizeof(float)};
       make_room(ctx, image + voxels);
-      slot.image = ctx.allocate(image), slot.label = ctx.allocate(voxels);
+      slot.image = allocate(ctx, image), slot.label = allocate(ctx, voxels);
       slot.bytes = image + voxels, bytes_ += slot.bytes, ++uploads_;
       cuda::copy_to_device(ctx.stream(), slot.image.data(), c.image.data(), image);
       cuda::copy_to_device(ctx.stream(), slot.label.data(), c.label.data(), voxels);
@@ -41,15 +42,23 @@ class DeviceCases {
     std::uint64_t used = 0;
   };
   void make_room(Context<Cuda>& ctx, Index bytes) {
-    bool waited = false;
-    while (bytes_ > 0 && bytes_ + bytes > max_bytes_) {
-      Slot* oldest = nullptr;
-      for (Slot& s : slots_)
-        if (s.bytes > 0 && (!oldest || s.used < oldest->used)) oldest = &s;
-      if (!std::exchange(waited, true)) ctx.synchronize();   // patches may still be cut from it
-      bytes_ -= oldest->bytes;
-      *oldest = Slot();
-    }
+    while (bytes_ > 0 && bytes_ + bytes > max_bytes_) give_up_one(ctx);
+  }
+  void give_up_one(Context<Cuda>& ctx) {
+    Slot* oldest = nullptr;
+    for (Slot& s : slots_)
+      if (s.bytes > 0 && (!oldest || s.used < oldest->used)) oldest = &s;
+    ctx.synchronize();   // patches may still be cut from it
+    bytes_ -= oldest->bytes;
+    *oldest = Slot();
+  }
+  Memory<Cuda> allocate(Context<Cuda>& ctx, Index bytes) {
+    for (;;) try {
+        return ctx.allocate(bytes);
+      } catch (const Error& error) {
+        if (error.code() != Code::out_of_memory || bytes_ == 0) throw;
+        give_up_one(ctx);
+      }
   }
 
   Index max_bytes_, bytes_ = 0, uploads_ = 0;
