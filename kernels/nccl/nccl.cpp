@@ -175,6 +175,7 @@ void NcclWorld::broadcast(std::span<std::byte> bytes) {
 void NcclWorld::begin_sum_on_device(std::span<float> values, void* stream) {
   State& s = *state_;
   if (values.empty()) return;
+  cuda::use_device(s.device);
   cuda::record_event(static_cast<cuda::Stream>(stream), s.begun);
   cuda::wait_event(s.stream, s.begun);
   s.library.check(s.library.all_reduce(values.data(), values.data(), values.size(), kFloat, kSum, s.comm, s.stream),
