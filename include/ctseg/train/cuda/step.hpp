@@ -90,29 +90,28 @@ StepOutcome end_step(const StepEnd<Spec<T, Dim, Cuda>, Optimizer>& e, F meanwhil
   return outcome;
 }
 
-/// The least of all processes that train together: cards differ in what is free, and plans must not.
-inline double least(ProcessGroup* group, double own) {
-  if (!group) return own;
-  std::vector<double> all(static_cast<std::size_t>(group->size()));
-  all[static_cast<std::size_t>(group->rank())] = own;
-  group->sum(std::span(all));
-  return *std::min_element(all.begin(), all.end());
-}
-/// What the card has free, but for a sixteenth: plans of convolutions and the driver take some. Of several cards the fullest.
+/// What the card has free, but for a sixteenth: plans of convolutions and the driver take some. Of processes that train together
+/// the least: cards differ in what is free, and plans must not.
 inline Index free_memory(Context<Cuda>& ctx) {
   ctx.stream();   // makes its card this thread's
   const Index free = cuda::memory_facts().free;
-  return static_cast<Index>(least(ctx.group(), static_cast<double>(free - free / 16)));
+  ProcessGroup* const group = ctx.group();
+  if (!group) return free - free / 16;
+  std::vector<double> all(static_cast<std::size_t>(group->size()));
+  all[static_cast<std::size_t>(group->rank())] = static_cast<double>(free - free / 16);
+  group->sum(std::span(all));
+  return static_cast<Index>(*std::min_element(all.begin(), all.end()));
 }
 inline bool can_hold(Context<Cuda>& ctx, Index bytes) {
-  bool here = true;
+  double refused = 0;   // by so many cards
   try {
     ctx.allocate(bytes);
   } catch (const Error& error) {
     if (error.code() != Code::out_of_memory) throw;
-    here = false;
+    refused = 1;
   }
-  return least(ctx.group(), here ? 1 : 0) > 0;
+  if (ctx.group()) ctx.group()->sum(std::span(&refused, 1));
+  return refused == 0;
 }
 
 }   // namespace ctseg::detail
