@@ -78,9 +78,12 @@ MemoryFacts memory_facts() {
 }
 
 void use_device(int device) {
-  int current = -1;   // asked, not kept: the program may have chosen another one meanwhile
-  check(cudaGetDevice(&current), "asking for the card in use");
-  if (current != device) check(cudaSetDevice(device), "choosing the card");
+  thread_local bool chosen = false;   // else even card 0, where threads begin, has no context here that a library would find
+  int current = -1;                   // asked, not kept: the program may have chosen another one meanwhile
+  if (chosen) check(cudaGetDevice(&current), "asking for the card in use");
+  if (current == device) return;
+  check(cudaSetDevice(device), "choosing the card");
+  chosen = true;
 }
 
 Stream make_stream() {

@@ -5,8 +5,8 @@
 
 namespace ctseg {
 
-/// Cases on the card, the least recently used given up when they are more than `max_bytes` (one at least stays), or when the card
-/// has no room left beside what a training took meanwhile.
+/// Cases on the card, the least recently used given up when they are more than `max_bytes` (one at least stays), or when a
+/// training took so much meanwhile that the card has no room.
 class DeviceCases {
  public:
   /// `max_bytes` 0: half of what the card has free now.
@@ -53,12 +53,14 @@ class DeviceCases {
     *oldest = Slot();
   }
   Memory<Cuda> allocate(Context<Cuda>& ctx, Index bytes) {
-    for (;;) try {
+    for (;;) {
+      try {
         return ctx.allocate(bytes);
       } catch (const Error& error) {
         if (error.code() != Code::out_of_memory || bytes_ == 0) throw;
         give_up_one(ctx);
       }
+    }
   }
 
   Index max_bytes_, bytes_ = 0, uploads_ = 0;

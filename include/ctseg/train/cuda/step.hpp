@@ -90,8 +90,8 @@ StepOutcome end_step(const StepEnd<Spec<T, Dim, Cuda>, Optimizer>& e, F meanwhil
   return outcome;
 }
 
-/// What the card has free, but for a sixteenth: plans of convolutions and the driver take some. Of processes that train together
-/// the least: cards differ in what is free, and plans must not.
+/// What the card has free, but for a sixteenth: plans of convolutions and the driver take some. In a group the least of all:
+/// cards differ in what is free, and plans must not.
 inline Index free_memory(Context<Cuda>& ctx) {
   ctx.stream();   // makes its card this thread's
   const Index free = cuda::memory_facts().free;
