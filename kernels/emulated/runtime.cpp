@@ -21,6 +21,7 @@ Index total_memory() {
   const char* bytes = std::getenv("CTSEG_EMULATED_MEMORY");
   return bytes ? std::min<Index>(kTotal, std::atoll(bytes)) : kTotal;
 }
+constexpr Index kCheap = Index{4} << 20;   // to protect
 constexpr Index kBorder = 256;             // before and behind every allocation, which begins on 256 bytes
 
 [[noreturn]] void fail(const std::string& what) { throw Error(Code::device, "emulated", what); }
@@ -30,6 +31,8 @@ struct Card {
   char* memory = nullptr;
   Index high = 0;                   // bytes that were ever used
   int open = 0;                     // of Access
+  Index closings = 0, opened = 0;   // opened: up to here, if is_open
+  bool is_open = false;
   std::map<Index, Index> live, free;   // offset of the border before it -> bytes with borders
   std::map<Index, Index> asked;        // the same offset -> bytes
   std::set<void*> pinned;
@@ -42,8 +45,19 @@ struct Card {
   }
   ~Card() { munmap(memory, kTotal); }
 
+  /// To change the rights of much memory takes longer than most kernels: then only every eighth closing is done.
   void protect(bool open_now) {
-    if (high > 0) mprotect(memory, static_cast<std::size_t>(high), open_now ? PROT_READ | PROT_WRITE : PROT_NONE);
+    if (!open_now && high > kCheap && ++closings % 8 != 0) return;
+    if (high > 0 && (!is_open || high > opened || !open_now))
+      mprotect(memory, static_cast<std::size_t>(high), open_now ? PROT_READ | PROT_WRITE : PROT_NONE);
+    is_open = open_now, opened = high;
+  }
+  /// After large memory has gone, what is left is cheap to protect again.
+  void shrink() {
+    const Index last = live.empty() ? 0 : live.rbegin()->first + live.rbegin()->second, now = (last + 65535) / 65536 * 65536;
+    if (high <= kCheap || now >= high) return;
+    mprotect(memory + now, static_cast<std::size_t>(high - now), PROT_NONE);
+    high = now, opened = std::min(opened, now);
   }
   bool holds(const void* p, Index bytes) const {
     const Index offset = static_cast<const char*>(p) - memory;
@@ -201,6 +215,7 @@ void release(void* p) noexcept {
     std::prev(before)->second += bytes;
   else
     c.free[offset] = bytes;
+  c.shrink();
 }
 
 void* allocate_pinned(Index bytes) {

@@ -63,8 +63,9 @@ template <AnySpec S, class Net> Step eager(Net& net, const Shape<S::kDim>& shape
   Tape<S> tape(Mode::train, ctx);
   const auto x = converted<typename S::T>(image(shape));
   const auto y = labels(shape);
-  const Var<S> logits = net.forward(tape.input(View<const typename S::T, S::kDim>(x)));
-  const Var<S> loss = dice_ce(logits, tape.input(View<const std::uint8_t, S::kDim>(y)));
+  const Var<S> input = tape.input(View<const typename S::T, S::kDim>(x));   // as in planned(): dropout draws by place in the list
+  const Var<S> truth = tape.input(View<const std::uint8_t, S::kDim>(y));
+  const Var<S> logits = net.forward(input), loss = dice_ce(logits, truth);
   Gradients<S> gradients(parameters_of<S>(net));
   tape.backward(loss, gradients);
   return {numbers_of<S>(logits.tensor()), in_order<S>(net, gradients), loss.scalar()};

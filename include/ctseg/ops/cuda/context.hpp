@@ -179,7 +179,8 @@ template <> class Context<Cuda> {
       throw Error(Code::bad_argument, "context", text("cuda.workspace = ", o.workspace, " bytes; must be 0 or more."));
     cuda::use_device(o.device);
     const cuda::DeviceFacts facts = cuda::device_facts(o.device);
-    traits_ = {facts.capability, facts.multiprocessors, o.tf32, o.deterministic, o.workspace};
+    const Index workspace = cuda::emulated() ? std::min(o.workspace, Index{1} << 20) : o.workspace;   // nobody uses it there
+    traits_ = {facts.capability, facts.multiprocessors, o.tf32, o.deterministic, workspace};
     stream_ = std::make_shared<cuda::OwnedStream>(o.device);
   }
   Context(Context&&) = default;
