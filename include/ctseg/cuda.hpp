@@ -8,6 +8,7 @@
 #include "infer/cuda/to_original.hpp"
 #include "loss/cuda/cldice.hpp"
 #include "loss/cuda/distance.hpp"
+#include "loss/cuda/head_loss.hpp"
 #include "loss/cuda/labels.hpp"
 #include "loss/cuda/top_k.hpp"
 #include "nn/cuda/gradients.hpp"

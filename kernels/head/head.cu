@@ -82,7 +82,7 @@ bool head_loss_supports(const SegmentationLossOptions& o, Index channels, Index 
 
 HeadLossMemory head_loss_memory(const HeadLoss& h) {
   const Index parts = h.x.n * Parts(h.x).count, real = sizeof(float);
-  return {(2 * h.x.n * h.classes + 1) * static_cast<Index>(sizeof(double)), parts * (3 * padded_classes(h.classes) + 2) * real,
+  return {(2 * h.x.n * h.classes + 1) * static_cast<Index>(sizeof(double)), parts * (3 * padded_classes(h.classes) + 3) * real,
           parts * (h.x.c + 1) * h.classes * real};
 }
 

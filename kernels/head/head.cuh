@@ -11,10 +11,22 @@
 // Sums: per thread in float, then warps, then blocks in scratch, then in double, always in the same order. No atomics.
 // Speed: not measured yet.
 #pragma once
+#include <bit>
+
 #include "../common/launch.cuh"
 #include "../conv/taps.cuh"
+#include "ctseg/ops/cuda/context.hpp"
 
 namespace ctseg::cuda {
+
+/// The largest over the 32 lanes, in each of them.
+CTSEG_DEVICE float warp_most(const Block& b, float value) {
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) {
+    const float other = b.shuffle_xor(value, mask);
+    value = other > value ? other : value;
+  }
+  return value;
+}
 
 inline constexpr int kMostHeadClasses = 8, kMostHeadChannels = 64;
 
@@ -72,9 +84,10 @@ template <class T, int K> struct HeadInput {
   }
 };
 
-/// partials[image][part]: M, P and Q of K classes, the voxel term's loss and divisor. b.row() is the image.
+/// partials[image][part]: M, P and Q of K classes, the voxel term's loss and divisor, and the largest label that is no class
+/// (or -1). b.row() is the image.
 template <class T, int K> struct HeadSums {
-  static constexpr int kThreads = 256, kValues = 3 * K + 2;
+  static constexpr int kThreads = 256, kValues = 3 * K + 3, kBad = 3 * K + 2;
   static constexpr bool kSyncs = true;
   static constexpr const char* kName = "head_sums";
   HeadInput<T, K> in;
@@ -89,19 +102,23 @@ template <class T, int K> struct HeadSums {
     in.load_weights(b, weights);
     b.sync();
     float sums[kValues] = {};
+    sums[kBad] = -1;
     const int each = static_cast<int>(voxels_each), first = static_cast<int>(b.index()) * each;
     const int last = first + each < in.voxels ? first + each : in.voxels;
     for (int v = first + b.thread(); v < last; v += kThreads) add_voxel(b.row() * in.voxels + v, weights, sums);
     float* const all = weights + (in.padded() + 1) * K;
     CTSEG_UNROLL
     for (int i = 0; i < kValues; ++i) {
-      const float sum = warp_sum(b, sums[i]);
+      const float sum = i == kBad ? warp_most(b, sums[i]) : warp_sum(b, sums[i]);
       if (b.lane() == 0) all[b.warp() * kValues + i] = sum;
     }
     b.sync();
     if (b.thread() >= kValues) return;
-    float total = 0;
-    for (int warp = 0; warp < kThreads / kWarp; ++warp) total += all[warp * kValues + b.thread()];
+    float total = all[b.thread()];
+    for (int warp = 1; warp < kThreads / kWarp; ++warp) {
+      const float more = all[warp * kValues + b.thread()];
+      total = b.thread() == kBad ? (more > total ? more : total) : total + more;
+    }
     partials[(b.row() * b.blocks() + b.index()) * kValues + b.thread()] = total;
   }
 
@@ -122,10 +139,14 @@ template <class T, int K> struct HeadSums {
         if (c + i * kWidth < padded) HeadInput<T, K>::add(values[i], weights + (c + i * kWidth) * K, z);
     }
     if (label == o.ignored) return;
-    float of_label = NAN, weight = 0;   // of a label that is no class
+    if (label >= in.classes) {
+      sums[kBad] = static_cast<float>(label) > sums[kBad] ? static_cast<float>(label) : sums[kBad];
+      return;
+    }
+    float of_label = 0, weight = 0;
     CTSEG_UNROLL
     for (int k = 0; k < K; ++k)
-      if (label == k && k < in.classes) of_label = z[k], weight = k < o.first_voxel_class ? 0.f : o.positive[k];
+      if (label == k) of_label = z[k], weight = k < o.first_voxel_class ? 0.f : o.positive[k];
     const float log_sum = HeadInput<T, K>::softmax(z);
     CTSEG_UNROLL
     for (int k = 0; k < K; ++k) {
@@ -139,7 +160,7 @@ template <class T, int K> struct HeadSums {
 
 /// The loss, and for backward slopes by M, slopes by P, [N, classes] each, and the voxel term's divisor. One block.
 template <int K> struct HeadLossEnd {
-  static constexpr int kThreads = 256, kValues = 3 * K + 2, kWarps = kThreads / kWarp;
+  static constexpr int kThreads = 256, kValues = 3 * K + 3, kBad = 3 * K + 2, kWarps = kThreads / kWarp;
   static constexpr bool kSyncs = true;
   static constexpr const char* kName = "head_loss_end";
   static constexpr int kBytes = (kWarps + 1) * 32 * static_cast<int>(sizeof(double));
@@ -155,21 +176,25 @@ template <int K> struct HeadLossEnd {
     double* const of_warp = b.shared<double>();
     double* const sums = of_warp + kWarps * 32;
     const int lane = b.lane(), pairs = images * classes;
-    double overlap = 0, voxel = 0, divisor = 0;
-    double total = 0;   // of this lane's value, over images where the overlap is of the batch
+    double overlap = 0, voxel = 0, divisor = 0, bad = -1;
+    const double none = lane == kBad ? -1 : 0;
+    const auto more = [&](double a, double c) { return lane == kBad ? (c > a ? c : a) : a + c; };
+    double total = none;   // of this lane's value, over images where the overlap is of the batch
     for (int n = 0; n < images; ++n) {
-      double sum = 0;
+      double sum = none;
       if (lane < kValues)
-        for (int p = b.warp(); p < parts; p += kWarps) sum += static_cast<double>(partials[(n * parts + p) * kValues + lane]);
+        for (int p = b.warp(); p < parts; p += kWarps)
+          sum = more(sum, static_cast<double>(partials[(n * parts + p) * kValues + lane]));
       of_warp[b.thread()] = sum;
       b.sync();
       if (b.warp() == 0) {
-        for (int warp = 1; warp < kWarps; ++warp) sum += of_warp[warp * 32 + lane];
-        total += sum;
+        for (int warp = 1; warp < kWarps; ++warp) sum = more(sum, of_warp[warp * 32 + lane]);
+        total = more(total, sum);
         sums[lane] = o.batch ? total : sum;
       }
       b.sync();
       if (b.thread() == 0) {
+        bad = sums[kBad] > bad ? sums[kBad] : bad;
         if (!o.batch || n + 1 == images) overlap += close(sums, saved + n * classes, saved + pairs + n * classes);
         if (!o.batch || n + 1 == images) voxel += sums[3 * K], divisor += sums[3 * K + 1];
       }
@@ -182,7 +207,7 @@ template <int K> struct HeadLossEnd {
     for (int i = 0; i < 2 * pairs; ++i) saved[i] *= o.overlap_weight / terms;
     saved[2 * pairs] = divisor;
     loss[0] = static_cast<float>(o.overlap_weight * overlap / terms + (divisor > 0 ? o.voxel_weight * voxel / divisor : 0));
-    if (!(voxel == voxel)) loss[0] = NAN;   // a label that is no class
+    if (bad >= 0) loss[0] = std::bit_cast<float>(kBadLabel | static_cast<std::uint32_t>(bad));
   }
 
  private:
@@ -295,7 +320,7 @@ template <class T, int K> struct HeadGradient {
       HeadInput<T, K>::add(*reinterpret_cast<const Pack<T, kWidth>*>(row + c), weights + c * K, p);
     HeadInput<T, K>::softmax(p);
     const int label = at.v < at.last ? in.label(b.row() * in.voxels + at.v) : o.ignored;
-    const bool counts = at.v < at.last && label != o.ignored;
+    const bool counts = at.v < at.last && label != o.ignored && label < in.classes;
     float mean = 0, weight = 0;
     CTSEG_UNROLL
     for (int k = 0; k < K; ++k) {

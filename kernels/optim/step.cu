@@ -49,6 +49,9 @@ struct Adam {
   static constexpr const char* kName = "adam";
   float rate, follow1, follow2, eps, decay, penalty, inverse1, inverse2;
 
+  CTSEG_DEVICE explicit Adam(const float* n)
+      : rate(n[0]), follow1(n[1]), follow2(n[2]), eps(n[3]), decay(n[4]), penalty(n[5]), inverse1(n[6]), inverse2(n[7]) {}
+
   CTSEG_DEVICE float operator()(float w, float g, float* moment) const {
     const float d = g + penalty * w;
     moment[0] += follow1 * (d - moment[0]);
@@ -64,6 +67,7 @@ struct Sgd {
   float rate, slowing, decay;
   bool nesterov;
 
+  CTSEG_DEVICE explicit Sgd(const float* n) : rate(n[0]), slowing(n[1]), decay(n[2]), nesterov(n[3] != 0) {}
   CTSEG_DEVICE float operator()(float w, float g, float* moment) const {
     const float d = g + decay * w;
     moment[0] = moment[0] - slowing * moment[0] + d;
@@ -74,6 +78,7 @@ struct PlainSgd {
   static constexpr int kMoments = 0;
   static constexpr const char* kName = "sgd_plain";
   float rate, decay;
+  CTSEG_DEVICE explicit PlainSgd(const float* n) : rate(n[0]), decay(n[1]) {}
   CTSEG_DEVICE float operator()(float w, float g, float*) const { return w - rate * (g + decay * w); }
 };
 
@@ -82,13 +87,13 @@ template <class Rule> struct Descend {
   static constexpr bool kSyncs = false;
   static constexpr const char* kName = Rule::kName;
   Step step;
-  Rule rule;
 
   CTSEG_DEVICE void operator()(const Block& b) const {
     float factor;
     if (!may_step(step.facts, factor)) return;
     const Piece p = step.pieces.at[b.index()];
     if (p.average_rate >= 0) return follow_statistics(b, p);
+    const Rule rule(step.numbers);
     each_four(b, p.count, [&](int i, int count) {
       Four w = load(p.values + i, count);
       const Four g = load(p.gradient + i, count);
@@ -162,30 +167,32 @@ struct Exchange {
   }
 };
 
-template <class Rule> void run(Stream stream, const Step& step, const Rule& rule) {
-  launch(stream, {.blocks = step.pieces.count}, Descend<Rule>{step, rule});
+template <class Rule> void run(Stream stream, const Step& step) {
+  launch(stream, {.blocks = step.pieces.count}, Descend<Rule>{step});
 }
 
 }   // namespace
 
-void descend(Stream stream, const Step& step, const AdamRule& r) {
-  run(stream, step,
-      Adam{.rate = static_cast<float>(r.learning_rate),
-           .follow1 = static_cast<float>(1 - r.beta1),
-           .follow2 = static_cast<float>(1 - r.beta2),
-           .eps = static_cast<float>(r.eps),
-           .decay = static_cast<float>(r.decoupled ? r.weight_decay : 0),
-           .penalty = static_cast<float>(r.decoupled ? 0 : r.weight_decay),
-           .inverse1 = static_cast<float>(1 / r.correction1),
-           .inverse2 = static_cast<float>(1 / std::sqrt(r.correction2))});
+// In the order in which the rules above read them.
+DeviceRule device_rule(const AdamRule& r) {
+  return {DeviceRule::adam,
+          {static_cast<float>(r.learning_rate), static_cast<float>(1 - r.beta1), static_cast<float>(1 - r.beta2),
+           static_cast<float>(r.eps), static_cast<float>(r.decoupled ? r.weight_decay : 0),
+           static_cast<float>(r.decoupled ? 0 : r.weight_decay), static_cast<float>(1 / r.correction1),
+           static_cast<float>(1 / std::sqrt(r.correction2))}};
+}
+DeviceRule device_rule(const SgdRule& r) {
+  const auto rate = static_cast<float>(r.learning_rate), decay = static_cast<float>(r.weight_decay);
+  if (r.momentum == 0) return {DeviceRule::plain_sgd, {rate, decay}};
+  return {DeviceRule::sgd, {rate, static_cast<float>(1 - r.momentum), decay, r.nesterov ? 1.f : 0.f}};
 }
 
-void descend(Stream stream, const Step& step, const SgdRule& r) {
-  const auto rate = static_cast<float>(r.learning_rate), decay = static_cast<float>(r.weight_decay);
-  if (r.momentum == 0)
-    run(stream, step, PlainSgd{rate, decay});
-  else
-    run(stream, step, Sgd{rate, static_cast<float>(1 - r.momentum), decay, r.nesterov});
+void descend(Stream stream, const Step& step) {
+  switch (step.rule) {
+    case DeviceRule::adam: return run<Adam>(stream, step);
+    case DeviceRule::sgd: return run<Sgd>(stream, step);
+    case DeviceRule::plain_sgd: return run<PlainSgd>(stream, step);
+  }
 }
 
 void follow(Stream stream, const Pieces& pieces) { launch(stream, {.blocks = pieces.count}, Follow{pieces}); }

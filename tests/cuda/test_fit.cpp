@@ -100,6 +100,24 @@ TEST_CASE("AdamW, clipping, two batches a step and an average: losses, norms and
   CHECK((eager.losses.all == card.losses.all));
 }
 
+TEST_CASE("schedules, loss scales and averages reach a step that is one launch: the bits are those of its parts") {
+  const auto options = []<AnySpec S>() {
+    return FitOptions<S>{.steps = 9,
+                         .batch = 2,
+                         .schedule = {.kind = ScheduleKind::poly, .warm_up = 2},
+                         .clip_norm = 0.5,
+                         .loss_scaler = LossScalerOptions{.initial = 64, .interval = 4}};
+  };
+  Trained<Host> host(options.operator()<Host>(), 0.9);
+  Trained<Card> parts(options.operator()<Card>(), 0.9, nullptr, {.graphs = false}), card(options.operator()<Card>(), 0.9);
+  check_alike(host.losses.all, card.losses.all, 1e-5);
+  CHECK((card.losses.all == parts.losses.all));
+  CHECK((card.losses.norms == parts.losses.norms));
+  CHECK((card.t.weights() == parts.t.weights()));
+  CHECK(card.result.loss_scale == 256);
+  CHECK((card.t.log.find("not recorded") == card.t.log.npos));
+}
+
 TEST_CASE("patches made on the card: cases cross once, and each run has the same bits") {
   const auto losses = [] {
     SmallTraining<Card> t;

@@ -1,6 +1,8 @@
 // A run that was recorded does what an eager one does, bit for bit: new inputs, weights and random numbers reach it.
 #include <doctest/doctest.h>
 
+#include <cstring>
+
 #include <ctseg/cuda.hpp>
 #include <ctseg/models/unet.hpp>
 #include <ctseg/ops/cpu.hpp>
@@ -32,8 +34,7 @@ struct Steps {
         plan(tape, {.loss = loss}),
         run(plan, ctx) {}
 
-  /// Loss and gradients of batch number `number`.
-  std::vector<float> gradients(Gradients<S>& g, int number, StepDone told = {}) {
+  void load(int number) {
     Tensor<float, 3> image(x.shape());
     Tensor<std::uint8_t, 3> label(x.shape());
     for (Index i = 0; i < 128; ++i) {
@@ -42,6 +43,10 @@ struct Steps {
     }
     from_host<S>(ctx, std::as_const(image).view(), run.input(x));
     from_host<S>(ctx, std::as_const(label).view(), run.input_as<std::uint8_t>(labels));
+  }
+  /// Loss and gradients of batch number `number`.
+  std::vector<float> gradients(Gradients<S>& g, int number, StepDone told = {}) {
+    load(number);
     g.zero();
     run.forward();
     run.backward(g, 1, told);
@@ -93,4 +98,80 @@ TEST_CASE("weights that the host changes, other gradients, and a listener reach 
   both(b, 9, {[](void* n, int) { ++*static_cast<int*>(n); }, &told});
   CHECK(told > 5);
   both(b, 10);
+}
+
+TEST_CASE("other gradients in the same place are other gradients") {
+  Steps eager(false), recorded(true);
+  std::vector<Parameter<S>*> some = recorded.net.parameters(), theirs = eager.net.parameters();
+  std::optional<Gradients<S>> a(theirs), b(some);
+  for (int step = 0; step < 3; ++step) CHECK((eager.gradients(*a, step) == recorded.gradients(*b, step)));
+  const float* const before = b->flat().data();
+  for (auto* all : {&some, &theirs}) std::reverse(all->begin(), all->end());   // the same size, each elsewhere
+  a.reset(), b.reset();
+  a.emplace(theirs), b.emplace(some);
+  if (cuda::emulated()) CHECK(b->flat().data() == before);
+  for (int step = 3; step < 6; ++step) CHECK((eager.gradients(*a, step) == recorded.gradients(*b, step)));
+}
+
+TEST_CASE("a whole step as one launch: rates, scales and weights of the host reach it, and its bits are those of the parts") {
+  Steps parts(false), whole(true);
+  Gradients<S> a(parts.net.parameters()), b(whole.net.parameters());
+  const auto scale_of = [](int step) { return step < 6 ? 1024.f : 512.f; };
+  for (int step = 0; step < 9; ++step) {
+    const double rate = 1 - 0.1 * step;
+    const cuda::Judgement judgement{.inverse_scale = 1 / double(scale_of(step)), .longest = 0.5, .binding = true};
+    for (Steps* s : {&parts, &whole}) {
+      s->load(step);
+      if (step == 5) s->net.parameters().front()->edit()[1] += 0.5f;
+    }
+    a.zero(), b.zero();
+    parts.run.forward(), parts.run.backward(a, scale_of(step));
+    a.judge(parts.ctx, judgement), parts.adam.step(parts.ctx, a, rate);
+
+    whole.adam.ready(whole.ctx, b, whole.adam.next(rate));
+    const auto behind = [&] { b.judge(whole.ctx, judgement), whole.adam.launch(whole.ctx); };
+    whole.run.step(b, behind, {.seed = scale_of(step), .depends = whole.adam.depends()});
+    whole.adam.moved(whole.ctx, b), whole.adam.set_steps(step + 1);
+
+    CHECK(whole.run.recorded() == ((step >= 2 && step < 6) || step > 6));
+    CHECK((a.download() == b.download()));
+    const auto of_parts = parts.net.parameters(), of_whole = whole.net.parameters();
+    for (std::size_t k = 0; k < of_parts.size(); ++k) {
+      const auto v = of_parts[k]->values(), w = of_whole[k]->values();
+      CHECK(std::equal(v.begin(), v.end(), w.begin(), w.end()));
+    }
+  }
+}
+
+TEST_CASE("work that cannot be recorded is done as it comes, and said once") {
+  std::string log;
+  Context<Cuda> ctx({.log = {[](void* user, std::string_view line) { (*static_cast<std::string*>(user) += line) += '\n'; }, &log}});
+  Memory<Cuda> memory = ctx.allocate(4);
+  Replay<Cuda> replay;
+  for (int i = 0; i < 5; ++i) {
+    cuda::clear(ctx.stream(), memory.data(), 4);
+    const float one = 1;
+    replay(ctx, {}, [&] {
+      ctx.synchronize();   // a card that records does not wait
+      cuda::copy_to_device(ctx.stream(), memory.data(), &one, 4);
+    });
+    CHECK(ctx.read(reinterpret_cast<const float*>(memory.data())) == 1);
+    CHECK_FALSE(replay.recorded());
+  }
+  CHECK((log.find("cuda: not recorded: ") == 0));
+  CHECK((log.find("not recorded", 20) == log.npos));
+}
+
+TEST_CASE("weights on one card are refused by a context on another") {
+  Parameter<S> p({.shape = {4}});
+  const Weights<S> w = p;
+  w.residence->bring(std::make_shared<cuda::OwnedStream>(0));
+  try {
+    w.residence->bring(std::make_shared<cuda::OwnedStream>(1));
+    FAIL("taken");
+  } catch (const Error& error) {
+    CHECK(error.code() == Code::unsupported);
+    CHECK(std::strstr(error.what(), "these weights lie on card 0, the context is on card 1. Hint: a copy of the model for each card."));
+  }
+  CHECK_THROWS_WITH(Context<Cuda>({.cuda = {.device = 63}}), doctest::Contains("cuda.device = 63; there "));
 }

@@ -1,5 +1,6 @@
 // Deep supervision: a loss at every resolution that the network's decoder has a head for.
 #pragma once
+#include "head_loss.hpp"
 #include "labels.hpp"
 #include "weighted_sum.hpp"
 
@@ -51,7 +52,7 @@ template <class L> struct DeepSupervision {
     const std::vector<double> all = supervision_weights(options, heads.size());
     for (std::size_t k = 0; k < heads.size(); ++k) {
       if (all[k] == 0) continue;
-      losses.push_back(loss(heads[k], resize_labels(labels, heads[k].shape().space)));
+      losses.push_back(with_head(loss(heads[k], resize_labels(labels, heads[k].shape().space))));
       weights.push_back(all[k]);
     }
     if (losses.empty())

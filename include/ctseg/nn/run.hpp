@@ -1,5 +1,7 @@
 // A plan at work: prepared weights, which any number of runs and threads share, and the arena of one of them.
 #pragma once
+#include <bit>
+
 #include "plan.hpp"
 #include "replay.hpp"
 
@@ -24,12 +26,17 @@ template <AnySpec S> class Prepared {
  private:
   friend class Run<S>;
   void update(Context<typename S::Device>& ctx);
+  void find_stale(Context<typename S::Device>& ctx);
+  void prepare_stale(Context<typename S::Device>& ctx) {
+    for (const std::uint64_t i : stale_)
+      run_prepare(ctx, plan_->nodes(), plan_->nodes()[i], {memory_.data() + offset_[i]});
+  }
+  void forget() { versions_.assign(versions_.size(), ~std::uint64_t{0}); }
 
   const Plan<S>* plan_;
   Memory<typename S::Device> memory_;
   std::vector<Index> offset_;
-  std::vector<std::uint64_t> versions_;
-  std::vector<int> stale_, replayed_;   // nodes to prepare now; those that replay_ prepares
+  std::vector<std::uint64_t> versions_, stale_;   // nodes to prepare now: in a training the same ones every time
   Replay<typename S::Device> replay_;
 };
 
@@ -39,8 +46,15 @@ struct StepDone {
   void* user = nullptr;
 };
 
+/// seed: d(loss)/d(loss), or a loss scale. depends: numbers that the work behind backward depends on; where one is another, a
+/// device that records work records the step again.
+template <AnySpec S> struct RunStepOptions {
+  typename S::Acc seed = 1;
+  std::vector<std::uint64_t> depends{};
+};
+
 /// A plan on one context: it owns the arena, allocates nothing more, and serves any number of windows or steps. A device that
-/// records work (replay.hpp) does forward and backward as one launch each from the third time on.
+/// records work (replay.hpp) does forward and backward, or a whole step, as one launch each from the third time on.
 template <AnySpec S> class Run {
  public:
   using Device = typename S::Device;
@@ -63,12 +77,15 @@ template <AnySpec S> class Run {
   /// A copy on the host of a value, of activations or, with T, of losses or labels.
   template <class T = typename S::T> Tensor<T, S::kDim> tensor(Var<S> y) const { return to_host<S>(*ctx_, output_as<T>(y)); }
   Memory<Device>& arena() { return arena_; }
-  /// Whether forward is one launch by now.
-  bool recorded() const { return forward_.recorded(); }
+  /// Whether forward, or a step, is one launch by now.
+  bool recorded() const { return forward_.recorded() || step_.recorded(); }
 
   void forward();
   /// Adds to `gradients`. `seed` is d(loss)/d(loss), or a loss scale.
   void backward(Gradients<S>& gradients, typename S::Acc seed = 1, StepDone told = {});
+  /// Weights prepared, forward, backward and then behind(), which may give work to the device and nothing else: the device can
+  /// do all of it as one launch.
+  template <class F> void step(Gradients<S>& gradients, F behind, const RunStepOptions<S>& o = {});
 
  private:
   Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared);
@@ -79,7 +96,7 @@ template <AnySpec S> class Run {
     return view;
   }
 
-  void step(int s, Gradients<S>* gradients) {
+  void do_step(int s, Gradients<S>* gradients) {
     ctx_->check_cancelled("run");
     const auto [kind, node] = plan_->list_.steps[at(s)];
     const StepContext<S> context{*ctx_, plan_->mode_, {arena_.data() + plan_->slots_[plan_->scratch(s)].offset}, key_, true};
@@ -94,7 +111,17 @@ template <AnySpec S> class Run {
   std::unique_ptr<Prepared<S>> own_;
   Memory<Device> arena_;
   Frame<S> frame_;
-  Replay<Device> forward_, backward_;
+  /// For a recording that adds to these gradients.
+  static ReplayKey key_of(Gradients<S>& gradients, std::vector<std::uint64_t> numbers = {}) {
+    if constexpr (requires { gradients.identity(); }) return {gradients.identity(), std::move(numbers)};
+    return {nullptr, std::move(numbers)};
+  }
+  void check_loss() const {
+    if (plan_->list_.loss < 0)
+      throw Error(Code::bad_argument, "backward", "this plan has no loss. Hint: set PlanOptions::loss.");
+  }
+
+  Replay<Device> forward_, backward_, step_;
   RandomKey key_;
   bool ready_ = false;
 };
@@ -110,7 +137,7 @@ template <AnySpec S> Prepared<S>::Prepared(const Plan<S>& plan, Context<typename
   refresh(ctx);
 }
 
-template <AnySpec S> void Prepared<S>::update(Context<typename S::Device>& ctx) {
+template <AnySpec S> void Prepared<S>::find_stale(Context<typename S::Device>& ctx) {
   stale_.clear();
   for (int i = 0; i < plan_->recorded_; ++i) {
     const Node<S>& node = plan_->nodes()[at(i)];
@@ -118,16 +145,17 @@ template <AnySpec S> void Prepared<S>::update(Context<typename S::Device>& ctx) 
     if (node.info.prepared == 0) continue;
     std::uint64_t version = 0;
     for (const auto& w : node.weights) version += w.version ? *w.version : 0;
-    if (std::exchange(versions_[at(i)], version) != version) stale_.push_back(i);
+    if (std::exchange(versions_[at(i)], version) != version) stale_.push_back(at(i));
   }
+}
+
+template <AnySpec S> void Prepared<S>::update(Context<typename S::Device>& ctx) {
+  find_stale(ctx);
   if (stale_.empty()) return;
-  if (stale_ != replayed_) replay_ = {}, replayed_ = stale_;   // in a training they are the same ones every time
   try {
-    replay_(ctx, nullptr, [&] {
-      for (const int i : stale_) run_prepare(ctx, plan_->nodes(), plan_->nodes()[at(i)], {memory_.data() + offset_[at(i)]});
-    });
+    replay_(ctx, {nullptr, stale_}, [&] { prepare_stale(ctx); });
   } catch (...) {
-    versions_.assign(versions_.size(), ~std::uint64_t{0});
+    forget();
     throw;
   }
 }
@@ -137,14 +165,14 @@ template <AnySpec S> void Run<S>::forward() {
   ctx_->check_cancelled("run");
   if (own_) own_->update(*ctx_);
   key_ = ctx_->next_run();
-  forward_(*ctx_, nullptr, [&] {
-    for (int s = 0; s < plan_->list_.forward_steps; ++s) step(s, nullptr);
+  forward_(*ctx_, {}, [&] {
+    for (int s = 0; s < plan_->list_.forward_steps; ++s) do_step(s, nullptr);
   });
   ready_ = true;
 }
 
 template <AnySpec S> void Run<S>::backward(Gradients<S>& gradients, typename S::Acc seed, StepDone told) {
-  if (plan_->list_.loss < 0) throw Error(Code::bad_argument, "backward", "this plan has no loss. Hint: set PlanOptions::loss.");
+  check_loss();
   if (!std::exchange(ready_, false))   // backward reuses the memory of values, so each needs a forward of its own
     throw Error(Code::bad_argument, "backward", "no finished forward before it. Hint: forward, then backward, once each.");
   ctx_->check_cancelled("run");
@@ -152,14 +180,37 @@ template <AnySpec S> void Run<S>::backward(Gradients<S>& gradients, typename S::
   fill_seed<S>(*ctx_, seed, frame_.gradient[at(plan_->list_.loss)]);
   const auto all = [&] {
     for (int s = plan_->list_.forward_steps; s < plan_->steps(); ++s) {
-      step(s, &gradients);
+      do_step(s, &gradients);
       if (told.done) told.done(told.user, s);
     }
   };
   if (told.done || ctx_->runs() != key_.run)   // who is told wants it step by step; a recording draws the latest run's numbers
     all();
   else
-    backward_(*ctx_, gradients.flat().data(), all);
+    backward_(*ctx_, key_of(gradients), all);
+}
+
+template <AnySpec S> template <class F> void Run<S>::step(Gradients<S>& gradients, F behind, const RunStepOptions<S>& o) {
+  check_loss();
+  ready_ = false;
+  ctx_->check_cancelled("run");
+  if constexpr (requires { gradients.use(*ctx_); }) gradients.use(*ctx_);
+  std::vector<std::uint64_t> numbers = o.depends;
+  numbers.push_back(std::bit_cast<std::uint64_t>(static_cast<double>(o.seed)));
+  if (own_) own_->find_stale(*ctx_), numbers.insert(numbers.end(), own_->stale_.begin(), own_->stale_.end());
+  key_ = ctx_->next_run();
+  try {
+    step_(*ctx_, key_of(gradients, std::move(numbers)), [&] {
+      if (own_) own_->prepare_stale(*ctx_);
+      for (int s = 0; s < plan_->list_.forward_steps; ++s) do_step(s, nullptr);
+      fill_seed<S>(*ctx_, o.seed, frame_.gradient[at(plan_->list_.loss)]);
+      for (int s = plan_->list_.forward_steps; s < plan_->steps(); ++s) do_step(s, &gradients);
+      behind();
+    });
+  } catch (...) {
+    if (own_) own_->forget();
+    throw;
+  }
 }
 
 template <AnySpec S> Run<S>::Run(const Plan<S>& plan, Context<Device>& ctx, const Prepared<S>* shared)

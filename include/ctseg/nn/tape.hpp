@@ -76,6 +76,7 @@ template <AnySpec S> class Tape {
   }
 
   Mode mode() const { return mode_; }
+  bool eager() const { return ctx_ != nullptr; }
   const DeviceTraits<Device>& device() const { return device_; }
   const Nodes<S>& nodes() const { return nodes_; }
   const AnyView<S::kDim>& value(Var<S> x) const {

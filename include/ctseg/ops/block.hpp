@@ -14,7 +14,7 @@ namespace ctseg {
 ///           than NormOp's: 1e-6 of the largest value apart from the two ops in a row, the same for any number of threads.
 ///           Outside of training batch norm, and a block of NormKind::none, have the bits of the two ops (groups: 1e-6).
 /// Gradient  dx, dr assigned; those of the weights added, those of running statistics as in NormOp. Reads x and r again.
-///           That of b is 0, and not summed, where the norm takes away the mean of each channel.
+///           That of b is 0, and not summed, where the norm takes away the mean of each channel; there a card leaves b out.
 /// Cost      FLOP of ConvOp and NormOp. Keeps x, r, the raw convolution [N, Cout, D', H', W'], mean and 1 / sigma; not y.
 ///           Backward puts the raw convolution's gradient on dy where that dies, else it needs scratch for it.
 /// Errors    those of ConvOp and NormOp.
@@ -50,7 +50,8 @@ template <AnySpec S> struct ConvNormActOp {
     const Out<S> z = f.mode == Mode::train ? packed<S>(saved, f.y().shape) : f.y();
     const std::array<AnyView<S::kDim>, 2> to_norm{z, f.inputs.back()};
     const auto of_conv = [&](Bytes scratch) {
-      return Forward<S>{f.ctx, f.mode, f.choice, f.inputs.first(1), f.w.first(2), z, {}, scratch, f.prepared, f.key};
+      const AllWeights<S> w = f.w.first(skips_bias() ? 1 : 2);
+      return Forward<S>{f.ctx, f.mode, f.choice, f.inputs.first(1), w, z, {}, scratch, f.prepared, f.key};
     };
     const auto of_norm = [&](Bytes scratch) {
       const AllWeights<S> w = f.w.subspan(2);
@@ -81,9 +82,7 @@ template <AnySpec S> struct ConvNormActOp {
     const std::size_t inputs = b.inputs.size();
     const std::array<AnyView<S::kDim>, 2> to_norm{packed<S>(saved, b.dy().shape), b.inputs.back()},
         gradients{b.dy_dies ? b.output_gradient : AnyView<S::kDim>(packed<S>(scratch, b.dy().shape)), b.input_gradients.back()};
-    // Whatever the bias is, the mean of its channel takes away.
-    const bool mean_is_own = norm.width(conv.out_channels) == 1 && !norm.uses_running(b.mode);
-    std::array<std::span<typename S::Acc>, 2> dw{b.dw[0], mean_is_own ? std::span<typename S::Acc>{} : b.dw[1]};
+    std::array<std::span<typename S::Acc>, 2> dw{b.dw[0], mean_is_own(b.mode) ? std::span<typename S::Acc>{} : b.dw[1]};
     norm.backward({b.ctx,
                    b.mode,
                    0,
@@ -113,6 +112,14 @@ template <AnySpec S> struct ConvNormActOp {
   }
 
  private:
+  /// Whatever the bias is, the mean of its channel takes away.
+  bool mean_is_own(Mode mode) const { return norm.width(conv.out_channels) == 1 && !norm.uses_running(mode); }
+  /// Then the bias is left out where it would cost a pass over z of its own; running means alone know of it.
+  bool skips_bias() const {
+    if constexpr (requires { Kernel<Convolution, S>::kBiasIsAPass; })
+      return norm.kind != NormKind::batch && mean_is_own(Mode::train);
+    return false;
+  }
   /// True where the convolution's kernel has an epilogue.
   static constexpr bool kFuses = requires(const ConvProblem& p) { Kernel<Convolution, S>::moment_parts(p, 0); };
 

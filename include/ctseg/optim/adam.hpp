@@ -16,17 +16,19 @@ struct AdamWOptions {
 /// The update that Adam and AdamW share: m and v are the running means of the gradient and of its square.
 template <AnySpec S> class AdamBase : public Optimizer<S> {
  public:
-  void step(Context<typename S::Device>& ctx, Gradients<S>& gradients, double rate = 1) {
+  AdamRule next(double rate = 1) const {
     const double steps = static_cast<double>(this->steps() + 1);
-    this->update(ctx, gradients,
-                 AdamRule{.learning_rate = this->learning_rate() * rate,
-                          .beta1 = o_.beta1,
-                          .beta2 = o_.beta2,
-                          .eps = o_.eps,
-                          .weight_decay = o_.weight_decay,
-                          .decoupled = decoupled_,
-                          .correction1 = 1 - std::pow(o_.beta1, steps),
-                          .correction2 = 1 - std::pow(o_.beta2, steps)});
+    return {.learning_rate = this->learning_rate() * rate,
+            .beta1 = o_.beta1,
+            .beta2 = o_.beta2,
+            .eps = o_.eps,
+            .weight_decay = o_.weight_decay,
+            .decoupled = decoupled_,
+            .correction1 = 1 - std::pow(o_.beta1, steps),
+            .correction2 = 1 - std::pow(o_.beta2, steps)};
+  }
+  void step(Context<typename S::Device>& ctx, Gradients<S>& gradients, double rate = 1) {
+    this->update(ctx, gradients, next(rate));
   }
 
  protected:

@@ -57,7 +57,8 @@ template <AnySpec S> class Descent {
 };
 
 /// Holds the parameters' memory: the model may move, and may end before the optimizer. Each optimizer derives from it and has
-/// step(ctx, gradients, rate): one update from the gradients of the same parameters, at `rate` times the learning rate.
+/// next(rate): the rule of the step that follows, at `rate` times the learning rate; and step(ctx, gradients, rate): that step,
+/// from the gradients of the same parameters.
 template <AnySpec S> class Optimizer {
  public:
   using Spec = S;
@@ -74,6 +75,13 @@ template <AnySpec S> class Optimizer {
   /// Running statistics move once for every batch of a step, as they do in PyTorch: before each batch but the first, so that
   /// what came earlier counts less.
   void follow(Context<typename S::Device>& ctx, Gradients<S>& gradients) { descent_.follow(ctx, parameters_, gradients); }
+  /// step() in parts, on a device that records work: the host's before the launch, the launch, the host's behind it.
+  template <class Rule> void ready(Context<typename S::Device>& ctx, Gradients<S>& gradients, const Rule& rule) {
+    descent_.ready(ctx, parameters_, gradients, rule);
+  }
+  void launch(Context<typename S::Device>& ctx) { descent_.launch(ctx); }
+  std::vector<std::uint64_t> depends() const { return descent_.depends(); }
+  void moved(Context<typename S::Device>& ctx, Gradients<S>& gradients) { descent_.moved(ctx, parameters_, gradients); }
   std::string_view name() const { return name_; }
   double learning_rate() const { return learning_rate_; }
   void set_learning_rate(double rate) { learning_rate_ = rate; }

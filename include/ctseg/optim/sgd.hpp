@@ -25,12 +25,14 @@ template <AnySpec S> class Sgd : public Optimizer<S> {
       throw Error(Code::bad_argument, "sgd", "nesterov needs momentum above 0. Hint: 0.9, or 0.99 as nnU-Net.");
   }
 
+  SgdRule next(double rate = 1) const {
+    return {.learning_rate = this->learning_rate() * rate,
+            .momentum = o_.momentum,
+            .weight_decay = o_.weight_decay,
+            .nesterov = o_.nesterov};
+  }
   void step(Context<typename S::Device>& ctx, Gradients<S>& gradients, double rate = 1) {
-    this->update(ctx, gradients,
-                 SgdRule{.learning_rate = this->learning_rate() * rate,
-                         .momentum = o_.momentum,
-                         .weight_decay = o_.weight_decay,
-                         .nesterov = o_.nesterov});
+    this->update(ctx, gradients, next(rate));
   }
 
  private:

@@ -40,7 +40,7 @@ struct StepOutcome {
 };
 
 /// Gradients and loss of a whole step, and what they move.
-template <AnySpec S, class Optimizer> struct StepEnd {
+template <AnySpec S, class Optimizer> struct StepParts {
   Context<typename S::Device>& ctx;
   Gradients<S>& gradients;
   Optimizer& optimizer;
@@ -49,17 +49,30 @@ template <AnySpec S, class Optimizer> struct StepEnd {
   double clip_norm, rate;
 };
 
-/// Unscales, clips and steps, unless a number is not finite. meanwhile(): for a host that would wait.
-template <AnySpec S, class Optimizer, class F> StepOutcome end_step(const StepEnd<S, Optimizer>& e, F) {
-  StepOutcome outcome{.loss = e.gradients.loss()};
-  const bool good = e.scaler.unscale(e.gradients);
-  outcome.finite = is_finite(outcome.loss) && good;
-  if (!outcome.finite) return outcome;
-  if (e.clip_norm != 0) outcome.norm = clip_gradient_norm(e.ctx, e.gradients, e.clip_norm);
-  e.optimizer.step(e.ctx, e.gradients, e.rate);
-  if (e.average) e.average->update(e.ctx);
-  return outcome;
-}
+/// Unscales, clips and steps, unless a number is not finite: begin() before the step, launch() behind its last backward, then
+/// finish(meanwhile), where meanwhile() is for a host that would wait. launch() gives work to the device and does nothing else;
+/// it depends on depends(). The host does all at the end.
+template <AnySpec S, class Optimizer> class StepEnd {
+ public:
+  explicit StepEnd(const StepParts<S, Optimizer>& parts) : parts_(parts) {}
+  void begin() {}
+  void launch() {}
+  std::vector<std::uint64_t> depends() const { return {}; }
+  template <class F> StepOutcome finish(F) {
+    const auto& e = parts_;
+    StepOutcome outcome{.loss = e.gradients.loss()};
+    const bool good = e.scaler.unscale(e.gradients);
+    outcome.finite = is_finite(outcome.loss) && good;
+    if (!outcome.finite) return outcome;
+    if (e.clip_norm != 0) outcome.norm = clip_gradient_norm(e.ctx, e.gradients, e.clip_norm);
+    e.optimizer.step(e.ctx, e.gradients, e.rate);
+    if (e.average) e.average->update(e.ctx);
+    return outcome;
+  }
+
+ private:
+  StepParts<S, Optimizer> parts_;
+};
 
 /// Bytes that a training may take where nobody said; 0: any.
 template <class Device> Index free_memory(Context<Device>&) { return 0; }

@@ -155,32 +155,42 @@ template <class Net, class Optimizer, class Sampler> class Training {
       return feed_->load(number, drawing());
   }
 
-  /// Loss and gradients of one step, the mean over its batches, here and in all processes.
-  void find_gradients(Index number, std::vector<std::string>& names) {
+  /// Loss and gradients of one step, the mean over its batches, here and in all processes; and up to `end`, which is to finish.
+  void find_gradients(Index number, std::vector<std::string>& names, StepEnd<S, Optimizer>& end) {
     ctx_.resume_at(static_cast<std::uint64_t>((number * together_.size() + together_.rank()) * step_.accumulate));
     gradients_.zero();
     const double share = 1 / static_cast<double>(step_.accumulate * together_.size());
+    const auto seed = static_cast<typename S::Acc>(scaler_.scale() * share);
+    const auto add_loss = [&] {
+      gradients_.add_loss(ctx_, run_->template output_as<typename S::Acc>(*step_.loss).data, share);
+    };
     for (Index part = 0; part < step_.accumulate; ++part) {
       const auto cases = load(number * step_.accumulate + part);
       for (const std::size_t k : cases) names.push_back(sampler_.cases()[k].name);
-      run_->forward();
       if (part > 0) parts_.optimizer.follow(ctx_, gradients_);
-      const StepDone told = part + 1 == step_.accumulate ? together_.during_backward() : StepDone{};
-      run_->backward(gradients_, static_cast<typename S::Acc>(scaler_.scale() * share), told);
-      gradients_.add_loss(ctx_, run_->template output_as<typename S::Acc>(*step_.loss).data, share);
+      const bool last = part + 1 == step_.accumulate;
+      if (last && together_.size() == 1) {   // nobody comes between backward and the step's end
+        const auto behind = [&] { add_loss(), end.launch(); };
+        end.begin();
+        return run_->step(gradients_, behind, {.seed = seed, .depends = end.depends()});
+      }
+      run_->forward();
+      run_->backward(gradients_, seed, last ? together_.during_backward() : StepDone{});
+      add_loss();
     }
     together_.finish(ctx_.cancelled());
+    end.begin(), end.launch();
   }
 
   void step(Index first) {
     const Index number = state_.step;
     std::vector<std::string> names;
-    find_gradients(number, names);
     const double scale = scaler_.scale(), factor = schedule_factor(o_.schedule, {number, o_.steps, o_.steps_per_epoch});
-    const StepOutcome outcome =
-        end_step(StepEnd<S, Optimizer>{ctx_, gradients_, parts_.optimizer, parts_.average, scaler_, o_.clip_norm, factor}, [&] {
-          if (number + 1 < o_.steps && !kFillsDevice) feed_->ahead((number + 1) * step_.accumulate, drawing());
-        });
+    StepEnd<S, Optimizer> end({ctx_, gradients_, parts_.optimizer, parts_.average, scaler_, o_.clip_norm, factor});
+    find_gradients(number, names, end);
+    const StepOutcome outcome = end.finish([&] {
+      if (number + 1 < o_.steps && !kFillsDevice) feed_->ahead((number + 1) * step_.accumulate, drawing());
+    });
     feed_->settled();
     if (outcome.finite) {
       result_.loss = outcome.loss, state_.skipped_in_a_row = 0;

@@ -1,6 +1,7 @@
 // One batch through network and loss, planned before the first step: how much memory a training takes, and what is done if it
 // is too much.
 #pragma once
+#include "../loss/head_loss.hpp"
 #include "fit_options.hpp"
 #include "step.hpp"
 
@@ -72,7 +73,7 @@ template <class Net> class TrainingStep {
     x = tape->input(sampler.shape(batch)), labels = tape->input(sampler.shape(batch), Dtype::u8);
     outputs = outputs_for(loss_of, net, *x);
     classes = outputs.front().shape().c;
-    loss = loss_of(outputs, *labels);
+    loss = with_head(loss_of(outputs, *labels));
     if (loss->shape().elements() != 1)
       throw Error(Code::shape_mismatch, "fit", text("the loss is ", loss->shape(), "; it must be one number."));
     plan.emplace(*tape, PlanOptions<S>{.loss = *loss, .checkpoint = recomputed});

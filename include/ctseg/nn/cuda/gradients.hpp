@@ -27,6 +27,9 @@ template <class T, int Dim> class Gradients<Spec<T, Dim, Cuda>> {
     stream_ = ctx.stream();
   }
 
+  /// Of these gradients and no others, for as long as somebody keeps it.
+  const std::shared_ptr<const void>& identity() const { return identity_; }
+
   std::span<float> of(const Weights<S>& weights) {
     const auto* place = places_.of(weights);
     return place ? flat().subspan(place->first, place->size) : std::span<float>();
@@ -115,6 +118,7 @@ template <class T, int Dim> class Gradients<Spec<T, Dim, Cuda>> {
 
   GradientPlaces<S> places_;
   Memory<Cuda> memory_;
+  std::shared_ptr<const void> identity_ = std::make_shared<char>();
   cuda::Stream stream_ = nullptr;   // of the context in use
 };
 

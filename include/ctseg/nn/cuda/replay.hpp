@@ -9,9 +9,9 @@ namespace ctseg {
 /// played, from then on played. Work that cannot be recorded, because it waits for the card, is done as it comes for ever.
 template <> class Replay<Cuda> {
  public:
-  template <class F> void operator()(Context<Cuda>& ctx, const void* with, F work) {
+  template <class F> void operator()(Context<Cuda>& ctx, const ReplayKey& key, F work) {
     if (!ctx.options().cuda.graphs || ctx.recording() || refused_) return work();
-    if (with != with_ || ctx.stream() != stream_) recording_ = {}, warm_ = false, with_ = with, stream_ = ctx.stream();
+    if (key != key_ || ctx.stream() != stream_) recording_ = {}, warm_ = false, key_ = key, stream_ = ctx.stream();
     if (!std::exchange(warm_, true)) return work();
     if (!recording_ && !record(ctx, work)) return work();
     recording_.play(stream_);
@@ -45,7 +45,7 @@ template <> class Replay<Cuda> {
   }
 
   cuda::Recording recording_;
-  const void* with_ = nullptr;
+  ReplayKey key_;
   cuda::Stream stream_ = nullptr;
   bool warm_ = false, refused_ = false;
 };

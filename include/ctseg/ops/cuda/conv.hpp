@@ -73,7 +73,7 @@ template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cuda>> {
             .backward_scratch = cuda::conv_backward_scratch(shape, device)};
   }
   static std::string engine(const ConvProblem&, int choice) { return text(static_cast<cuda::ConvEngine>(choice)); }
-  static constexpr bool kBackwardReadsPrepared = true;
+  static constexpr bool kBackwardReadsPrepared = true, kBiasIsAPass = true;
   static Index prepared_bytes(const ConvProblem& p, int choice) {
     return cuda::conv_prepared_bytes({p, dtype_of<T>()}, static_cast<cuda::ConvEngine>(choice));
   }

@@ -9,7 +9,8 @@ namespace ctseg::cuda {
 
 /// w [channels, classes] and bias [classes] (or null) are float in device memory; labels u8 or u16, one channel, packed.
 /// Numerics  logits, probabilities in float, not rounded to the type of x, which a separate convolution would do; partial sums
-///           in float per thread, added in double in fixed order. A label that is no class makes the loss NaN (the CPU throws).
+///           in float per thread, added in double in fixed order. A label that is no class counts nowhere, and makes the loss the NaN
+///           that tells it (segmentation_loss.hpp).
 ///           Sums are of this process alone.
 struct HeadLoss {
   Array x, labels;

@@ -1,5 +1,7 @@
 // What kernels/optim does, as functions: one launch each over all values of a model.
 #pragma once
+#include <array>
+
 #include "../../ops/cuda/gradients.hpp"
 #include "../rules.hpp"
 
@@ -20,15 +22,24 @@ struct Pieces {
   Index count = 0;
 };
 
+/// An optimizer's rule as its kernel takes it. The numbers lie in device memory: a recorded launch reads those of today.
+struct DeviceRule {
+  enum Kind { adam, sgd, plain_sgd } kind = adam;
+  std::array<float, 8> numbers{};
+};
+DeviceRule device_rule(const AdamRule&);
+DeviceRule device_rule(const SgdRule&);
+
 /// One step of all pieces; moment m of a value lies at moments + m * stride + place. Arithmetic in float.
 struct Step {
   Pieces pieces;
   const GradientFacts* facts = nullptr;
   float* moments = nullptr;
   Index stride = 0;
+  DeviceRule::Kind rule = DeviceRule::adam;
+  const float* numbers = nullptr;   // of the rule
 };
-void descend(Stream, const Step&, const AdamRule&);
-void descend(Stream, const Step&, const SgdRule&);
+void descend(Stream, const Step&);
 /// The gradients of running statistics *= 1 - rate
 void follow(Stream, const Pieces&);
 

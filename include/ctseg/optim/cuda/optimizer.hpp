@@ -33,14 +33,34 @@ template <class T, int Dim> class Descent<Spec<T, Dim, Cuda>> {
   /// Gradients that were judged to be bad leave everything as it is.
   template <class Rule>
   void update(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>& gradients, const Rule& rule) {
+    ready(ctx, parameters, gradients, rule);
+    launch(ctx);
+    moved(ctx, parameters, gradients);
+  }
+  /// The same in parts, for whoever records the launch: the host's work before it, and behind it.
+  template <class Rule>
+  void ready(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>& gradients, const Rule& rule) {
     gradients.use(ctx);
-    const cuda::Pieces pieces = pieces_.to_write(ctx, parameters, &gradients);
-    cuda::descend(ctx.stream(), {pieces, gradients.facts(), moments_.device(ctx), stride_}, rule);
+    const cuda::DeviceRule numbers = cuda::device_rule(rule);
+    constexpr Index kBytes = sizeof numbers.numbers;
+    if (numbers_.bytes() == 0) numbers_ = ctx.allocate(kBytes);
+    if (!ctx.recording()) cuda::copy_to_device(ctx.stream(), numbers_.data(), numbers.numbers.data(), kBytes);
+    step_ = {pieces_.of(ctx, parameters, &gradients), gradients.facts(), moments_.device(ctx), stride_, numbers.kind,
+             reinterpret_cast<const float*>(numbers_.data())};
+  }
+  void launch(Context<Cuda>& ctx) { cuda::descend(ctx.stream(), step_); }
+  void moved(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>& gradients) {
+    pieces_.moved(ctx, parameters, &gradients);
+  }
+  /// What the launch depends on beside the gradients.
+  std::vector<std::uint64_t> depends() const {
+    return {reinterpret_cast<std::uintptr_t>(step_.pieces.at), static_cast<std::uint64_t>(step_.pieces.count),
+            reinterpret_cast<std::uintptr_t>(step_.moments), static_cast<std::uint64_t>(step_.rule)};
   }
   void follow(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>& gradients) {
     if (gradients.statistics().empty()) return;
     gradients.use(ctx);
-    cuda::follow(ctx.stream(), pieces_.to_write(ctx, parameters, &gradients));
+    cuda::follow(ctx.stream(), pieces_.of(ctx, parameters, &gradients));
   }
 
  private:
@@ -52,6 +72,8 @@ template <class T, int Dim> class Descent<Spec<T, Dim, Cuda>> {
   std::vector<Place> places_;
   cuda::Mirror moments_;
   cuda::PieceTable<S> pieces_;
+  Memory<Cuda> numbers_;   // of the rule
+  cuda::Step step_;
 };
 
 /// As on the CPU; both wait for the card, so fit judges gradients without them.

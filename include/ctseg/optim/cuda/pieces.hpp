@@ -11,25 +11,16 @@ inline Index place_behind(Index place, Index size) { return place + (size + 3) /
 /// The pieces of a set of parameters in device memory, made again when one of them, or the gradients, lie elsewhere.
 template <AnySpec S> class PieceTable {
  public:
-  /// To write; gradients: null for pieces without, else parameters outside are left out.
-  Pieces to_write(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>* gradients) {
-    return of(ctx, parameters, gradients, [&](const Weights<S>& w) { return device_edit(ctx, w); });
-  }
-  Pieces to_read(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters) {
-    return of(ctx, parameters, nullptr, [&](const Weights<S>& w) {
-      ctx.bring(w.residence);
-      return const_cast<float*>(device_values(w));
-    });
-  }
-
- private:
-  template <class F> Pieces of(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>* gradients, F values) {
+  /// Of values that are on the card now; gradients: null for pieces without, else parameters outside are left out.
+  Pieces of(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>* gradients = nullptr) {
     std::vector<Piece> whole;
     Index place = 0;
     for (Parameter<S>& p : parameters) {
       const std::span<float> g = gradients ? gradients->of(p) : std::span<float>();
+      const Weights<S> w = p;
+      if (!gradients || !g.empty()) ctx.bring(w.residence);
       if (!gradients || !g.empty())
-        whole.push_back({.values = values(Weights<S>(p)),
+        whole.push_back({.values = const_cast<float*>(device_values(w)),
                          .gradient = g.data(),
                          .place = place,
                          .count = p.size(),
@@ -39,6 +30,13 @@ template <AnySpec S> class PieceTable {
     if (!same(whole)) cut(ctx, std::move(whole));
     return {reinterpret_cast<const Piece*>(memory_.data()), count_};
   }
+  /// Says that a launch has moved the values of such pieces.
+  static void moved(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>* gradients = nullptr) {
+    for (Parameter<S>& p : parameters)
+      if (!gradients || !gradients->of(p).empty()) device_edit(ctx, Weights<S>(p));
+  }
+
+ private:
   bool same(const std::vector<Piece>& whole) const {
     return std::equal(whole.begin(), whole.end(), whole_.begin(), whole_.end(), [](const Piece& a, const Piece& b) {
       return a.values == b.values && a.gradient == b.gradient && a.place == b.place && a.count == b.count &&

@@ -1,5 +1,7 @@
 // The moving average of weights on the card: one launch behind the optimizer's.
 #pragma once
+#include <bit>
+
 #include "../weight_average.hpp"
 #include "pieces.hpp"
 
@@ -29,9 +31,21 @@ template <class T, int Dim> class WeightAverage<Spec<T, Dim, Cuda>> {
 
   /// `facts`, of gradients: where they are bad nothing happens.
   void update(Context<Cuda>& ctx, const cuda::GradientFacts* facts = nullptr) {
+    ready(ctx, facts);
+    launch(ctx);
+    ++updates_;
+  }
+  /// The same in parts, for whoever records the launch; then set_updates().
+  void ready(Context<Cuda>& ctx, const cuda::GradientFacts* facts) {
     ctx_ = &ctx;
-    const double keep = updates_++ == 0 ? 0 : options_.decay;
-    cuda::average(ctx.stream(), {pieces_.to_read(ctx, parameters_), facts, values_.device(ctx), static_cast<float>(1 - keep)});
+    const double keep = updates_ == 0 ? 0 : options_.decay;
+    averaging_ = {pieces_.of(ctx, parameters_), facts, values_.device(ctx), static_cast<float>(1 - keep)};
+  }
+  void launch(Context<Cuda>& ctx) { cuda::average(ctx.stream(), averaging_); }
+  /// What the launch depends on beside the gradients.
+  std::vector<std::uint64_t> depends() const {
+    return {reinterpret_cast<std::uintptr_t>(averaging_.pieces.at), static_cast<std::uint64_t>(averaging_.pieces.count),
+            reinterpret_cast<std::uintptr_t>(averaging_.averages), std::bit_cast<std::uint32_t>(averaging_.share)};
   }
   /// Exchanges the model's weights and the averages: before a validation, and again after it. On the card, once there was an
   /// update there.
@@ -43,7 +57,8 @@ template <class T, int Dim> class WeightAverage<Spec<T, Dim, Cuda>> {
       }
       return;
     }
-    cuda::exchange(ctx_->stream(), pieces_.to_write(*ctx_, parameters_, nullptr), values_.device(*ctx_));
+    cuda::exchange(ctx_->stream(), pieces_.of(*ctx_, parameters_), values_.device(*ctx_));
+    pieces_.moved(*ctx_, parameters_);
   }
 
   const WeightAverageOptions& options() const { return options_; }
@@ -68,6 +83,7 @@ template <class T, int Dim> class WeightAverage<Spec<T, Dim, Cuda>> {
   std::vector<Index> places_;
   cuda::Mirror values_;
   cuda::PieceTable<S> pieces_;
+  cuda::Averaging averaging_;
   Context<Cuda>* ctx_ = nullptr;   // of the last update
   Index updates_ = 0;
 };

@@ -2,6 +2,7 @@
 // new weights nothing waits for the host.
 #pragma once
 #include <algorithm>
+#include <bit>
 
 #include "../../optim/cuda/optimizer.hpp"
 #include "../../optim/cuda/weight_average.hpp"
@@ -72,23 +73,49 @@ template <class T, int Dim> class Feed<Spec<T, Dim, Cuda>> {
   int unsettled_ = 0;   // batches read since the card was last known to be idle
 };
 
-/// The card judges, and moves the weights or leaves them; the host learns of it at the end.
-template <class T, int Dim, class Optimizer, class F>
-StepOutcome end_step(const StepEnd<Spec<T, Dim, Cuda>, Optimizer>& e, F meanwhile) {
-  e.gradients.judge(e.ctx, {.inverse_scale = 1 / e.scaler.scale(), .longest = e.clip_norm, .binding = true});
-  const Index steps = e.optimizer.steps(), updates = e.average ? e.average->updates() : 0;
-  e.optimizer.step(e.ctx, e.gradients, e.rate);
-  if (e.average) e.average->update(e.ctx, e.gradients.facts());
-  meanwhile();
-  const cuda::GradientFacts facts = e.gradients.outcome();
-  StepOutcome outcome{.loss = facts.loss, .finite = facts.bad == 0};
-  if (outcome.finite && e.clip_norm != 0) outcome.norm = facts.norm;
-  if (!outcome.finite) {
-    e.optimizer.set_steps(steps);
-    if (e.average) e.average->set_updates(updates);
+/// The card judges, and moves the weights or leaves them; the host learns of it at the end. What differs between steps, the
+/// optimizer's numbers, lies in the card's memory, so that the launches can be part of a recording.
+template <class T, int Dim, class Optimizer> class StepEnd<Spec<T, Dim, Cuda>, Optimizer> {
+ public:
+  explicit StepEnd(const StepParts<Spec<T, Dim, Cuda>, Optimizer>& parts)
+      : parts_(parts),
+        judgement_{.inverse_scale = 1 / parts.scaler.scale(), .longest = parts.clip_norm, .binding = true} {}
+
+  void begin() {
+    const auto& e = parts_;
+    e.optimizer.ready(e.ctx, e.gradients, e.optimizer.next(e.rate));
+    if (e.average) e.average->ready(e.ctx, e.gradients.facts());
   }
-  return outcome;
-}
+  void launch() {
+    const auto& e = parts_;
+    e.gradients.judge(e.ctx, judgement_);
+    e.optimizer.launch(e.ctx);
+    if (e.average) e.average->launch(e.ctx);
+  }
+  std::vector<std::uint64_t> depends() const {
+    std::vector<std::uint64_t> all = parts_.optimizer.depends();
+    for (const double v : {judgement_.inverse_scale, judgement_.longest}) all.push_back(std::bit_cast<std::uint64_t>(v));
+    if (parts_.average)
+      for (const std::uint64_t v : parts_.average->depends()) all.push_back(v);
+    return all;
+  }
+  template <class F> StepOutcome finish(F meanwhile) {
+    const auto& e = parts_;
+    e.optimizer.moved(e.ctx, e.gradients);
+    meanwhile();
+    const cuda::GradientFacts facts = e.gradients.outcome();
+    StepOutcome outcome{.loss = facts.loss, .finite = facts.bad == 0};
+    if (!outcome.finite) return outcome;
+    if (e.clip_norm != 0) outcome.norm = facts.norm;
+    e.optimizer.set_steps(e.optimizer.steps() + 1);
+    if (e.average) e.average->set_updates(e.average->updates() + 1);
+    return outcome;
+  }
+
+ private:
+  StepParts<Spec<T, Dim, Cuda>, Optimizer> parts_;
+  cuda::Judgement judgement_;
+};
 
 /// What the card has free, but for a sixteenth: plans of convolutions and the driver take some. In a group the least of all:
 /// cards differ in what is free, and plans must not.
