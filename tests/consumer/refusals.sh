@@ -39,6 +39,12 @@ cs::Context<S::Device> ctx({.seed = 1});
 cs::BasicUNet<S> net({.out_channels = 2});
 END
 
+refuses 'ctseg: a Spec on Cuda stores float, bf16 or half; double is the Cpu' << 'END'
+#include <ctseg/cuda.hpp>
+#include <ctseg/nn/layers.hpp>
+cs::Conv<cs::Spec<double, 3, cs::Cuda>> conv({.out_channels = 2});
+END
+
 refuses 'ctseg: this op has no kernel here. Include <ctseg/ops/cpu.hpp> for Cpu' << 'END'
 #include <ctseg/models/basic_unet.hpp>
 #include <ctseg/nn/predictor.hpp>

@@ -7,6 +7,7 @@
 #include <ctseg/cuda.hpp>
 #include <ctseg/data/augment/recipes.hpp>
 #include <ctseg/data/cuda/patch_sampler.hpp>
+#include <ctseg/loss/weighted_sum.hpp>
 #include <ctseg/models/basic_unet.hpp>
 #include <ctseg/optim/sgd.hpp>
 
@@ -81,7 +82,9 @@ struct Twins final : ProcessGroup {
 
 }   // namespace
 
-TEST_CASE("BasicUNet with SGD: five losses as on the CPU") { check_alike(basic_unet_losses<Host>(), basic_unet_losses<Card>(), 1e-5); }
+TEST_CASE("BasicUNet with SGD: five losses as on the CPU") {
+  check_alike(basic_unet_losses<Host>(), basic_unet_losses<Card>(), 1e-5);
+}
 
 TEST_CASE("AdamW, clipping, two batches a step and an average: losses, norms and weights as on the CPU") {
   const auto options = []<AnySpec S>() {
@@ -118,10 +121,29 @@ TEST_CASE("schedules, loss scales and averages reach a step that is one launch: 
   CHECK((card.t.log.find("not recorded") == card.t.log.npos));
 }
 
+TEST_CASE("fit takes head and loss as one op, computes no logits, and its five steps are those of two ops") {
+  const auto train = [](const Loss<Card>& loss) { return Trained<Card>({.steps = 5, .batch = 2, .loss = loss}); };
+  const auto two_ops = train([](Var<Card> logits, Var<Card> labels) {
+    return logits.tape->append(WeightedSumOp<Card>{{1}}, {dice_ce()(logits, labels)});
+  });
+  const auto joined = train(dice_ce());
+  check_alike(two_ops.losses.all, joined.losses.all, 1e-5);
+  CHECK(joined.result.memory.arena < two_ops.result.memory.arena);
+  CHECK(apart(joined.t.weights(), two_ops.t.weights()) < 5e-4);   // Adam divides by small numbers
+
+  SmallTraining<Card> t;
+  const FitOptions<Card> options{.batch = 1};
+  const detail::TrainingStep<UNet<Card>> step(t.ctx, t.net, t.sampler, options, 2);
+  CHECK(step.tape->nodes()[at(step.loss->id)].op->name() == "Conv+Loss");
+  const Run<Card> run(*step.plan, t.ctx);
+  CHECK_THROWS_WITH(run.output(step.outputs.front()), doctest::Contains("no output needs it"));
+}
+
 TEST_CASE("patches made on the card: cases cross once, and each run has the same bits") {
   const auto losses = [] {
     SmallTraining<Card> t;
-    const DevicePatchSampler<Card> patches(t.ctx, {noise_case(1), noise_case(2)}, {.patch = 8, .augment = nnunet_recipe({8, 8, 8})});
+    const DevicePatchSampler<Card> patches(t.ctx, {noise_case(1), noise_case(2)},
+                                           {.patch = 8, .augment = nnunet_recipe({8, 8, 8})});
     Losses seen;
     ctseg::fit(t.ctx, t.net, t.adam, patches, {.steps = 3, .batch = 2, .observer = &seen});
     CHECK(patches.on_card().uploads() == 2);
@@ -163,7 +185,8 @@ TEST_CASE("a step that is not finite is skipped on the card") {
     std::fill_n(bad.image.data(), bad.image.grid().voxels(), std::numeric_limits<float>::quiet_NaN());
     t.sampler = PatchSampler<S>({noise_case(1), bad}, {.patch = 8});
     Losses losses;
-    const FitResult result = t.fit({.steps = 6, .batch = 1, .loss_scaler = LossScalerOptions{.initial = 1024}, .observer = &losses});
+    const FitResult result =
+        t.fit({.steps = 6, .batch = 1, .loss_scaler = LossScalerOptions{.initial = 1024}, .observer = &losses});
     CHECK(result.skipped > 0);
     CHECK(result.steps + result.skipped == 6);
     CHECK(t.adam.steps() == result.steps);

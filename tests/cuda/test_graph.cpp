@@ -4,10 +4,10 @@
 #include <cstring>
 
 #include <ctseg/cuda.hpp>
+#include <ctseg/loss/loss.hpp>
 #include <ctseg/models/unet.hpp>
 #include <ctseg/ops/cpu.hpp>
 #include <ctseg/optim/adam.hpp>
-#include <ctseg/loss/loss.hpp>
 
 using namespace ctseg;
 using S = Spec<float, 3, Cuda>;
@@ -145,7 +145,8 @@ TEST_CASE("a whole step as one launch: rates, scales and weights of the host rea
 
 TEST_CASE("work that cannot be recorded is done as it comes, and said once") {
   std::string log;
-  Context<Cuda> ctx({.log = {[](void* user, std::string_view line) { (*static_cast<std::string*>(user) += line) += '\n'; }, &log}});
+  Context<Cuda> ctx(
+      {.log = {[](void* user, std::string_view line) { (*static_cast<std::string*>(user) += line) += '\n'; }, &log}});
   Memory<Cuda> memory = ctx.allocate(4);
   Replay<Cuda> replay;
   for (int i = 0; i < 5; ++i) {
@@ -171,7 +172,8 @@ TEST_CASE("weights on one card are refused by a context on another") {
     FAIL("taken");
   } catch (const Error& error) {
     CHECK(error.code() == Code::unsupported);
-    CHECK(std::strstr(error.what(), "these weights lie on card 0, the context is on card 1. Hint: a copy of the model for each card."));
+    CHECK(std::strstr(error.what(),
+                      "these weights lie on card 0, the context is on card 1. Hint: a copy of the model for each card."));
   }
   CHECK_THROWS_WITH(Context<Cuda>({.cuda = {.device = 63}}), doctest::Contains("cuda.device = 63; there "));
 }

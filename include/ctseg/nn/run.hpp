@@ -28,8 +28,7 @@ template <AnySpec S> class Prepared {
   void update(Context<typename S::Device>& ctx);
   void find_stale(Context<typename S::Device>& ctx);
   void prepare_stale(Context<typename S::Device>& ctx) {
-    for (const std::uint64_t i : stale_)
-      run_prepare(ctx, plan_->nodes(), plan_->nodes()[i], {memory_.data() + offset_[i]});
+    for (const std::uint64_t i : stale_) run_prepare(ctx, plan_->nodes(), plan_->nodes()[i], {memory_.data() + offset_[i]});
   }
   void forget() { versions_.assign(versions_.size(), ~std::uint64_t{0}); }
 

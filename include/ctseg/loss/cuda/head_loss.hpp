@@ -14,8 +14,10 @@ template <class T, int Dim> struct Kernel<HeadLosses, Spec<T, Dim, Cuda>> {
     return cuda::head_loss_supports(o, channels, classes);
   }
   static cuda::HeadLossMemory memory(const Shape<Dim>& x, Index classes) {
-    return cuda::head_loss_memory(
+    const auto bytes = cuda::head_loss_memory(
         {.x = cuda::array_of(AnyView<Dim>(nullptr, {x, dtype_of<T>()}, x.c)), .labels = {}, .classes = classes});
+    return {bytes_of<std::byte>(bytes.saved), bytes_of<std::byte>(bytes.forward_scratch),
+            bytes_of<std::byte>(bytes.backward_scratch)};   // as an arena counts
   }
   static void forward(const SegmentationLossOptions& o, Index classes, const Forward<S>& f) {
     cuda::refuse_shared_statistics(f.ctx, o.name);

@@ -13,9 +13,9 @@ struct Piece {
 
   float* values = nullptr;
   float* gradient = nullptr;
-  Index place = 0;             // of its first value in moments and averages; a multiple of 4
+  Index place = 0;   // of its first value in moments and averages; a multiple of 4
   Index count = 0;
-  float average_rate = -1;     // of running statistics; below 0: trained
+  float average_rate = -1;   // of running statistics; below 0: trained
 };
 struct Pieces {
   const Piece* at = nullptr;   // in device memory

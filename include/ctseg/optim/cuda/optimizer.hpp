@@ -45,8 +45,12 @@ template <class T, int Dim> class Descent<Spec<T, Dim, Cuda>> {
     constexpr Index kBytes = sizeof numbers.numbers;
     if (numbers_.bytes() == 0) numbers_ = ctx.allocate(kBytes);
     if (!ctx.recording()) cuda::copy_to_device(ctx.stream(), numbers_.data(), numbers.numbers.data(), kBytes);
-    step_ = {pieces_.of(ctx, parameters, &gradients), gradients.facts(), moments_.device(ctx), stride_, numbers.kind,
-             reinterpret_cast<const float*>(numbers_.data())};
+    step_ = {.pieces = pieces_.of(ctx, parameters, &gradients),
+             .facts = gradients.facts(),
+             .moments = moments_.device(ctx),
+             .stride = stride_,
+             .rule = numbers.kind,
+             .numbers = reinterpret_cast<const float*>(numbers_.data())};
   }
   void launch(Context<Cuda>& ctx) { cuda::descend(ctx.stream(), step_); }
   void moved(Context<Cuda>& ctx, std::vector<Parameter<S>>& parameters, Gradients<S>& gradients) {

@@ -25,8 +25,7 @@ template <class T, int Dim> class Feed<Spec<T, Dim, Cuda>> {
   ~Feed() {
     try {
       cuda::synchronize(stream_.get());   // nothing is under way when its memory goes
-    } catch (const Error&) {
-    }
+    } catch (const Error&) {}
   }
   Feed(const Feed&) = delete;
 
@@ -78,8 +77,7 @@ template <class T, int Dim> class Feed<Spec<T, Dim, Cuda>> {
 template <class T, int Dim, class Optimizer> class StepEnd<Spec<T, Dim, Cuda>, Optimizer> {
  public:
   explicit StepEnd(const StepParts<Spec<T, Dim, Cuda>, Optimizer>& parts)
-      : parts_(parts),
-        judgement_{.inverse_scale = 1 / parts.scaler.scale(), .longest = parts.clip_norm, .binding = true} {}
+      : parts_(parts), judgement_{.inverse_scale = 1 / parts.scaler.scale(), .longest = parts.clip_norm, .binding = true} {}
 
   void begin() {
     const auto& e = parts_;
