@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -30,6 +31,7 @@ struct Exchange {
 
   static Site& site(HttpServer& s) { return s.site_; }
   static const HttpOptions& options(const HttpServer& s) { return s.options_; }
+  static Patience& patience(HttpServer& s) { return s.patience_; }
 
   void open() {
     if (intake.file.empty()) return void(request.body.reserve(static_cast<std::size_t>(intake.most)));
@@ -135,7 +137,10 @@ MHD_Result begin(HttpServer& server, MHD_Connection* connection, const char* url
 MHD_Result serve(void* user, MHD_Connection* connection, const char* url, const char* method, const char*, const char* data,
                  std::size_t* size, void** state) {
   auto& server = *static_cast<HttpServer*>(user);
-  if (!*state) return begin(server, connection, url, method, state);
+  if (!*state) {
+    Exchange::patience(server).give(connection, 2 * Exchange::options(server).most_seconds);
+    return begin(server, connection, url, method, state);
+  }
   auto& exchange = *static_cast<Exchange*>(*state);
   if (*size > 0) {
     if (std::chrono::duration<double>(Clock::now() - exchange.begin).count() > Exchange::options(server).most_seconds)
@@ -156,12 +161,56 @@ MHD_Result serve(void* user, MHD_Connection* connection, const char* url, const 
     return respond(connection, refusal_of_exception());
   }
 }
-void finish(void*, MHD_Connection*, void** state, MHD_RequestTerminationCode) {
+void finish(void* user, MHD_Connection* connection, void** state, MHD_RequestTerminationCode) {
+  auto& server = *static_cast<HttpServer*>(user);
+  Exchange::patience(server).give(connection, Exchange::options(server).head_seconds);
   delete static_cast<Exchange*>(*state);
   *state = nullptr;
 }
+void meet(void* user, MHD_Connection* connection, void**, MHD_ConnectionNotificationCode what) {
+  auto& server = *static_cast<HttpServer*>(user);
+  if (what == MHD_CONNECTION_NOTIFY_STARTED)
+    Exchange::patience(server).meet(connection, Exchange::options(server).head_seconds);
+  else
+    Exchange::patience(server).forget(connection);
+}
 
 }   // namespace
+
+namespace {
+
+Clock::time_point in_seconds(double seconds) {
+  return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+}   // namespace
+
+void Patience::meet(MHD_Connection* connection, double seconds) {
+  const MHD_ConnectionInfo* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+  if (!info) return;
+  const std::lock_guard lock(mutex_);
+  limits_[connection] = {info->connect_fd, in_seconds(seconds)};
+}
+void Patience::give(MHD_Connection* connection, double seconds) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = limits_.find(connection); found != limits_.end()) found->second.end = in_seconds(seconds);
+}
+void Patience::forget(MHD_Connection* connection) {
+  const std::lock_guard lock(mutex_);
+  limits_.erase(connection);
+}
+void Patience::watch(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (!stop.stop_requested()) {
+    never_.wait_for(lock, stop, std::chrono::milliseconds(500), [] { return false; });
+    const Clock::time_point now = Clock::now();
+    std::erase_if(limits_, [&](const auto& entry) {
+      const bool late = now > entry.second.end;
+      if (late) ::shutdown(entry.second.socket, SHUT_RDWR);   // its own thread finds it at its end, and closes it
+      return late;
+    });
+  }
+}
 
 HttpServer::HttpServer(Site site, const HttpOptions& options) : site_(std::move(site)), options_(options) {
   sockaddr_in loopback{};
@@ -171,7 +220,7 @@ HttpServer::HttpServer(Site site, const HttpOptions& options) : site_(std::move(
   daemon_ =
       MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, nullptr, nullptr,
                        &serve, this, MHD_OPTION_SOCK_ADDR, reinterpret_cast<sockaddr*>(&loopback), MHD_OPTION_NOTIFY_COMPLETED,
-                       &finish, nullptr, MHD_OPTION_CONNECTION_LIMIT, options.connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                       &finish, this, MHD_OPTION_NOTIFY_CONNECTION, &meet, this, MHD_OPTION_CONNECTION_LIMIT, options.connections, MHD_OPTION_CONNECTION_TIMEOUT,
                        options.silence_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, std::size_t{32768}, MHD_OPTION_END);
   const MHD_DaemonInfo* info = daemon_ ? MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_BIND_PORT) : nullptr;
   if (!info) {
@@ -220,6 +269,13 @@ std::string gunzipped(std::string_view bytes, Index size) {
   return out;
 }
 
+/// Whether a line has the system's words for a disk, a quota or a file that is full: errors keep the words, not the number.
+static bool says_full(std::string_view line) {
+  for (const std::errc reason : {std::errc::no_space_on_device, std::errc::file_too_large, std::errc(EDQUOT)})
+    if (line.find(std::generic_category().message(static_cast<int>(reason))) != line.npos) return true;
+  return false;
+}
+
 Refusal refusal_of_exception() try { throw; } catch (const Refusal& r) {
   return r;
 } catch (const cs::Error& e) {
@@ -237,9 +293,11 @@ Refusal refusal_of_exception() try { throw; } catch (const Refusal& r) {
     case cs::Code::device:
       return {503, e.what()};
     case cs::Code::io:
-      return {500, e.what()};
+      return {says_full(e.what()) ? 507 : 500, e.what()};
   }
   return {500, e.what()};
+} catch (const std::system_error& e) {   // also of std::filesystem
+  return {says_full(e.what()) ? 507 : 500, e.what()};
 } catch (const std::bad_alloc&) {
   return {507, "there is not enough memory for this."};
 } catch (const std::exception& e) {

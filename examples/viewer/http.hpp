@@ -3,16 +3,20 @@
 #pragma once
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <ctseg/core/error.hpp>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
+#include <thread>
 #include <utility>
 #include <vector>
 
+struct MHD_Connection;
 struct MHD_Daemon;
 
 namespace viewer {
@@ -66,7 +70,33 @@ struct HttpOptions {
   int port = 0;                // 0: any that is free
   unsigned connections = 64;   // at once, a thread each
   unsigned silence_s = 30;     // then a connection is closed
-  double most_seconds = 600;   // for one body
+  double head_seconds = 30;    // for a request's head, from the connection or the answer before: who sends a byte now and then
+                               // is never silent
+  double most_seconds = 600;   // for one body; twice that from a head to the end of its answer
+};
+
+/// Ends connections that are not where they should be in time, however busy they look.
+class Patience {
+ public:
+  Patience() : watch_([this](const std::stop_token& stop) { watch(stop); }) {}
+  /// A new connection has so many seconds.
+  void meet(MHD_Connection* connection, double seconds);
+  /// One that goes on has so many more, from now.
+  void give(MHD_Connection* connection, double seconds);
+  /// It is closed, and its socket's number may be another's soon.
+  void forget(MHD_Connection* connection);
+
+ private:
+  struct Limit {
+    int socket = -1;
+    std::chrono::steady_clock::time_point end{};
+  };
+  void watch(const std::stop_token& stop);
+
+  std::mutex mutex_;
+  std::condition_variable_any never_;
+  std::map<MHD_Connection*, Limit> limits_;
+  std::jthread watch_;   // last: it uses the others
 };
 
 /// Serves on 127.0.0.1 from construction to destruction.
@@ -84,6 +114,7 @@ class HttpServer {
   HttpOptions options_;
   MHD_Daemon* daemon_ = nullptr;
   int port_ = 0;
+  Patience patience_;   // outlives the daemon, which the destructor stops
 };
 
 /// The same bytes through gzip, fast.

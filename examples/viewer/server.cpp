@@ -47,7 +47,7 @@ fs::path default_store() {
   throw cs::Error(cs::Code::bad_argument, "view", "neither XDG_DATA_HOME nor HOME is set. Hint: --store FOLDER.");
 }
 
-void serve(const ViewerOptions& options, cli::Console& console) {
+void serve(const ViewerOptions& options, cli::Console& console) try {
   ::umask(077);   // scans are nobody else's business
   const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   const int threads = console.common().threads > 0 ? console.common().threads : processors;
@@ -73,6 +73,8 @@ void serve(const ViewerOptions& options, cli::Console& console) {
   std::condition_variable_any stopped;
   std::unique_lock lock(mutex);
   stopped.wait(lock, console.cancel(), [] { return false; });
+} catch (const Refusal& refusal) {   // nobody asked: the disk is full already when the CASE is put into the store
+  throw cs::Error(cs::Code::io, "--store", refusal.words);
 }
 
 }   // namespace viewer

@@ -66,6 +66,8 @@ def opens_with_its_scan():
     page.wait("state.voxels !== null")
     page.settle()
     page.wait("$('#status').value.includes('voxels of')")   # the last thing that opening says
+    check(page.evaluate("location.hash") == "", "the token is still in the address bar")
+    check(page.evaluate("$('#welcome').hidden"), "the welcome hides the scan")
     check(page.evaluate("$('#device').textContent").count("threads") == 1, "the device is not shown")
     shot("opened")
 
@@ -137,6 +139,8 @@ def scrolls_and_links():
     check(dict(sliders) == {"axial": target[2] + 1, "coronal": target[1] + 1, "sagittal": target[0] + 1}, f"sliders: {sliders}")
     page.drag([place("sagittal", before)])
     check(cross() == [target[0], before[1], before[2]], "a click in the sagittal plane")
+    page.evaluate("$('#labels label').dispatchEvent(new MouseEvent('dblclick', {bubbles: true}))")
+    check(page.evaluate("state.labels[0].centroid.every((c, k) => Math.abs(c - state.cross[k]) <= 0.5)"), "to a label's middle")
 
 
 def window_and_opacity():
@@ -414,6 +418,33 @@ def refuses_what_it_cannot_read():
     page.complaints = [line for line in page.complaints if "422" not in line and "Error:" not in line]
 
 
+def reload():
+    """F5: the token is this tab's, and what was open is open again."""
+    version = page.evaluate("state.mask.version")
+    page.evaluate("(window.before = true, 0)")
+    page.follow("{click: () => location.reload()}")
+    page.wait(f"!window.before && state.mask?.version === {version} && $('#status').value.includes('voxels of')")
+
+
+def says_how_to_begin():
+    """As a server without a scan and a model is met."""
+    page.call("Page.addScriptToEvaluateOnNewDocument", source="""
+      sessionStorage.removeItem('open');
+      const real = fetch;
+      window.fetch = async (path, ...more) => path === '/models' ? new Response('[]')
+        : path === '/info' ? new Response(JSON.stringify({...await (await real(path, ...more)).json(), scan: null}))
+        : real(path, ...more);""")
+    page.open("about:blank")
+    page.open(url)
+    page.wait("!$('#welcome').hidden")
+    check(page.evaluate("$('#welcome').innerText").count("DICOM") == 1, "the welcome does not say what can be opened")
+    shot("welcome")
+    page.choose("#scans", page.evaluate("$('#scans').options[1].value"))
+    page.wait("state.voxels !== null && $('#welcome').hidden")
+    page.click("#segment")
+    check("Add model" in status(), f"without a model Segment says {status()!r}")
+
+
 def remembers():
     page.open(url.split("#")[0] + "history.html")
     page.wait("$('#scans tbody').rows.length === 2 && $('#events tbody').rows.length >= 4")
@@ -453,6 +484,7 @@ def main():
         contour_points(inside)
         interpolates()
         saves_beside_the_models()
+        reload()
         takes_files_away()
         unsaved_steps_are_known()
         late_answers_change_nothing_else()
@@ -461,6 +493,7 @@ def main():
         segments_an_upload()
         refuses_what_it_cannot_read()
         remembers()
+        says_how_to_begin()
         nothing_went_elsewhere()
     except chromium.Failed as error:
         print(f"browser: {error}", *(f"  console: {line}" for line in page.complaints), sep="\n", file=sys.stderr)

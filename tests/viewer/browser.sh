@@ -28,6 +28,7 @@ END_CONFIG
 "$ctseg" train config.json -o run --threads 2 --quiet > /dev/null
 
 mkdir store downloads
+: > address
 "$ctseg" view data/ct_scans/phantom_0.nii.gz --mask data/masks/phantom_0.nii.gz -m run/model.safetensors --store store \
   > address 2> log &
 server=$!

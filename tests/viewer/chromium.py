@@ -125,7 +125,7 @@ class Page:
             raise Failed(f"{expression}: {result['exceptionDetails'].get('exception', {}).get('description')}")
         return result["result"].get("value")
 
-    def wait(self, expression, seconds=20):
+    def wait(self, expression, seconds=60):
         """Until a JavaScript expression is true."""
         end = time.monotonic() + seconds
         last = None

@@ -1,7 +1,12 @@
 // Talking to the server: the only file that knows its addresses (docs/viewer_api.md).
 
 // The address that `ctseg view` prints ends in #TOKEN. It is kept for this tab, so that reloading and the history page work.
-if (location.hash.length > 1) sessionStorage.setItem("token", location.hash.slice(1));
+// It leaves the address bar at once, where others would read it.
+if (location.hash.length > 1) {
+  sessionStorage.setItem("token", location.hash.slice(1));
+  window.history.replaceState(null, "", location.pathname);
+}
+addEventListener("hashchange", () => location.reload());   // the address of a server started again, opened in this tab
 
 /** Sends a request. An answer that says error becomes an Error with the server's line. */
 async function request(path, {method = "GET", body = null} = {}) {

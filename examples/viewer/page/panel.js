@@ -1,6 +1,6 @@
 // The panel on the left: window, labels, tools. It writes to the state and shows what is in it.
 
-import {redraw, state} from "./state.js";
+import {go_to, redraw, state} from "./state.js";
 
 export const kPresets = [
   {name: "Soft tissue", level: 40, width: 400},
@@ -115,7 +115,8 @@ function label_row(label) {
   swatch.className = "swatch";
   swatch.style.background = label.color;
   const name = document.createElement("label");
-  name.title = label.name;
+  name.title = `${label.name}; double click: go there`;
+  name.addEventListener("dblclick", () => { if (label.centroid) go_to(label.centroid.map((v) => v + 0.5)); });
   name.append(choose, swatch, label.name);
   row.insertCell().append(show);
   row.insertCell().append(name);

@@ -51,7 +51,8 @@ async function show_scans() {
 
 async function show_models(chosen) {
   models = await api.models();
-  const items = models.map(({id, name, source}) => ({value: id, text: `${name} (${source})`}));
+  const origins = {option: "command line", environment: "CTSEG_MODEL", upload: "uploaded", store: "kept"};
+  const items = models.map(({id, name, source}) => ({value: id, text: `${name} (${origins[source] ?? source})`}));
   fill_select(element("models"), items.length > 0 ? items : [{value: "", text: "none"}], chosen);
 }
 
@@ -81,7 +82,7 @@ async function show_scan(id, mask_id = null) {
 function after_loading() {
   show_versions();
   for (const slider of document.querySelectorAll("[data-plane]")) slider.max = state.grid.size[kPlanes[slider.dataset.plane].n];
-  element("segment").disabled = models.length === 0;
+  element("segment").disabled = false;
   element("save").disabled = element("interpolate").disabled = false;
   element("build").disabled = element("download").disabled = state.mask === null;
   const {mask} = state;
@@ -106,6 +107,7 @@ async function upload_scan(file) {
 }
 
 async function segment() {
+  if (models.length === 0) return say("There is no model yet: Add model takes a model file of ctseg (.safetensors).", "error");
   element("progress").hidden = element("stop").hidden = false;
   element("segment").disabled = true;
   const scan = state.scan.id;
@@ -220,6 +222,7 @@ function show() {
   }
   show_panel();
   if (!ready) return;
+  element("welcome").hidden = true;
   for (const slider of document.querySelectorAll("[data-plane]")) {
     const axis = kPlanes[slider.dataset.plane].n;
     slider.value = state.cross[axis] + 1;
@@ -292,7 +295,7 @@ function attach() {
   on_redraw(show);
 }
 
-/** Opens what was open before a reload, else the scan of the command line, else nothing. */
+/** Opens what was open before a reload, else the scan of the command line, else tells how to open one. */
 async function start() {
   attach();
   redraw();
@@ -304,6 +307,7 @@ async function start() {
   const before = remembered();
   if (before !== null && list.some(({id}) => id === before.scan)) await show_scan(before.scan, before.mask);
   else if (state.info.scan !== null) await show_scan(state.info.scan);
+  else element("welcome").hidden = false;
 }
 
 attempt(start);
