@@ -15,8 +15,9 @@ using S = cs::Spec<float, 3, cs::Cpu>;
 
 namespace {
 
-constexpr double kSpacingMm = 6;          // what the network sees; masks come back on the scan's own grid
-constexpr Index kPatch = 48;              // voxels: 288 mm, enough to know where in the body one is
+constexpr double kSpacingMm = 6;   // what the network sees; masks come back on the scan's own grid
+constexpr Index kPatch = 48;       // voxels: 288 mm, enough to know where in the body one is
+constexpr std::array<Index, 6> kFeatures{8, 16, 32, 64, 64, 8};
 constexpr std::uint64_t kUnseen = 1000;   // seeds of the patients that are not trained on
 
 struct Arguments {
@@ -77,6 +78,19 @@ double peak_memory_mb() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+/// What lies beside the weights: with it `ctseg segment` and `ctseg view` take them as a model (docs/recipes.md).
+nlohmann::json recipe() {
+  return {{"ctseg_recipe", 1},
+          {"about", {{"name", "demo: liver, of phantoms only"}, {"training_data", "synthetic patients"}}},
+          {"network", {{"network", "BasicUNet"}, {"dim", 3}, {"in_channels", 1}, {"out_channels", 2}, {"features", kFeatures}}},
+          {"preprocess",
+           {{{"step", "Reorient"}, {"codes", "RAS"}},
+            {{"step", "Spacing"}, {"spacing_mm", {{"x", kSpacingMm}, {"y", kSpacingMm}, {"z", kSpacingMm}}}},
+            {{"step", "WindowHu"}, {"low", -160}, {"high", 240}}}},
+          {"sliding_window", {{"window", kPatch}}},
+          {"labels", {{{"id", 0}, {"name", "background"}}, {{"id", 1}, {"name", "liver"}}}}};
 }
 
 cs::Volume<float> prepare(const cs::Volume<float>& ct) {
@@ -152,7 +166,7 @@ int run(const Arguments& a) {
   for (int k = 0; k < a.patients; ++k) cases.push_back(training_case(static_cast<std::uint64_t>(k), ctx.executor()));
   const cs::PatchSampler<S> patches{std::move(cases), {.patch = kPatch, .positive = 2, .negative = 1}};
 
-  cs::BasicUNet<S> net{{.in_channels = 1, .out_channels = 2, .features = {8, 16, 32, 64, 64, 8}}};
+  cs::BasicUNet<S> net{{.in_channels = 1, .out_channels = 2, .features = kFeatures}};
   net.initialize(ctx);
   cs::AdamW<S> adam{net.parameters(), {.learning_rate = 4e-3, .weight_decay = 1e-4}};
   std::fprintf(stderr, "training a BasicUNet of %lld parameters on %d threads (%s) ...\n",
@@ -219,16 +233,21 @@ int run(const Arguments& a) {
     segment_seconds += s.seconds;
   }
   cs::io::save_weights(out / "weights.safetensors", net);
+  const std::string words = recipe().dump(2) + "\n";
+  cs::io::write_file(out / "recipe.json", std::as_bytes(std::span(words)));
   report["seconds"] = {{"train", fitted.seconds}, {"segment", segment_seconds}, {"total", now() - start}};
   report["peak_memory_mb"] = peak_memory_mb();
-  report["outputs"] = {"mask.nii.gz", "preview.png", "weights.safetensors", "run.json"};
+  report["outputs"] = {"mask.nii.gz", "preview.png", "weights.safetensors", "recipe.json", "run.json"};
   const std::string json = report.dump(2) + "\n";
   cs::io::write_file(out / "run.json", std::as_bytes(std::span(json)));
 
   std::printf("\n  trained %.0f s, segmented %.1f s, all %.0f s, %.0f MB at most\n", fitted.seconds, segment_seconds,
               now() - start, peak_memory_mb());
-  for (const char* name : {"mask.nii.gz", "preview.png", "run.json", "weights.safetensors"})
+  for (const char* name : {"mask.nii.gz", "preview.png", "run.json", "weights.safetensors", "recipe.json"})
     std::printf("  %s\n", (out / name).c_str());
+  const std::string seen = scan ? a.scan : (out / "ct.nii.gz").string();
+  std::printf("\n  to look at it:  ./run ctseg view %s --mask %s -m %s\n", seen.c_str(), (out / "mask.nii.gz").c_str(),
+              (out / "weights.safetensors").c_str());
   return 0;
 }
 

@@ -217,11 +217,11 @@ HttpServer::HttpServer(Site site, const HttpOptions& options) : site_(std::move(
   loopback.sin_family = AF_INET;
   loopback.sin_port = htons(static_cast<std::uint16_t>(options.port));
   loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  daemon_ =
-      MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, nullptr, nullptr,
-                       &serve, this, MHD_OPTION_SOCK_ADDR, reinterpret_cast<sockaddr*>(&loopback), MHD_OPTION_NOTIFY_COMPLETED,
-                       &finish, this, MHD_OPTION_NOTIFY_CONNECTION, &meet, this, MHD_OPTION_CONNECTION_LIMIT, options.connections, MHD_OPTION_CONNECTION_TIMEOUT,
-                       options.silence_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, std::size_t{32768}, MHD_OPTION_END);
+  daemon_ = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, nullptr,
+                             nullptr, &serve, this, MHD_OPTION_SOCK_ADDR, reinterpret_cast<sockaddr*>(&loopback),
+                             MHD_OPTION_NOTIFY_COMPLETED, &finish, this, MHD_OPTION_NOTIFY_CONNECTION, &meet, this,
+                             MHD_OPTION_CONNECTION_LIMIT, options.connections, MHD_OPTION_CONNECTION_TIMEOUT, options.silence_s,
+                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, std::size_t{32768}, MHD_OPTION_END);
   const MHD_DaemonInfo* info = daemon_ ? MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_BIND_PORT) : nullptr;
   if (!info) {
     if (daemon_) MHD_stop_daemon(daemon_);

@@ -153,7 +153,8 @@ std::vector<Store::Row> Store::run(const char* sql, const std::vector<Value>& va
     const int reason = sqlite3_extended_errcode(database_);
     const bool orphan = reason == SQLITE_CONSTRAINT_FOREIGNKEY, full = reason == SQLITE_FULL || reason == SQLITE_IOERR_WRITE;
     sqlite3_finalize(raw);
-    if (full) throw Refusal{507, "the store's disk is full: its index cannot be written. Hint: make room there, and try again."};
+    if (full)
+      throw Refusal{507, "the store's disk is full: its index cannot be written. Hint: make room there, and try again."};
     if (orphan) throw Refusal{404, "the scan was deleted meanwhile."};
     throw cs::Error(cs::Code::io, "ctseg.sqlite", why + ".");
   };

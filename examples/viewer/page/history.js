@@ -4,6 +4,7 @@ import * as api from "./api.js";
 
 const cell = (row, ...content) => row.insertCell().append(...content);
 const say = (line) => { document.getElementById("status").textContent = line; };
+const kKinds = {scan: "scan opened", job: "segmentation", mask: "mask", mesh: "3-D model"};
 const date = (text) => new Date(text).toLocaleString();
 
 /** Opens a scan and a mask in the viewer: it looks for them where it would after a reload. */
@@ -34,7 +35,7 @@ async function show() {
   for (const {when, kind, scan, scan_name, mask, words} of events) {
     const row = document.querySelector("#events tbody").insertRow();
     cell(row, date(when));
-    cell(row, words ?? kind);
+    cell(row, `${kKinds[kind] ?? kind}: ${words ?? ""}`);
     cell(row, scan_name ?? "");
     cell(row, scan ? link("open", scan, mask ?? null) : "");
   }
