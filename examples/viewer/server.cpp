@@ -10,6 +10,13 @@ namespace viewer {
 
 namespace {
 
+struct Kept {
+  Store& store;
+  Scans& scans;
+  Masks& masks;
+  Models& models;
+};
+
 /// 128 bits that nobody guesses, in hexadecimal.
 std::string new_token() {
   unsigned char bytes[16];
@@ -20,14 +27,25 @@ std::string new_token() {
   return out;
 }
 
+/// Names for the labels of a mask: the default model's, if it knows all of them.
+std::vector<LabelName> names_for(const std::vector<std::uint8_t>& mask, const std::vector<ModelEntry>& models) {
+  if (models.empty()) return {};
+  std::array<bool, 256> known{true};
+  for (const LabelName& label : models.front().labels) known[static_cast<std::size_t>(label.id & 255)] = true;
+  const bool all = std::all_of(mask.begin(), mask.end(), [&](std::uint8_t label) { return known[label]; });
+  return all ? models.front().labels : std::vector<LabelName>{};
+}
+
 /// A mask that was given with the CASE becomes its first version, once.
-void add_given_mask(const ViewerOptions& options, Index id, Scans& scans, Masks& masks, Store& store, cli::Console& console) {
+void add_given_mask(const ViewerOptions& options, Index id, const Kept& kept, cli::Console& console) {
+  auto& [store, scans, masks, models] = kept;
   const auto scan = scans.open(id);
   const auto mask = cli::read_mask_on(scan->stored, {.path = options.mask}, console);
   const std::vector<std::uint8_t> display = to_display(*scan, mask).voxels();
   for (const MaskRow& row : store.masks_of(id))
     if (row.kind == "given" && *masks.voxels(row, *scan) == display) return;
-  masks.save({.scan = id, .kind = "given", .note = fs::path(options.mask).filename().string()}, *scan, display);
+  masks.save({.scan = id, .kind = "given", .note = fs::path(options.mask).filename().string()}, *scan, display,
+             names_for(display, models.list()));
 }
 
 void say_where(const std::string& url, const ViewerOptions& options, const cli::Console& console) {
@@ -57,7 +75,7 @@ void serve(const ViewerOptions& options, cli::Console& console) try {
   Masks masks(store, scans);
   Index scan = 0;
   if (!options.input.path.empty()) scan = scans.add_case(options.input, console);
-  if (!options.mask.empty()) add_given_mask(options, scan, scans, masks, store, console);
+  if (!options.mask.empty()) add_given_mask(options, scan, {store, scans, masks, models}, console);
   console.check_cancelled();
 
   Jobs jobs({store, scans, masks, models, threads});

@@ -1,4 +1,5 @@
-// The viewer's HTTP server alone, with limits short enough to wait for: who is slow on purpose holds no connection.
+// The viewer's HTTP server alone, with limits short enough to wait for: who is slow on purpose holds no connection. And disks that
+// are full.
 #include <doctest/doctest.h>
 
 #include <thread>
@@ -6,7 +7,8 @@
 #include "../../examples/viewer/http.hpp"
 #include "viewer_client.hpp"
 
-using viewer::HttpServer;
+using namespace ctseg;
+using ::viewer::HttpServer;
 
 namespace {
 
@@ -31,7 +33,7 @@ double trickle(int port, const std::string& bytes, int every, double most) {
 }
 
 /// A server that takes 1000 bytes and says how many came.
-viewer::Site counting() {
+::viewer::Site counting() {
   return {[](const viewer::Request&) { return viewer::Intake{.most = 1000}; },
           [](viewer::Request& r) { return viewer::Response{.body = ctseg::text(std::ssize(r.body))}; }};
 }
@@ -91,4 +93,33 @@ TEST_CASE("what a full disk or a limit of the system says becomes 507") {
   } catch (...) {
     CHECK(viewer::refusal_of_exception().status == 507);
   }
+}
+
+TEST_CASE("a full disk is said so, costs nothing that was there, and is over when there is room") {
+  TempFolder store;
+  const auto mask = blocks();
+  io::write_volume(store / "ct.nii.gz", scan_of(mask));
+  const std::string scan = slurp(store / "ct.nii.gz"), drawn(mask.voxels().begin(), mask.voxels().end());
+  Viewer viewer({store / "ct.nii.gz", "--store", store / "s"});
+  REQUIRE(viewer.running());
+  CHECK(viewer.post("/scans/1/masks?parent=0", drawn).status == 400);
+  REQUIRE(viewer.post("/scans/1/masks", drawn).status == 201);
+  viewer.most_file_bytes(16);
+  for (const auto& [where, body] :
+       {std::pair{"/scans/1/masks?parent=1", drawn}, {"/scans?name=x", scan}, {"/models?name=m", scan}}) {
+    const Answer full = viewer.post(where, body);
+    INFO(where, full.body);
+    CHECK(full.status == 507);
+    CHECK(!has(full.body, store.path.string()));
+  }
+  CHECK(viewer.get("/masks/1/voxels").body == drawn);
+  CHECK(viewer.get("/masks/1/file?type=stl").status == 507);
+  CHECK(viewer.get("/scans/1").json()["masks"].size() == 1);
+  viewer.most_file_bytes(-1);
+  const Answer again = viewer.post("/scans/1/masks?parent=1", drawn);
+  CHECK(again.status == 201);
+  CHECK(again.json()["version"] == 2);
+  CHECK(viewer.get("/masks/1/file?type=stl").status == 200);
+  CHECK(names_in(store / "s/incoming").empty());
+  CHECK(viewer.stop() == 0);
 }

@@ -61,6 +61,11 @@ class Viewer {
     ::waitpid(std::exchange(child_, -1), &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
+  /// From now on its files end at so many bytes, as on a disk that is full; -1: no limit.
+  void most_file_bytes(long bytes) const {
+    const rlimit limit{bytes < 0 ? RLIM_INFINITY : static_cast<rlim_t>(bytes), RLIM_INFINITY};
+    ::prlimit(child_, RLIMIT_FSIZE, &limit, nullptr);
+  }
   /// A figure of /proc/PID/status in MB: VmRSS, VmHWM.
   double memory_mb(const std::string& key) const {
     const std::string status = slurp("/proc/" + std::to_string(child_) + "/status");
