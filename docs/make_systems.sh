@@ -1,8 +1,10 @@
 #!/bin/sh
-# docs/systems.md: what the five systems must do, the command that shows it, and what came out on this machine, today. Runs the
-# commands of systems_rows.txt, which takes as long as they take: docs/make_systems.sh [SYSTEM...] > docs/systems.md
+# docs/systems.md: what the five systems must do, the command that shows it, and what came out on this machine. Runs the commands of
+# systems_rows.txt, which takes as long as they take: docs/make_systems.sh [SYSTEM...] > docs/systems.md
 # SYSTEM is S0 .. S4; the page then has those alone. LIMIT=N seconds for each command (3600). FOLDER=DIR to run in, kept: trainings
 # that are in it already are gone on with, and their rows then have the time of what was left to do. BIN=DIR has the programs.
+# KEEP=FILE: an earlier page, or several in one file; a row whose words and command are still the same, and that showed what it
+# should, is taken over from there with its day, and only the others are run.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -16,14 +18,18 @@ if [ -z "$folder" ]; then
   trap 'rm -rf "$folder"' EXIT INT TERM
 fi
 mkdir -p "$folder"
+: > "$folder/keep.md"
+[ -z "${KEEP:-}" ] || cp "$KEEP" "$folder/keep.md"
+rows=$(cat "$root/docs/systems_rows.txt")
 cd "$folder"
 
 cat << END
 # The five systems, row by row
 
-Made by \`docs/make_systems.sh${*:+ $*}\` on $(date -u +%Y-%m-%d), $(nproc) processors ($(awk -F ': *' '/^model name/ { print $2; exit }' /proc/cpuinfo)). A row is something that
-a system must do, the command that shows it (after \`./run test\` has built it), and what it said. Data are synthetic where it says
-\`--phantom\`; networks are then small ones. Seconds are those of the clock, whatever else ran.${*:+
+Made by \`docs/make_systems.sh${*:+ $*}\`, $(nproc) processors ($(awk -F ': *' '/^model name/ { print $2; exit }' /proc/cpuinfo)). A row is something that
+a system must do, the command that shows it (after \`./run test\` has built it), what it said, the seconds it took by the clock, whatever else
+ran, and the day: rows whose command has not changed may be of an earlier one. The commands of a system follow each other in one
+folder. Data are synthetic where it says \`--phantom\`; networks are then small ones.${*:+
 Rows of the other systems are left out here.} What the systems are and what they reached on which data is in [examples/systems](../examples/systems/README.md).
 
 END
@@ -36,8 +42,14 @@ while IFS='|' read -r name what command result; do
   case " $wanted " in *" ${name%% *} "*) ;; *) continue ;; esac
   if [ "$name" != "$system" ]; then
     [ -z "$system" ] || echo
-    printf '## %s\n\n| what | command | result | seconds |\n|---|---|---|---|\n' "$name"
+    printf '## %s\n\n| what | command | result | seconds | day |\n|---|---|---|---|---|\n' "$name"
     system=$name
+  fi
+  row="| $what | \`$command\` |"
+  kept=$(grep -F -e "$row" keep.md | grep -v -F -e '| **' -e '| not built |' | tail -n 1) || true
+  if [ -n "$kept" ]; then
+    echo "$kept"
+    continue
   fi
   echo "$command" >&2
   begin=$(date +%s) status=0
@@ -56,7 +68,9 @@ while IFS='|' read -r name what command result; do
     [ -n "$said" ] || said='**says nothing of the kind**'
   fi
   case $said in '**'* | 'not built') failed=$((failed + 1)) ;; esac
-  echo "| $what | \`$command\` | $said | $seconds |"
-done < "$root/docs/systems_rows.txt"
+  echo "$row $said | $seconds | $(date -u +%Y-%m-%d) |"
+done << END
+$rows
+END
 echo "$failed rows do not show what they should" >&2
 [ $failed -eq 0 ]

@@ -211,6 +211,11 @@ def network_of(n):
     net = slim(n["width"], dim, inp, out, "prelu")   # without dropout, as the preset is
     if n.get("lite_head"):
         net.out_tr = LiteHead((nn.Conv2d, nn.Conv3d)[dim - 2](2 * n["width"], out, 1))
+    if n.get("norm") == "instance":   # MONAI's has batch norm alone; weights keep their names
+        for parent in list(net.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, (nn.BatchNorm2d, nn.BatchNorm3d)):
+                    setattr(parent, name, (nn.InstanceNorm2d, nn.InstanceNorm3d)[dim - 2](child.num_features, affine=True))
     return net
 
 
