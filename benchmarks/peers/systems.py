@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """A system of examples/systems beside the stack it comes from: the same phantoms, network, steps, batch, loss, optimizer,
-schedule and kinds of augmentation, trained by ctseg and by PyTorch with MONAI, and judged by one program (ctseg's reads both).
+schedule, kinds of augmentation and initial weights, trained by ctseg and by PyTorch with MONAI, and judged by one program
+(ctseg's reads both).
 
     systems.py BIN FOLDER SYSTEM[:STEPS]... [--threads N] [--lines FILE] [--table FILE]
 
 BIN is build/release/bin. SYSTEM is liver, lung_nodules, liver_slices, coronary or spine; STEPS, where it takes too long, in
 place of what its preset says, for both. A line of JSON each is added to --lines, --table is made of all of them. What lies in
-FOLDER is not done again. Random numbers differ, initial weights among them. Needs torch, monai, nibabel, safetensors.
+FOLDER is not done again. Patches and augmentation are drawn by other random numbers. Needs torch, monai, nibabel, safetensors.
 
 CPU seconds are of the whole training command of ctseg (reading the prepared cases and a validation at its end included) and of
 the training loop of PyTorch.
 Memory is the peak of what is resident; for PyTorch also without what it holds once its libraries are loaded."""
 import argparse
+import csv
 import json
 import math
 import os
@@ -77,6 +79,23 @@ def config_of(system, steps, folder):
     return path, steps_of(own)
 
 
+def initial_weights(program, base, folder):
+    """What ctseg begins with: a step at a learning rate of 0. How long a short training takes depends much on its start."""
+    start = os.path.join(folder, "start")
+    weights = os.path.join(start, "model.safetensors")
+    if os.path.exists(weights):
+        return
+    os.makedirs(start, exist_ok=True)
+    config = os.path.join(start, "config.json")
+    with open(config, "w") as file:
+        json.dump({"base": "../config.json", "training": {"learning_rate": 0, "steps": 1, "epochs": 1, "steps_per_epoch": 1}}, file)
+    for name in ("prepared", "statistics.json"):
+        if os.path.exists(os.path.join(folder, name)) and not os.path.exists(os.path.join(start, name)):
+            os.symlink(os.path.join("..", name), os.path.join(start, name))
+    subprocess.run([program, "train", *base, "-q", "-c", config, "-o", start, "-d", os.path.join(folder, "data")], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
 def measured(command, **more):
     """Runs a program: wall seconds, CPU seconds."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -113,13 +132,16 @@ def compare(system, steps, options):
         wall, cpu = measured([program, "train", *base, "-q"])
         with open(os.path.join(folder, "run.json")) as file:
             run = json.load(file)
+        with open(os.path.join(folder, "log.csv")) as file:
+            losses = [float(row["last_loss"]) for row in csv.DictReader(file) if row["last_loss"]][-20:]
         with open(times, "w") as file:
             json.dump({"seconds": run["figures"]["training_seconds"], "cpu_seconds": cpu, "memory_mb": run["peak_memory_mb"],
-                       "parameters": run["figures"]["parameters"], "loss": run["figures"]["loss"]}, file)
+                       "parameters": run["figures"]["parameters"], "loss": sum(losses) / len(losses)}, file)
     with open(times) as file:
         ours = json.load(file)
     other = os.path.join(folder, "monai")
     if not os.path.exists(other + ".json"):
+        initial_weights(program, base[:1] + base[5:], folder)
         subprocess.run([sys.executable, os.path.abspath(__file__), "--torch", folder, config, str(options.threads)], check=True)
     with open(other + ".json") as file:
         theirs = json.load(file)
@@ -268,8 +290,8 @@ def train_with_torch(folder, config_path, threads):
     import torch
     from monai.data import set_track_meta
     from monai.losses import DiceCELoss
-    from monai.transforms import Compose, FgBgToIndicesd, RandCropByPosNegLabeld, SpatialPadd
-    from safetensors.torch import save_file
+    from monai.transforms import Compose, FgBgToIndicesd, RandCropByPosNegLabeld, RandSpatialCropd, SpatialPadd
+    from safetensors.torch import load_file, save_file
 
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
@@ -283,17 +305,26 @@ def train_with_torch(folder, config_path, threads):
     recipe, steps, batch = json.loads(recipe_text), steps_of(t), t.get("batch", 2)
     dim, many = recipe["network"]["dim"], recipe["network"]["out_channels"] > 1
     net = network_of(config["recipe"]["network"])
+    start = load_file(os.path.join(folder, "start", "model.safetensors"))
+    missing, unknown = net.load_state_dict({k: v for k, v in start.items() if ".running_" not in k}, strict=False)
+    if unknown or any("running_" not in k and "num_batches" not in k for k in missing):
+        raise SystemExit(f"the initial weights do not fit: {missing[:3]}, {unknown[:3]}")
 
     both, patch = ["image", "label"], [1] * (3 - dim) + t["patch"]
-    ready = Compose([SpatialPadd(both, patch), FgBgToIndicesd(["label"])])
+    off = int(t.get("off_centre", 0))   # a larger patch is cut, and one of the right size out of it anywhere
+    wide = [n + 2 * off for n in patch]
+    ready = Compose([SpatialPadd(both, wide), FgBgToIndicesd(["label"])])
     cases = [ready(case) for case in cases_of(system, folder, recipe)]
-    crop = RandCropByPosNegLabeld(both, "label", patch, t.get("positive", 1), t.get("negative", 1), 1,
+    crop = RandCropByPosNegLabeld(both, "label", wide, t.get("positive", 1), t.get("negative", 1), 1,
                                   fg_indices_key="label_fg_indices", bg_indices_key="label_bg_indices").set_random_state(0)
+    move = [RandSpatialCropd(both, patch, random_size=False)] if off else []
     augment = Compose(augmentation(t.get("augment", "none"), dim)).set_random_state(1)
+    move = Compose(move).set_random_state(2)
     random = numpy.random.RandomState(0)
 
     def sample():
         part = crop(cases[random.randint(len(cases))])[0]
+        part = move({k: part[k] for k in both})
         part = {k: part[k].reshape(1, *t["patch"]) for k in both}
         return augment(part)
 
@@ -343,12 +374,12 @@ def table(lines):
     print(f"""# Systems beside the stack they come from
 
 {processor}, {os.cpu_count()} processors, {threads} threads, float; by benchmarks/peers/systems.py.
-Synthetic patients; phantoms, network, steps, batch, loss, optimizer, schedule and kinds of augmentation are the same, random
-numbers are not (initial weights among them); one seed. Both models are judged by ctseg. CPU seconds are of the training, for
+Synthetic patients; phantoms, network, initial weights, steps, batch, loss, optimizer, schedule and kinds of augmentation are the
+same, the random numbers of patches and augmentation are not; one seed. Both models are judged by ctseg. CPU seconds are of the training, for
 ctseg with reading the cases and a validation at its end; seconds depend on what else the machine did (load). MB: peak of
 resident memory; in brackets without PyTorch's and MONAI's libraries.
 
-| system | steps (of the preset's) | arm | parameters | Dice | more | last loss | CPU s | s (load) | MB |
+| system | steps (of the preset's) | arm | parameters | Dice | more | loss of the last 20 steps | CPU s | s (load) | MB |
 |---|---|---|---|---|---|---|---|---|---|""")
     for name in TITLES:
         if name not in rows:
