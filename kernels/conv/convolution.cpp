@@ -76,8 +76,8 @@ void run_pass(Stream stream, const ConvRun& run, ConvPass::Kind kind, const Pass
 
 }   // namespace
 
-ConvEngine choose_engine(const ConvShape& s) {
-  const OwnEngine own = own_engine(s.problem);
+ConvEngine choose_engine(const ConvShape& s, const DeviceTraits<Cuda>& device) {
+  const OwnEngine own = own_engine(s.problem, device.shared_bytes);
   if (own == OwnEngine::first_layer) return ConvEngine::first_layer;
   if (own == OwnEngine::gather) return s.problem.y_side == Side::input ? ConvEngine::transposed : ConvEngine::pointwise;
   return ConvEngine::cudnn;
@@ -88,10 +88,10 @@ std::string text(ConvEngine engine) {
 }
 
 Index conv_forward_scratch(const ConvShape& s, const DeviceTraits<Cuda>& device) {
-  return choose_engine(s) == ConvEngine::cudnn ? room_of(s, device) : 0;
+  return choose_engine(s, device) == ConvEngine::cudnn ? room_of(s, device) : 0;
 }
 Index conv_backward_scratch(const ConvShape& s, const DeviceTraits<Cuda>& device) {
-  const ConvEngine engine = choose_engine(s);
+  const ConvEngine engine = choose_engine(s, device);
   if (engine == ConvEngine::first_layer) return std::max(first_layer_gradient_scratch(s.problem), room_of(s, device));
   if (engine != ConvEngine::cudnn) return gather_gradient_scratch(s.problem);
   return std::max(s.filter_bytes() + room_of(s, device), channel_sum_bytes(rows_of_y(s.problem), s.problem.out_channels));

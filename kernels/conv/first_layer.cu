@@ -9,30 +9,33 @@ namespace ctseg::cuda {
 namespace {
 
 constexpr Index kMostBlocksOfGradient = 528;
-constexpr int kMostShared = 160 << 10;   // what both sm_80 and sm_90 give a block
 
 Index tiles_per_block(const FirstLayerTiles& t) { return (t.count + kMostBlocksOfGradient - 1) / kMostBlocksOfGradient; }
 
 FirstLayerInput input_of(const OwnConv& c, const HuWindow& hu) {
   return {{c.x, {1, 1, 1}}, hu.low, hu.high, c.x.dtype == Dtype::i16};
 }
-
-}   // namespace
-
-bool first_layer_supports(const ConvProblem& p) {
+/// Whatever the card: one that has too little shared memory for it refuses the launch.
+bool is_first_layer(const ConvProblem& p) {
   const ConvWindow& w = p.window;
   if (p.y_side != Side::output || p.in_channels > 4) return false;
   for (std::size_t d = 0; d < 3; ++d)
     if (w.kernel[d] > 5 || w.stride[d] > 2 || w.dilation[d] != 1) return false;
-  const FirstLayerTiles tiles(w, p.images, p.in_channels);
-  return FirstLayer<WarpProduct<float>>{tiles, {}, {}, nullptr, nullptr}.bytes() <= kMostShared &&
-         FirstLayerGradient<WarpProduct<float>>{tiles, {}, {}, nullptr, 1}.bytes() <= kMostShared &&
-         p.images * w.output[0] * w.output[1] * w.output[2] < Index{1} << 31;
+  return p.images * w.output[0] * w.output[1] * w.output[2] < Index{1} << 31;
+}
+
+}   // namespace
+
+bool first_layer_supports(const ConvProblem& p, int shared_bytes) {
+  if (!is_first_layer(p)) return false;
+  const FirstLayerTiles tiles(p.window, p.images, p.in_channels);
+  return FirstLayer<WarpProduct<float>>{tiles, {}, {}, nullptr, nullptr}.bytes() <= shared_bytes &&
+         FirstLayerGradient<WarpProduct<float>>{tiles, {}, {}, nullptr, 1}.bytes() <= shared_bytes;
 }
 
 namespace {
 void require_first_layer(const OwnConv& c) {
-  if (!first_layer_supports(c.problem))
+  if (!is_first_layer(c.problem))
     throw Error(
         Code::unsupported, "first layer",
         text(c.problem.in_channels, " channels, ", c.problem.window.taps(), " taps",

@@ -67,10 +67,10 @@ void gather_data_gradient(Stream stream, const OwnConv& c) {
   choose<true>(stream, {p.window, other(p.y_side), p.images, c.y, c.x, c.w, nullptr, c.tf32});
 }
 
-OwnEngine own_engine(const ConvProblem& p) {
+OwnEngine own_engine(const ConvProblem& p, int shared_bytes) {
   const ConvWindow& w = p.window;
   const std::array<Index, 3> still{1, 1, 1};
-  if (w.taps() > 1 && first_layer_supports(p)) return OwnEngine::first_layer;
+  if (w.taps() > 1 && first_layer_supports(p, shared_bytes)) return OwnEngine::first_layer;
   if (!gather_supports(p)) return OwnEngine::none;
   const bool doubles = p.y_side == Side::input && w.stride != still && w.taps() <= 27;
   const bool head = w.kernel == still && w.stride == still && p.in_channels <= 64 && p.out_channels <= 128;

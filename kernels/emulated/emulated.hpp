@@ -25,6 +25,8 @@ class Access {
   Access(const Access&) = delete;
 };
 
+/// Of a block: an H200's, or less where a test of other cards asks for it.
+int shared_memory();
 /// Does it now, or keeps it while the stream records.
 void enqueue(Stream, std::function<void()> work);
 /// Throws where a word of a body's arguments is the address of memory on the host.

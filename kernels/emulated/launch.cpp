@@ -162,8 +162,8 @@ void check_launch(const EmulatedLaunch& l) {
     refuse(text("blocks of ", l.threads, " threads; must be a multiple of 32, at most 1024."));
   if (l.blocks > (Index{1} << 31) - 1 || l.rows > 65535)
     refuse(text("a grid of ", l.blocks, " x ", l.rows, " blocks; at most 2147483647 x 65535."));
-  if (l.shared_bytes < 0 || l.shared_bytes > 227 << 10)
-    refuse(text(l.shared_bytes, " bytes of shared memory; at most 232448."));
+  if (l.shared_bytes < 0 || l.shared_bytes > shared_memory())
+    refuse(text(l.shared_bytes, " bytes of shared memory; at most ", shared_memory(), "."));
   if (l.body_bytes > 4096) refuse(text("arguments of ", l.body_bytes, " bytes; at most 4096."));
 #if __has_builtin(__builtin_clear_padding)   // else old addresses may lie between its members
   check_arguments(l.name, l.body, l.body_bytes);

@@ -27,7 +27,7 @@ template <class T> void check_first_layer(const OwnConvCase& c, double tolerance
   CAPTURE(c.kernel[2]);
   CAPTURE(c.stride[2]);
   OwnConvRun<T> run(c);
-  REQUIRE(cuda::first_layer_supports(run.problem));
+  REQUIRE(cuda::first_layer_supports(run.problem, cuda::device_facts(0).shared_bytes_per_block));
   cuda::first_layer_forward(nullptr, run.call(run.x, run.y));
   run.check_forward(tolerance);
   Memory<Cuda> scratch(cuda::first_layer_gradient_scratch(run.problem));
@@ -35,6 +35,7 @@ template <class T> void check_first_layer(const OwnConvCase& c, double tolerance
   run.check_weight_gradient(tolerance);
 }
 
+constexpr int kShared = 227 << 10;   // of an H200
 const std::array<Index, 3> kOne{1, 1, 1}, kNone{0, 0, 0};
 
 OwnConvCase pointwise(Index in, Index out, Index n = 1, Index gap = 0) {
@@ -130,9 +131,9 @@ TEST_CASE("first layers: 1 to 4 channels, 3 and 5 taps, strides, two dimensions"
   check_first_layer<bf16>(
       {.in = 1, .out = 8, .space = {1, 9, 33}, .kernel = {1, 5, 5}, .stride = {1, 2, 2}, .padding = {0, 2, 2}});
   check_first_layer<float>({.in = 1, .out = 2, .space = {5, 6, 7}, .padding = {0, 0, 0}});
-  CHECK(!cuda::first_layer_supports(test::problem_of({.in = 5, .out = 8})));
-  CHECK(!cuda::first_layer_supports(test::problem_of({.in = 1, .out = 8, .dilation = {2, 2, 2}})));
-  CHECK(!cuda::first_layer_supports(test::problem_of(doubling(1, 8))));
+  CHECK(!cuda::first_layer_supports(test::problem_of({.in = 5, .out = 8}), kShared));
+  CHECK(!cuda::first_layer_supports(test::problem_of({.in = 1, .out = 8, .dilation = {2, 2, 2}}), kShared));
+  CHECK(!cuda::first_layer_supports(test::problem_of(doubling(1, 8)), kShared));
   OwnConvRun<float> many({.in = 5, .out = 1, .space = {8, 8, 8}, .kernel = {6, 6, 6}});
   CHECK_THROWS_WITH(cuda::first_layer_forward(nullptr, many.call(many.x, many.y)),
                     doctest::Contains("5 channels, 216 taps; 1 to 4"));
@@ -162,11 +163,37 @@ TEST_CASE("first layers read int16 in Hounsfield units; padding is 0 after the w
 
 TEST_CASE("which engine is expected to be the faster one") {
   using cuda::OwnEngine;
-  const auto engine = [](const OwnConvCase& c) { return cuda::own_engine(test::problem_of(c)); };
+  const auto engine = [](const OwnConvCase& c) { return cuda::own_engine(test::problem_of(c), kShared); };
   CHECK(engine({.in = 1, .out = 32}) == OwnEngine::first_layer);
   CHECK(engine(doubling(64, 32)) == OwnEngine::gather);
   CHECK(engine(residual_up(64, 32)) == OwnEngine::gather);
   CHECK(engine(pointwise(32, 3)) == OwnEngine::gather);
   CHECK(engine(pointwise(256, 256)) == OwnEngine::none);
   CHECK(engine({.in = 32, .out = 32}) == OwnEngine::none);
+}
+
+TEST_CASE("a card with less shared memory takes another engine for first layers that need more") {
+  const int small = 99 << 10;   // sm_86, sm_89
+  const OwnConvCase large{.in = 4, .out = 3, .space = {5, 6, 7}, .kernel = {5, 5, 5}, .stride = {2, 2, 2}, .padding = {2, 2, 2}};
+  CHECK(cuda::first_layer_supports(test::problem_of(large), kShared));
+  CHECK(!cuda::first_layer_supports(test::problem_of(large), small));
+  CHECK(cuda::own_engine(test::problem_of({.in = 1, .out = 32}), small) == cuda::OwnEngine::first_layer);
+  const cuda::ConvShape shape{test::problem_of(large), Dtype::f32};
+  CHECK(cuda::choose_engine(shape, {}) == cuda::ConvEngine::first_layer);
+  CHECK(cuda::choose_engine(shape, {.shared_bytes = small}) == cuda::ConvEngine::cudnn);
+  if (!cuda::emulated()) return;
+
+  ::setenv("CTSEG_EMULATED_SHARED", std::to_string(small).c_str(), 1);
+  CHECK(Context<Cuda>().traits().shared_bytes == small);
+  OwnConvRun<float> run(large);
+  std::string refused;
+  try {
+    cuda::first_layer_forward(nullptr, run.call(run.x, run.y));
+  } catch (const Error& e) {
+    refused = e.what();
+  }
+  ::unsetenv("CTSEG_EMULATED_SHARED");
+  CAPTURE(refused);
+  CHECK(refused.find("kernel first_layer: ") != refused.npos);
+  CHECK(refused.find("at most 101376") != refused.npos);
 }

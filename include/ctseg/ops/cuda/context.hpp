@@ -22,6 +22,7 @@ template <> struct DeviceTraits<Cuda> {
   bool tf32 = false;
   bool deterministic = true;
   Index workspace = Index{64} << 20;
+  int shared_bytes = 227 << 10;   // that a block may have; 99 KB on sm_86 and sm_89
   bool operator==(const DeviceTraits&) const = default;
 };
 inline std::string text(const DeviceTraits<Cuda>& d) {
@@ -180,7 +181,7 @@ template <> class Context<Cuda> {
     cuda::use_device(o.device);
     const cuda::DeviceFacts facts = cuda::device_facts(o.device);
     const Index workspace = cuda::emulated() ? std::min(o.workspace, Index{1} << 20) : o.workspace;   // nobody uses it there
-    traits_ = {facts.capability, facts.multiprocessors, o.tf32, o.deterministic, workspace};
+    traits_ = {facts.capability, facts.multiprocessors, o.tf32, o.deterministic, workspace, facts.shared_bytes_per_block};
     stream_ = std::make_shared<cuda::OwnedStream>(o.device);
   }
   Context(Context&&) = default;

@@ -23,7 +23,7 @@ struct ConvShape {
 /// first_layer, transposed, pointwise   own kernels: C = 1 inputs, kernel = stride = 2 (or k3 s2), heads of 1x1x1
 enum class ConvEngine { cudnn, first_layer, transposed, pointwise };
 /// The one place where this is decided.
-ConvEngine choose_engine(const ConvShape&);
+ConvEngine choose_engine(const ConvShape&, const DeviceTraits<Cuda>&);
 std::string text(ConvEngine);
 
 /// Bytes of scratch; workspace for cuDNN is cut from traits.workspace, less where the problem is small.
@@ -68,7 +68,7 @@ template <class T, int Dim> struct Kernel<Convolution, Spec<T, Dim, Cuda>> {
 
   static ConvChoice choose(const ConvProblem& p, Mode, const DeviceTraits<Cuda>& device) {
     const cuda::ConvShape shape{p, dtype_of<T>()};
-    return {.choice = static_cast<int>(cuda::choose_engine(shape)),
+    return {.choice = static_cast<int>(cuda::choose_engine(shape, device)),
             .forward_scratch = cuda::conv_forward_scratch(shape, device),
             .backward_scratch = cuda::conv_backward_scratch(shape, device)};
   }

@@ -44,7 +44,8 @@ struct HuWindow {
   float low = -1000, high = 1000;
 };
 
-bool first_layer_supports(const ConvProblem&);
+/// shared_bytes: of a block, DeviceTraits<Cuda>::shared_bytes.
+bool first_layer_supports(const ConvProblem&, int shared_bytes);
 /// x may be int16, in Hounsfield units, which `hu` turns into network input (padding is 0 after that); else it is of y's type.
 void first_layer_forward(Stream, const OwnConv&, const HuWindow& hu = {});
 Index first_layer_gradient_scratch(const ConvProblem&);
@@ -53,6 +54,6 @@ void first_layer_weight_gradient(Stream, const OwnConv&, const OwnConvGradient&,
 /// True where one of these is expected to beat a library: k = s transposed convolutions, k3s2 ones, 1x1x1 with at most 64
 /// channels on either side, first layers. Expected, not measured yet.
 enum class OwnEngine { none, first_layer, gather };
-OwnEngine own_engine(const ConvProblem&);
+OwnEngine own_engine(const ConvProblem&, int shared_bytes);
 
 }   // namespace ctseg::cuda
