@@ -2,11 +2,16 @@
 // declared here of it has been the same since 2.4.
 #include <dlfcn.h>
 
-#include <ctseg/ops/cuda/runtime.hpp>
+#include "event.hpp"
 #include <ctseg/train/nccl.hpp>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstring>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -18,7 +23,8 @@ struct UniqueId {
 };
 using Comm = void*;
 enum Type { kByte = 1, kFloat = 7, kDouble = 8 };
-constexpr int kSum = 0;
+constexpr int kSum = 0, kInProgress = 7;
+using Clock = std::chrono::steady_clock;
 
 /// The functions that are needed.
 struct Library {
@@ -29,6 +35,7 @@ struct Library {
   int (*comm_init_rank)(Comm*, int, UniqueId, int) = nullptr;
   int (*comm_destroy)(Comm) = nullptr;
   int (*comm_abort)(Comm) = nullptr;
+  int (*comm_get_async_error)(Comm, int*) = nullptr;
   int (*all_reduce)(const void*, void*, std::size_t, int, int, Comm, cuda::Stream) = nullptr;
   int (*broadcast)(const void*, void*, std::size_t, int, int, Comm, cuda::Stream) = nullptr;
 
@@ -40,6 +47,7 @@ struct Library {
     find(get_version, "ncclGetVersion"), find(get_error_string, "ncclGetErrorString");
     find(get_unique_id, "ncclGetUniqueId"), find(comm_init_rank, "ncclCommInitRank");
     find(comm_destroy, "ncclCommDestroy"), find(comm_abort, "ncclCommAbort");
+    find(comm_get_async_error, "ncclCommGetAsyncError");
     find(all_reduce, "ncclAllReduce"), find(broadcast, "ncclBroadcast");
   }
   template <class F> void find(F*& function, const char* name) {
@@ -74,15 +82,137 @@ const NcclOptions& checked(const NcclOptions& o) {
   if (o.place.size > 1 && o.rendezvous.empty())
     throw Error(Code::bad_argument, "nccl",
                 text(o.place.size, " processes, and no folder where they find each other. Hint: NcclOptions::rendezvous."));
+  if (!(o.limit_seconds > 0))
+    throw Error(Code::bad_argument, "nccl", text("limit_seconds = ", o.limit_seconds, "; must be above 0."));
   return o;
 }
+
+/// The connection to the others, and whether it still holds. NCCL waits for a process that has died for ever, on the card; so
+/// whoever waits here asks from time to time, and gives the connection up. Sums that nobody waits for, since the card goes on
+/// with other work behind them, a thread watches.
+class Connection {
+ public:
+  Connection(const Library& library, const NcclOptions& o) : library_(&library), place_(o.place), seconds_(o.limit_seconds) {}
+  ~Connection() {
+    if (watcher_.joinable()) {
+      {
+        const std::lock_guard lock(mutex_);
+        closing_ = true;
+      }
+      wake_.notify_all();
+      watcher_.join();
+    }
+    for (; !under_way_.empty(); under_way_.pop_front()) wait_for(under_way_.front()), cuda::release_event(under_way_.front().event);
+    if (comm_) library_->comm_destroy(comm_);
+  }
+  void begin(const UniqueId& id, int device) {
+    device_ = device;
+    library_->check(library_->comm_init_rank(&comm_, place_.size, id, place_.rank), "ncclCommInitRank");
+  }
+  /// Errors    device where it was given up.
+  Comm get() {
+    const std::lock_guard lock(mutex_);
+    if (!failure_.empty()) throw Error(Code::device, "nccl", failure_);
+    return comm_;
+  }
+  /// What the stream was given so far: returns when it has ended. Else the error of get().
+  void wait(cuda::Stream stream) {
+    const Work work = work_of(stream);
+    wait_for(work);
+    cuda::release_event(work.event);
+    (void)get();
+  }
+  /// The same, without waiting for it.
+  void watch(cuda::Stream stream) {
+    const Work work = work_of(stream);
+    {
+      const std::lock_guard lock(mutex_);
+      under_way_.push_back(work);
+    }
+    if (!watcher_.joinable()) watcher_ = std::thread([this] { watch_all(); });
+    wake_.notify_all();
+  }
+  void abandon(const std::string& why) noexcept {
+    const std::lock_guard lock(mutex_);
+    if (failure_.empty()) failure_ = why;
+    if (comm_) library_->comm_abort(std::exchange(comm_, nullptr));   // kernels that wait for the others end
+  }
+
+ private:
+  struct Work {
+    cuda::Event event;
+    Clock::time_point since;
+  };
+  static Work work_of(cuda::Stream stream) {
+    const cuda::Event event = cuda::make_event();
+    cuda::record_event(stream, event);
+    return {event, Clock::now()};
+  }
+  /// Or will never end, and was given up.
+  bool ended(const Work& work) noexcept try {
+    if (cuda::event_done(work.event)) return true;
+    int error = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!comm_) return true;
+      (void)library_->comm_get_async_error(comm_, &error);
+    }
+    if (error != 0 && error != kInProgress)
+      abandon(text("the connection of rank ", place_.rank, " is broken: ", library_->get_error_string(error), " (", error,
+                   "). Hint: look at what the other processes wrote; one of them has ended."));
+    else if (Clock::now() - work.since > std::chrono::duration<double>(seconds_))
+      abandon(text("rank ", place_.rank, " of ", place_.size, " has waited ", seconds_,
+                   " s for the others. Hint: one of them has ended or hangs, look at what it wrote; if it is only slow, raise "
+                   "NcclOptions::limit_seconds."));
+    else
+      return false;
+    return true;
+  } catch (const Error& e) {   // the card's own, and no work on it will end
+    abandon(e.what());
+    return true;
+  }
+  void wait_for(const Work& work) {
+    while (!ended(work)) std::this_thread::sleep_for(std::chrono::microseconds(20));
+  }
+  void watch_all() {
+    cuda::use_device(device_);
+    std::unique_lock lock(mutex_);
+    while (!closing_) {
+      if (under_way_.empty()) {
+        wake_.wait(lock);
+        continue;
+      }
+      const Work first = under_way_.front();
+      lock.unlock();
+      const bool over = ended(first);
+      lock.lock();
+      if (over)
+        cuda::release_event(first.event), under_way_.pop_front();
+      else
+        wake_.wait_for(lock, std::chrono::milliseconds(50));
+    }
+  }
+
+  const Library* library_;
+  ProcessPlace place_;
+  double seconds_;
+  int device_ = 0;
+  Comm comm_ = nullptr;
+  std::mutex mutex_;   // of all below, and of comm_
+  std::condition_variable wake_;
+  std::string failure_;
+  std::deque<Work> under_way_;
+  bool closing_ = false;
+  std::thread watcher_;
+};
 
 }   // namespace
 
 struct NcclWorld::State {
-  explicit State(const NcclOptions& o) : library(o.library), place(o.place), device(o.device < 0 ? o.place.local_rank : o.device) {}
+  explicit State(const NcclOptions& o)
+      : library(o.library), place(o.place), device(o.device < 0 ? o.place.local_rank : o.device), connection(std::in_place, library, o) {}
   ~State() {
-    if (comm) library.comm_destroy(comm);
+    connection.reset();   // before what it works on
     if (begun) cuda::release_event(begun), cuda::release_event(ended);
     if (stream) cuda::release_stream(stream);
   }
@@ -90,10 +220,10 @@ struct NcclWorld::State {
   Library library;
   ProcessPlace place;
   int device, version = 0;
-  Comm comm = nullptr;
   cuda::Stream stream = nullptr;   // beside that of the network
   cuda::Event begun = nullptr, ended = nullptr;
   Staging staging;
+  std::optional<Connection> connection;
   struct Waiting {
     void* values;
     std::size_t count;
@@ -108,7 +238,8 @@ struct NcclWorld::State {
     cuda::use_device(device);
     void* there = staging.room(bytes);
     cuda::copy_to_device(stream, there, values.data(), bytes);
-    library.check(library.all_reduce(there, there, values.size(), type, kSum, comm, stream), "ncclAllReduce");
+    library.check(library.all_reduce(there, there, values.size(), type, kSum, connection->get(), stream), "ncclAllReduce");
+    connection->wait(stream);
     cuda::copy_to_host(stream, values.data(), there, bytes);
     cuda::synchronize(stream);
   }
@@ -133,14 +264,13 @@ NcclWorld::NcclWorld(const NcclOptions& o) : state_(std::make_unique<State>(chec
       throw Error(Code::io, o.rendezvous.string(), text("held ", bytes.size(), " bytes; NCCL's number has 128."));
     std::memcpy(id.bytes, bytes.data(), sizeof id.bytes);
   }
-  s.library.check(s.library.comm_init_rank(&s.comm, s.place.size, id, s.place.rank), "ncclCommInitRank");
+  s.connection->begin(id, s.device);
 }
 
 NcclWorld::~NcclWorld() {
   State& s = *state_;
-  if (!s.comm) return;
   // An error on its way out of this process alone, perhaps: destroying waits for the others, which wait for this one.
-  if (std::uncaught_exceptions() > s.exceptions) s.library.comm_abort(std::exchange(s.comm, nullptr));
+  if (std::uncaught_exceptions() > s.exceptions) s.connection->abandon("an error ended the training.");
 }
 
 int NcclWorld::rank() const { return state_->place.rank; }
@@ -167,7 +297,8 @@ void NcclWorld::broadcast(std::span<std::byte> bytes) {
   cuda::use_device(s.device);
   void* there = s.staging.room(count);
   cuda::copy_to_device(s.stream, there, bytes.data(), count);
-  s.library.check(s.library.broadcast(there, there, bytes.size(), kByte, 0, s.comm, s.stream), "ncclBroadcast");
+  s.library.check(s.library.broadcast(there, there, bytes.size(), kByte, 0, s.connection->get(), s.stream), "ncclBroadcast");
+  s.connection->wait(s.stream);
   cuda::copy_to_host(s.stream, bytes.data(), there, count);
   cuda::synchronize(s.stream);
 }
@@ -178,13 +309,15 @@ void NcclWorld::begin_sum_on_device(std::span<float> values, void* stream) {
   cuda::use_device(s.device);
   cuda::record_event(static_cast<cuda::Stream>(stream), s.begun);
   cuda::wait_event(s.stream, s.begun);
-  s.library.check(s.library.all_reduce(values.data(), values.data(), values.size(), kFloat, kSum, s.comm, s.stream),
+  s.library.check(s.library.all_reduce(values.data(), values.data(), values.size(), kFloat, kSum, s.connection->get(), s.stream),
                   "ncclAllReduce");
 }
 void NcclWorld::finish_on_device(void* stream) {
   State& s = *state_;
+  (void)s.connection->get();
   cuda::record_event(s.stream, s.ended);
   cuda::wait_event(static_cast<cuda::Stream>(stream), s.ended);
+  s.connection->watch(s.stream);
 }
 
 }   // namespace ctseg

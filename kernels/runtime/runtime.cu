@@ -1,7 +1,11 @@
 // The driver, as ops/cuda/runtime.hpp asks for it. cudart is linked statically, so that a program starts where there is no CUDA.
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "kernels/common/launch.cuh"
+#include "kernels/nccl/event.hpp"
 
 namespace ctseg::cuda {
 namespace {
@@ -17,7 +21,27 @@ void forgive(cudaError_t error) noexcept {
 }
 std::size_t size(Index bytes) { return static_cast<std::size_t>(bytes); }
 
-__global__ void probe() {}   // has code for a card, or has not
+/// What nvcc was told to compile for, ascending, and PTX of the last. To ask the driver instead (cudaFuncGetAttributes) makes a
+/// context on card 0, in every process and whichever card it wants.
+constexpr int kArchitectures[] = {__CUDA_ARCH_LIST__};
+bool has_code_for(int major, int minor) {
+  const int card = major * 100 + minor * 10, last = *(std::end(kArchitectures) - 1);
+  return card >= last || std::any_of(std::begin(kArchitectures), std::end(kArchitectures),
+                                     [&](int arch) { return arch / 100 == major && arch <= card; });
+}
+int attribute(cudaDeviceAttr which, int device) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, which, device), "asking for the card's facts");
+  return value;
+}
+/// Empty where this build has code for it.
+std::string why_not(int device) {
+  const int major = attribute(cudaDevAttrComputeCapabilityMajor, device);
+  const int minor = attribute(cudaDevAttrComputeCapabilityMinor, device);
+  if (has_code_for(major, minor)) return {};
+  return text("device ", device, " is sm_", major, minor, ", for which this build has no code. Hint: build with ",
+              "-DCTSEG_CUDA_ARCHITECTURES=", major, minor, ".");
+}
 
 struct Found {
   int count = 0;
@@ -30,26 +54,17 @@ Found find_devices() {
     return {0, text("no CUDA device: ", cudaGetErrorString(error), ".")};
   }
   if (found.count == 0) return {0, "no CUDA device: the driver knows none."};
-  cudaFuncAttributes attributes;
-  if (const cudaError_t error = cudaFuncGetAttributes(&attributes, probe); error != cudaSuccess) {
-    (void)cudaGetLastError();
-    int major = 0, minor = 0;
-    (void)cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
-    (void)cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0);
-    return {0, text("no CUDA device that this build has code for: device 0 is sm_", major, minor, " (", cudaGetErrorString(error),
-                    "). Hint: build with -DCTSEG_CUDA_ARCHITECTURES=", major, minor, ".")};
+  std::string first;
+  for (int device = 0; device < found.count; ++device) {
+    const std::string why = why_not(device);
+    if (why.empty()) return found;   // use_device refuses the others
+    if (device == 0) first = why;
   }
-  return found;
+  return {0, "no CUDA device: " + first};
 }
 const Found& found() {   // asked once: a driver does not change its mind
   static const Found once = find_devices();
   return once;
-}
-
-int attribute(cudaDeviceAttr which, int device) {
-  int value = 0;
-  check(cudaDeviceGetAttribute(&value, which, device), "asking for the card's facts");
-  return value;
 }
 
 }   // namespace
@@ -82,6 +97,7 @@ void use_device(int device) {
   int current = -1;                   // asked, not kept: the program may have chosen another one meanwhile
   if (chosen) check(cudaGetDevice(&current), "asking for the card in use");
   if (current == device) return;
+  if (const std::string why = why_not(device); !why.empty()) throw Error(Code::device, "cuda", why);
   check(cudaSetDevice(device), "choosing the card");
   chosen = true;
 }
@@ -139,6 +155,12 @@ Event make_event() {
 }
 void release_event(Event event) noexcept { forgive(cudaEventDestroy(event)); }
 void record_event(Stream stream, Event event) { check(cudaEventRecord(event, stream), "recording an event"); }
+bool event_done(Event event) {
+  const cudaError_t error = cudaEventQuery(event);
+  if (error == cudaErrorNotReady) return (void)cudaGetLastError(), false;
+  check(error, "asking for an event");
+  return true;
+}
 void wait_event(Stream stream, Event event) { check(cudaStreamWaitEvent(stream, event, 0), "waiting for an event"); }
 
 void begin_recording(Stream stream) {
