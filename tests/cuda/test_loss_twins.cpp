@@ -118,13 +118,29 @@ TEST_CASE("labels at another size, as regions, as values") {
   CHECK(std::isnan(y[2]));
 }
 
-TEST_CASE("distance losses say that they stay on the CPU") {
-  using S = Spec<float, 3, Cuda>;
-  const std::vector<ValueInfo<3>> infos{{{1, 2, {3, 3, 3}}, Dtype::f32}, {{1, 1, {3, 3, 3}}, Dtype::u8}};
-  try {
-    (void)DistanceLossOp<S>{}.infer({.inputs = infos, .w = {}});
-    FAIL("accepted");
-  } catch (const Error& e) {
-    CHECK(e.code() == Code::unsupported);
-  }
+TEST_CASE("distance losses: exact distances to the boundaries of labels and network") {
+  const auto blobs = [](NumbersCase c, Index classes) {   // runs of both sides; one class nowhere, the last image full of one
+    const Shape<3>& x = c.inputs[0].shape;
+    auto& labels = c.inputs[1].values;
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      const auto place = static_cast<Index>(i) % x.voxels();
+      labels[i] = classes > 2 && labels[i] == 1 ? 0 : (place / 7 % 3 == 0 || place % 5 < 2) ? labels[i] : 0;
+      if (x.n > 2 && static_cast<Index>(i) / x.voxels() == 2) labels[i] = 1;
+    }
+    return c;
+  };
+  for (const Shape<3>& x : {Shape<3>{3, 2, {5, 6, 9}}, {1, 1, {4, 3, 11}}, {2, 3, {1, 12, 7}}, {1, 7, {6, 1, 5}}, {1, 140, {3, 2, 4}}})
+    for (const bool boundary : {false, true})
+      for (const bool sigmoid : {false, true}) {
+        DistanceLossOptions o{.boundary = boundary};
+        o.common = {.alpha = sigmoid ? 2. : 1.5, .include_background = sigmoid, .sigmoid = sigmoid, .logarithm = !sigmoid && !boundary,
+                    .spacing_mm = {1, 0.75, 2.5}};
+        const auto make = [&](auto s) { return DistanceLossOp<decltype(s)>{o}; };
+        compare<float>(make, blobs(loss_case<float>(x), x.c), 5e-6, 1e-5);
+        compare<bf16>(make, blobs(loss_case<bf16>(x, Dtype::u16), x.c), 5e-6, 1e-2);
+      }
+  Context<Cuda> card;
+  NumbersCase bad = loss_case<float>({1, 3, {4, 4, 4}});
+  bad.inputs[1].values[5] = 9;
+  CHECK(std::isnan(OpNumbers<Spec<float, 3, Cuda>>(card)(DistanceLossOp<Spec<float, 3, Cuda>>{}, bad).y[0]));
 }
