@@ -31,7 +31,8 @@ struct DistanceBody {
 };
 
 /// p of a voxel's channels.
-template <int K> CTSEG_DEVICE void probabilities(const Block& b, const LossLane& l, bool sigmoid, const float (&x)[K], float (&p)[K]) {
+template <int K>
+CTSEG_DEVICE void probabilities(const Block& b, const LossLane& l, bool sigmoid, const float (&x)[K], float (&p)[K]) {
   if (sigmoid) {
     CTSEG_UNROLL for (int k = 0; k < K; ++k) p[k] = logistic(x[k]);
   } else {
@@ -193,8 +194,8 @@ template <class T, int K> struct DistanceGradient : DistanceBody {
 
   CTSEG_DEVICE void operator()(const Block& b) const {
     const LossLane l = lane_of(b, tiles);
-    const float scale =
-        static_cast<float>(static_cast<double>(*seed) * *slope / static_cast<double>(tiles.images * planes.counted * planes.voxels));
+    const float scale = static_cast<float>(static_cast<double>(*seed) * *slope /
+                                           static_cast<double>(tiles.images * planes.counted * planes.voxels));
     for_voxels(b, tiles, [&](Index row, bool live) {
       float x[K], p[K] = {}, d[K] = {}, mean = 0;
       VoxelLabels q;
@@ -285,21 +286,44 @@ void distance_loss_forward(Stream stream, const DistanceTerms& o, const LossValu
       add_distances(stream, o, v.logits, m, {m.truth, saved.fields, false});
       if (!o.boundary) add_distances(stream, o, v.logits, m, {m.guess, saved.fields, true});
       launch(stream, {tiles.chunks, tiles.images, kLossThreads * 8},
-             DistanceSum<T, k>{{}, tiles, planes, logits, o.sigmoid, o.boundary, o.logarithm, DistanceScratch::blocks(v.logits),
-                               saved.fields, m.truth, m.bad, m.partials, m.arrived, saved.slope, loss});
+             DistanceSum<T, k>{{},
+                               tiles,
+                               planes,
+                               logits,
+                               o.sigmoid,
+                               o.boundary,
+                               o.logarithm,
+                               DistanceScratch::blocks(v.logits),
+                               saved.fields,
+                               m.truth,
+                               m.bad,
+                               m.partials,
+                               m.arrived,
+                               saved.slope,
+                               loss});
     });
   });
 }
 
-void distance_loss_backward(Stream stream, const DistanceTerms& o, const LossValues& v, const float* seed, const Array& dlogits) {
+void distance_loss_backward(Stream stream, const DistanceTerms& o, const LossValues& v, const float* seed,
+                            const Array& dlogits) {
   const LossTiles tiles = loss_tiles(v.logits);
   const DistanceSaved saved(v.saved, v.logits);
   with_storage(v.logits.dtype, [&](auto t) {
     using T = decltype(t);
     with_channels(tiles.classes, [&](auto k) {
       launch(stream, {tiles.chunks, tiles.images},
-             DistanceGradient<T, k>{{}, tiles, planes_of(o, v.logits), logits_of<const T>(v.logits), logits_of<T>(dlogits),
-                                    labels_of({}, v), o.sigmoid, o.boundary, saved.fields, seed, saved.slope});
+             DistanceGradient<T, k>{{},
+                                    tiles,
+                                    planes_of(o, v.logits),
+                                    logits_of<const T>(v.logits),
+                                    logits_of<T>(dlogits),
+                                    labels_of({}, v),
+                                    o.sigmoid,
+                                    o.boundary,
+                                    saved.fields,
+                                    seed,
+                                    saved.slope});
     });
   });
 }

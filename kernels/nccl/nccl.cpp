@@ -2,8 +2,8 @@
 // declared here of it has been the same since 2.4.
 #include <dlfcn.h>
 
-#include "event.hpp"
 #include <ctseg/train/nccl.hpp>
+#include "event.hpp"
 
 #include <algorithm>
 #include <condition_variable>
@@ -52,8 +52,7 @@ struct Library {
   }
   template <class F> void find(F*& function, const char* name) {
     function = reinterpret_cast<F*>(dlsym(handle, name));
-    if (!function)
-      throw Error(Code::unsupported, "nccl", text("this library has no ", name, ". Hint: NCCL 2.4 or newer."));
+    if (!function) throw Error(Code::unsupported, "nccl", text("this library has no ", name, ". Hint: NCCL 2.4 or newer."));
   }
   void check(int result, const char* call) const {
     if (result != 0) throw Error(Code::device, call, text(get_error_string(result), " (", result, ")."));
@@ -102,7 +101,8 @@ class Connection {
       wake_.notify_all();
       watcher_.join();
     }
-    for (; !under_way_.empty(); under_way_.pop_front()) wait_for(under_way_.front()), cuda::release_event(under_way_.front().event);
+    for (; !under_way_.empty(); under_way_.pop_front())
+      wait_for(under_way_.front()), cuda::release_event(under_way_.front().event);
     if (comm_) library_->comm_destroy(comm_);
   }
   void begin(const UniqueId& id, int device) {
@@ -210,7 +210,10 @@ class Connection {
 
 struct NcclWorld::State {
   explicit State(const NcclOptions& o)
-      : library(o.library), place(o.place), device(o.device < 0 ? o.place.local_rank : o.device), connection(std::in_place, library, o) {}
+      : library(o.library),
+        place(o.place),
+        device(o.device < 0 ? o.place.local_rank : o.device),
+        connection(std::in_place, library, o) {}
   ~State() {
     connection.reset();   // before what it works on
     if (begun) cuda::release_event(begun), cuda::release_event(ended);
@@ -309,8 +312,9 @@ void NcclWorld::begin_sum_on_device(std::span<float> values, void* stream) {
   cuda::use_device(s.device);
   cuda::record_event(static_cast<cuda::Stream>(stream), s.begun);
   cuda::wait_event(s.stream, s.begun);
-  s.library.check(s.library.all_reduce(values.data(), values.data(), values.size(), kFloat, kSum, s.connection->get(), s.stream),
-                  "ncclAllReduce");
+  s.library.check(
+      s.library.all_reduce(values.data(), values.data(), values.size(), kFloat, kSum, s.connection->get(), s.stream),
+      "ncclAllReduce");
 }
 void NcclWorld::finish_on_device(void* stream) {
   State& s = *state_;

@@ -174,7 +174,8 @@ TEST_CASE("which engine is expected to be the faster one") {
 
 TEST_CASE("a card with less shared memory takes another engine for first layers that need more") {
   const int small = 99 << 10;   // sm_86, sm_89
-  const OwnConvCase large{.in = 4, .out = 3, .space = {5, 6, 7}, .kernel = {5, 5, 5}, .stride = {2, 2, 2}, .padding = {2, 2, 2}};
+  const OwnConvCase large{
+      .in = 4, .out = 3, .space = {5, 6, 7}, .kernel = {5, 5, 5}, .stride = {2, 2, 2}, .padding = {2, 2, 2}};
   CHECK(cuda::first_layer_supports(test::problem_of(large), kShared));
   CHECK(!cuda::first_layer_supports(test::problem_of(large), small));
   CHECK(cuda::own_engine(test::problem_of({.in = 1, .out = 32}), small) == cuda::OwnEngine::first_layer);

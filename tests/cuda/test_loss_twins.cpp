@@ -129,11 +129,15 @@ TEST_CASE("distance losses: exact distances to the boundaries of labels and netw
     }
     return c;
   };
-  for (const Shape<3>& x : {Shape<3>{3, 2, {5, 6, 9}}, {1, 1, {4, 3, 11}}, {2, 3, {1, 12, 7}}, {1, 7, {6, 1, 5}}, {1, 140, {3, 2, 4}}})
+  for (const Shape<3>& x :
+       {Shape<3>{3, 2, {5, 6, 9}}, {1, 1, {4, 3, 11}}, {2, 3, {1, 12, 7}}, {1, 7, {6, 1, 5}}, {1, 140, {3, 2, 4}}})
     for (const bool boundary : {false, true})
       for (const bool sigmoid : {false, true}) {
         DistanceLossOptions o{.boundary = boundary};
-        o.common = {.alpha = sigmoid ? 2. : 1.5, .include_background = sigmoid, .sigmoid = sigmoid, .logarithm = !sigmoid && !boundary,
+        o.common = {.alpha = sigmoid ? 2. : 1.5,
+                    .include_background = sigmoid,
+                    .sigmoid = sigmoid,
+                    .logarithm = !sigmoid && !boundary,
                     .spacing_mm = {1, 0.75, 2.5}};
         const auto make = [&](auto s) { return DistanceLossOp<decltype(s)>{o}; };
         compare<float>(make, blobs(loss_case<float>(x), x.c), 5e-6, 1e-5);

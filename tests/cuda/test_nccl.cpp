@@ -108,7 +108,8 @@ TEST_CASE("NcclWorld gives up a sum that the others do not come to, and says so 
   with_world(600, [&](NcclWorld& world) {
     const Stuck stuck;
     the_error = 6;
-    CHECK(device_error([&] { world.broadcast(bytes); }).find("connection of rank 0 is broken: remote process exited (6)") != std::string::npos);
+    CHECK(device_error([&] { world.broadcast(bytes); }).find("connection of rank 0 is broken: remote process exited (6)") !=
+          std::string::npos);
   });
 }
 
