@@ -167,6 +167,19 @@ template <AnySpec S> struct ToSize {
   Var<S> forward(Var<S> x) const { return upsample(x, {.size = {size}, .mode = UpsampleMode::linear}); }
 };
 
+/// Logits of windows that lie in the device's memory. A Predictor takes those of the host, or what is in its input.
+template <AnySpec S, class Predict> In<S> logits_of(Context<typename S::Device>& ctx, Predict& predict, In<S> windows) {
+  if constexpr (!Memory<typename S::Device>::kOnHost && requires { predict.input_shape(), predict.input(); }) {
+    if (windows.shape != predict.input_shape())
+      throw Error(Code::shape_mismatch, "predictor",
+                  text("windows are ", windows.shape, ", made for ", predict.input_shape(), "."));
+    Kernel<Elementwise, S>::copy(ctx, windows, predict.input());
+    return predict();
+  } else {
+    return predict(windows);
+  }
+}
+
 }   // namespace test_time
 
 /// predict on the windows and on all their mirror images, turned back and averaged.
@@ -175,7 +188,8 @@ template <AnySpec S> struct ToSize {
 template <AnySpec S, class Predict> class Mirrored {
  public:
   Mirrored(Context<typename S::Device>& ctx, Predict predict, const MirrorOptions& o)
-      : predict_(std::forward<Predict>(predict)),
+      : ctx_(&ctx),
+        predict_(std::forward<Predict>(predict)),
         flips_(test_time::mirrors<S::kDim>(o.axes)),
         turned_(ctx),
         mean_(ctx, o.average) {}
@@ -183,11 +197,12 @@ template <AnySpec S, class Predict> class Mirrored {
   /// Valid until the next call.
   In<S> operator()(In<S> windows) {
     mean_.start(windows.shape);
-    for (const auto& flips : flips_) mean_.add(predict_(turned_(windows, flips)), flips);
+    for (const auto& flips : flips_) mean_.add(test_time::logits_of<S>(*ctx_, predict_, turned_(windows, flips)), flips);
     return mean_.mean();
   }
 
  private:
+  Context<typename S::Device>* ctx_;
   Predict predict_;
   std::vector<test_time::Flips<S::kDim>> flips_;
   test_time::TurnedWindows<S> turned_;
@@ -198,7 +213,7 @@ template <AnySpec S, class Predict> class Mirrored {
 template <AnySpec S, class Predict> class Ensemble {
  public:
   Ensemble(Context<typename S::Device>& ctx, std::vector<Predict> members, const EnsembleOptions& o)
-      : members_(std::move(members)), weights_(o.weights), mean_(ctx, o.average) {
+      : ctx_(&ctx), members_(std::move(members)), weights_(o.weights), mean_(ctx, o.average) {
     if (weights_.empty()) weights_.assign(members_.size(), 1);
     const double total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
     if (members_.empty() || weights_.size() != members_.size() || !is_finite(total) || !(total > 0))
@@ -209,11 +224,13 @@ template <AnySpec S, class Predict> class Ensemble {
   /// Valid until the next call.
   In<S> operator()(In<S> windows) {
     mean_.start(windows.shape);
-    for (std::size_t i = 0; i < members_.size(); ++i) mean_.add(members_[i](windows), {}, weights_[i]);
+    for (std::size_t i = 0; i < members_.size(); ++i)
+      mean_.add(test_time::logits_of<S>(*ctx_, members_[i], windows), {}, weights_[i]);
     return mean_.mean();
   }
 
  private:
+  Context<typename S::Device>* ctx_;
   std::vector<Predict> members_;
   std::vector<double> weights_;
   test_time::ScoreMean<S> mean_;
@@ -252,14 +269,15 @@ template <AnySpec S, class Factory> class MultiScale {
     if (looks_.empty() || made_for_ != windows.shape) make(windows.shape);
     mean_.start(windows.shape);
     for (Look& look : looks_) {
-      const In<S> logits = look.predict(look.there ? (*look.there)(windows) : windows);
+      const In<S> resized = look.there ? test_time::logits_of<S>(*ctx_, *look.there, windows) : windows;
+      const In<S> logits = test_time::logits_of<S>(*ctx_, look.predict, resized);
       if (look.there && !look.back) {
         if (logits.shape.n != look.shape.n || logits.shape.space != look.shape.space)
           throw Error(Code::shape_mismatch, "multi_scale",
                       text("predict made ", logits.shape, " of windows ", look.shape, "; it must keep their size."));
         look.back.emplace(*ctx_, test_time::ToSize<S>{windows.shape.space}, logits.shape);
       }
-      mean_.add(look.back ? (*look.back)(logits) : logits);
+      mean_.add(look.back ? test_time::logits_of<S>(*ctx_, *look.back, logits) : logits);
     }
     return mean_.mean();
   }

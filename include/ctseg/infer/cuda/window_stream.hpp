@@ -91,7 +91,6 @@ template <AnySpec S, class Predict, class Receiver> class WindowStream {
   StreamReport run() {
     const auto start = std::chrono::steady_clock::now();
     const auto n = static_cast<int>(grid_.windows());
-    WindowNumbers waiting;
     std::vector<int> batch;
     for (int w = 0, first = 0; w < n; ++w) {
       if (place_[static_cast<std::size_t>(w)] >= 0) batch.push_back(w);
