@@ -2,7 +2,7 @@
 // table for people and one JSON object a line for programs (--json). It compares nothing: gpu/torch_arms.py is the other side.
 // Times are medians of samples of at least `seconds` / 20 each, measured around work that fills the queue, after a warm-up. An op's
 // bytes are what it must move: what it reads and what it writes, once.
-// usage: ctseg_bench_gpu [--part copy,ops,nets] [--only TEXT] [--nets NAME,...] [--types f32,tf32,bf16] [--edge N] [--size N]
+// usage: ctseg_bench_gpu [--part copy,ops,optim,nets] [--only TEXT] [--nets NAME,...] [--types f32,tf32,bf16] [--edge N] [--size N]
 //                        [--batch N] [--seconds S] [--json FILE]      --tiny: shapes for a dry run on the emulated card
 #include <algorithm>
 #include <chrono>
@@ -13,28 +13,25 @@
 #include <fstream>
 
 #include <ctseg/cuda.hpp>
-#include <ctseg/models/basic_unet.hpp>
-#include <ctseg/models/plain_conv_unet.hpp>
-#include <ctseg/models/residual_unet.hpp>
-#include <ctseg/models/unet.hpp>
-#include <ctseg/models/vnet.hpp>
 #include <ctseg/nn/run.hpp>
 #include <ctseg/optim/adam.hpp>
+#include <ctseg/optim/sgd.hpp>
 
 #include "../../tests/ops/families.hpp"
+#include "networks.hpp"
 
 using namespace ctseg;
 using namespace ctseg::test;
+using ctseg::bench::listed;
 
 namespace {
 
 struct Options {
-  std::string part = "copy,ops,nets", only, nets = "basic_unet,residual_unet,vnet,plain_conv_unet,unet", types = "f32,tf32,bf16", json;
+  std::string part = "copy,ops,optim,nets", only, nets = bench::kNetworks, types = "f32,tf32,bf16", json;
   Index edge = 128, size = 128, batch = 1;
   double seconds = 1;
   bool tiny = false;
 };
-bool listed(const std::string& list, const std::string& name) { return ("," + list + ",").find("," + name + ",") != std::string::npos; }
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -89,6 +86,12 @@ class Report {
           << ", \"p10\": " << t.low * 1e3 << ", \"p90\": " << t.high * 1e3 << ", \"gb_s\": " << bytes / t.median * 1e-9 << "}"
           << std::endl;
   }
+  void failed(const std::string& kind, const std::string& name, const std::string& type, const char* why) {
+    std::printf("%-8s %-26s %-5s NOT MEASURED: %s\n", kind.c_str(), name.c_str(), type.c_str(), why);
+    std::fflush(stdout);
+    ++failures;
+  }
+  int failures = 0;
 
  private:
   std::ofstream json_;
@@ -184,9 +187,24 @@ template <class T> void measure_ops(const Options& o, Report& report, bool tf32)
       report.row("op", text(name, "/forward"), type, time_of(ctx, o, [&] { op.forward(); }), op.bytes(true));
       report.row("op", text(name, "/backward"), type, time_of(ctx, o, [&] { op.backward(); }), op.bytes(false));
     } catch (const Error& e) {
-      std::printf("op       %-26s %-5s NOT MEASURED: %s\n", name, type.c_str(), e.what());
+      report.failed("op", name, type, e.what());
     }
   });
+}
+
+/// A step of each optimizer over as many weights as an nnU-Net has: weights, moments and gradients read, the first two written.
+void measure_optimizers(const Options& o, Report& report) {
+  using S = Spec<float, 3, Cuda>;
+  Context<Cuda> ctx;
+  Parameter<S> weights({.shape = {o.tiny ? 5000 : 31'000'000}, .fill = 0.5});
+  std::vector<Parameter<S>*> all{&weights};
+  Gradients<S> gradients(all);
+  gradients.zero();
+  const double values = static_cast<double>(weights.size());
+  AdamW<S> adam(all, {.learning_rate = 1e-4});
+  report.row("optim", "adamw", "f32", time_of(ctx, o, [&] { adam.step(ctx, gradients); }), 28 * values);
+  Sgd<S> sgd(all, {.learning_rate = 1e-4, .momentum = 0.99, .nesterov = true});
+  report.row("optim", "sgd nesterov", "f32", time_of(ctx, o, [&] { sgd.step(ctx, gradients); }), 20 * values);
 }
 
 template <AnySpec S, class Net> void measure_network(const Options& o, Report& report, const std::string& name, Net net, bool tf32) {
@@ -244,34 +262,12 @@ template <AnySpec S, class Net> void measure_network(const Options& o, Report& r
 
 template <class T> void measure_networks(const Options& o, Report& report, bool tf32) {
   using S = Spec<T, 3, Cuda>;
-  const auto one = [&](const char* name, auto make) {
-    if (!listed(o.nets, name)) return;
+  bench::for_networks<S>(o.nets, o.tiny ? 64 : 1, [&](const char* name, auto make) {
     try {
       measure_network<S>(o, report, name, make(), tf32);
     } catch (const Error& e) {
-      std::printf("network  %-26s NOT MEASURED: %s\n", name, e.what());
+      report.failed("network", name, tf32 ? "tf32" : text(dtype_of<T>()), e.what());
     }
-  };
-  const bool tiny = o.tiny;
-  one("basic_unet", [&] { return BasicUNet<S>({.features = tiny ? std::array<Index, 6>{4, 4, 4, 4, 4, 4} : BasicUNetOptions{}.features}); });
-  one("residual_unet", [&] {
-    auto options = nodule_unet();
-    options.out_channels = 2;
-    if (tiny) options.channels = {4, 4, 4, 4, 4};
-    return ResidualUNet<S>(options);
-  });
-  one("vnet", [&] {
-    return VNet<S>({.dropout_prob_down = 0, .dropout_prob_up = {0, 0}, .dropout_prob_shallow = 0, .width = tiny ? 2 : 16});
-  });
-  one("plain_conv_unet", [&] {
-    PlainConvUNetOptions<3> options;
-    if (tiny) options.features_per_stage = {4, 4, 4, 4, 4, 4};
-    return PlainConvUNet<S>(options);
-  });
-  one("unet", [&] {
-    UNetOptions options{.out_channels = 2};
-    if (tiny) options.features = {4, 4, 4, 4, 4};
-    return UNet<S>(options);
   });
 }
 
@@ -309,13 +305,15 @@ int main(int argc, char** argv) try {
   Report report(o.json);
   report.facts(cuda::device_facts(0));
   if (listed(o.part, "copy")) measure_copy(o, report);
+  if (listed(o.part, "optim")) measure_optimizers(o, report);
   for (const char* type : {"f32", "tf32", "bf16"}) {
     if (!listed(o.types, type)) continue;
     const bool tf32 = std::strcmp(type, "tf32") == 0;
     if (listed(o.part, "ops") && !tf32) std::strcmp(type, "bf16") ? measure_ops<float>(o, report, false) : measure_ops<bf16>(o, report, false);
     if (listed(o.part, "nets")) std::strcmp(type, "bf16") ? measure_networks<float>(o, report, tf32) : measure_networks<bf16>(o, report, false);
   }
-  return 0;
+  if (report.failures > 0) std::printf("%d not measured\n", report.failures);
+  return report.failures > 0 ? 1 : 0;
 } catch (const std::exception& e) {
   std::fprintf(stderr, "ctseg_bench_gpu: %s\n", e.what());
   return 1;

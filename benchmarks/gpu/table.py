@@ -1,17 +1,26 @@
 #!/usr/bin/env python3
-"""The table of a run of first_run.sh: ctseg beside the best arm of PyTorch and beside its eager one. usage: table.py FOLDER"""
+"""The table of a run of first_run.sh: ctseg beside the best arm of PyTorch and beside its eager one. usage: table.py FOLDER...
+
+Parts that ran in several calls may lie in several folders."""
 import json
 import sys
 from pathlib import Path
 
 
-def rows(path):
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def rows(name):
+    found = []
+    for folder in sys.argv[1:]:
+        path = Path(folder) / name
+        for line in path.read_text().splitlines() if path.exists() else []:
+            try:
+                found.append(json.loads(line))
+            except ValueError:   # cut off where the program was stopped
+                print(f"{path}: left out: {line[:60]}", file=sys.stderr)
+    return found
 
 
 def main():
-    folder = Path(sys.argv[1])
-    first, again, torch = rows(folder / "ours_first.jsonl"), rows(folder / "ours_again.jsonl"), rows(folder / "torch.jsonl")
+    first, again, torch = rows("networks.jsonl"), rows("networks_again.jsonl"), rows("torch.jsonl")
     later = {(r["kind"], r["name"], r["type"]): r["ms"] for r in again if "ms" in r}
     print("| work | network | type | ctseg, ms | again | best PyTorch, ms | which | eager contiguous, ms | best / ctseg | eager / ctseg |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
@@ -19,7 +28,7 @@ def main():
         if r.get("kind") not in ("forward", "step"):
             continue
         key = (r["kind"], r["name"], r["type"])
-        arms = [t for t in torch if (t["kind"], t["name"], t["type"]) == key]
+        arms = [t for t in torch if (t["kind"], t["name"], t.get("type")) == key]
         best = min(arms, key=lambda t: t["ms"], default=None)
         eager = next((t for t in arms if t["layout"] == "contiguous" and t["way"] == "eager"), None)
         show = lambda t: f"{t['ms']:.3f}" if t else "-"

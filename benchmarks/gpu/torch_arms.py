@@ -3,13 +3,16 @@
 CUDA graph and compiled. Forward, and a training step with Dice + cross-entropy and fused AdamW; autocast for bf16, TF32 for tf32.
 
     torch_arms.py [--nets NAME,...] [--types f32,tf32,bf16] [--size 128] [--batch 1] [--seconds 1] [--arms eager,graph,compile]
-                  [--json FILE] [--device cpu]            cpu with --size 32: a dry run
+                  [--budget SECONDS] [--json FILE] [--device cpu]            cpu with --size 32: a dry run
 
-Medians of event samples of at least seconds / 20, after a warm-up; inputs rotate over four sets. An arm that fails is named.
+Medians of event samples of at least seconds / 20, after a warm-up; inputs rotate over four sets. An arm that fails is named. What
+matters most comes first: types as listed, and arms that need no compilation before those that do. Rows are added to FILE, and what
+FILE has already is not measured again; when the budget is used up the rest is named and left out.
 """
 import argparse
 import gc
 import json
+import os
 import statistics
 import time
 
@@ -190,6 +193,7 @@ def measure(args, name, kind, layout, way, train):
     images = [torch.randn(shape, device=args.device).to(memory_format=form) for _ in sets]
     labels = [torch.randint(0, 2, (args.batch,) + shape[2:], device=args.device) for _ in sets]
     adam = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=cuda, capturable=cuda and way == "graph") if train else None
+    torch.compiler.reset()   # else the ninth network of a process is not compiled any more, without a word
     model = torch.compile(net) if way == "compile" else net
 
     def once(x, y):
@@ -227,6 +231,28 @@ def measure(args, name, kind, layout, way, train):
     return time_of(args, work) + ((torch.cuda.max_memory_allocated() >> 20) if cuda else 0,)
 
 
+def ceilings(args, file, done):
+    """What this card gives at best: a large copy, and 8192^3 products of random matrices."""
+    if any(d[0] == "ceiling" for d in done):
+        return
+    a = torch.empty(1 << 30, dtype=torch.float32, device=args.device).normal_()
+    b = torch.empty_like(a)
+    found = [("copy", 2 * a.nbytes, time_of(args, lambda i: b.copy_(a))[0], "GB/s")]
+    del a, b
+    for kind, dtype in (("bf16", torch.bfloat16), ("tf32", torch.float32), ("f32", torch.float32)):
+        torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
+        a, b = (torch.randn(8192, 8192, dtype=dtype, device=args.device) for _ in range(2))
+        found.append((kind, 2 * 8192**3, time_of(args, lambda i: a @ b)[0], "GFLOP/s"))
+    for name, work, ms, unit in found:
+        print(f"ceiling  {name:16} {work / ms * 1e-6:10.0f} {unit}", flush=True)
+        if file:
+            file.write(json.dumps({"kind": "ceiling", "name": name, "ms": ms, unit: work / ms * 1e-6}) + "\n")
+            file.flush()
+
+
+KEYS = ("kind", "name", "type", "layout", "way", "batch", "size")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--nets", default=",".join(NETS))
@@ -236,16 +262,26 @@ def main():
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--budget", type=float, default=1e9)
     parser.add_argument("--json")
     args = parser.parse_args()
-    file = open(args.json, "w") if args.json else None
+    begin, done, left = time.time(), set(), 0
+    if args.json and os.path.exists(args.json):
+        done = {tuple(json.loads(line).get(k) for k in KEYS) for line in open(args.json) if line.endswith("}\n")}
+    file = open(args.json, "a") if args.json else None
     if args.device == "cuda":
         print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}")
-    for name in args.nets.split(","):
+        ceilings(args, file, done)
+    for way in args.arms.split(","):
         for kind in args.types.split(","):
-            for what in ("forward", "step"):
-                for layout in ("contiguous", "channels_last"):
-                    for way in args.arms.split(","):
+            for name in args.nets.split(","):
+                for what in ("forward", "step"):
+                    for layout in ("contiguous", "channels_last"):
+                        if (what, name, kind, layout, way, args.batch, args.size) in done:
+                            continue
+                        if time.time() - begin > args.budget:
+                            left += 1
+                            continue
                         try:
                             ms, low, high, memory = measure(args, name, kind, layout, way, what == "step")
                         except Exception as error:
@@ -257,9 +293,11 @@ def main():
                                 torch.cuda.empty_cache()
                         print(f"{what:8} {name:16} {kind:5} {layout:14} {way:8} {ms:10.4f} ms ({low:.4f} - {high:.4f}) {memory} MiB", flush=True)
                         if file:
-                            row = {"kind": what, "name": name, "type": kind, "layout": layout, "way": way, "ms": ms, "p10": low, "p90": high, "mib": memory}
+                            row = {"batch": args.batch, "size": args.size, "kind": what, "name": name, "type": kind, "layout": layout, "way": way, "ms": ms, "p10": low, "p90": high, "mib": memory}
                             file.write(json.dumps(row) + "\n")
                             file.flush()
+    if left:
+        print(f"left out, for the time was used up: {left} measurements; call again with the same --json")
 
 
 if __name__ == "__main__":
