@@ -240,7 +240,7 @@ template <AnySpec S, class Net> void measure_network(const Options& o, Report& r
   }
   Tape<S> tape(Mode::train, ctx.traits());
   const Var<S> x = tape.input(shape), labels = tape.input(shape, Dtype::u8);
-  const Var<S> loss = dice_ce(net.forward(x), labels);
+  const Var<S> loss = with_head(dice_ce(net.forward(x), labels));   // as fit
   const Plan<S> plan(tape, {.loss = loss});
   Run<S> run(plan, ctx);
   Gradients<S> gradients(net.parameters());
@@ -250,9 +250,9 @@ template <AnySpec S, class Net> void measure_network(const Options& o, Report& r
     const auto to = run.template input_as<std::uint8_t>(labels);
     cuda::copy_on_device(ctx.stream(), to.data, classes_there.data(), shape.elements());
     gradients.zero();
-    run.forward();
-    run.backward(gradients);
-    adam.step(ctx, gradients);
+    adam.ready(ctx, gradients, adam.next());
+    run.step(gradients, [&] { adam.launch(ctx); }, {.depends = adam.depends()});
+    adam.moved(ctx, gradients), adam.set_steps(adam.steps() + 1);
   });
   report.row("step", name, type, t, 0);
   const auto memory = cuda::memory_facts();
