@@ -169,7 +169,10 @@ template <AnySpec S> struct ToSize {
 
 /// Logits of windows that lie in the device's memory. A Predictor takes those of the host, or what is in its input.
 template <AnySpec S, class Predict> In<S> logits_of(Context<typename S::Device>& ctx, Predict& predict, In<S> windows) {
-  if constexpr (!Memory<typename S::Device>::kOnHost && requires { predict.input_shape(), predict.input(); }) {
+  if constexpr (!Memory<typename S::Device>::kOnHost && requires {
+                  predict.input_shape();
+                  predict.input();
+                }) {
     if (windows.shape != predict.input_shape())
       throw Error(Code::shape_mismatch, "predictor",
                   text("windows are ", windows.shape, ", made for ", predict.input_shape(), "."));
