@@ -4,6 +4,7 @@
 #include <ctseg/cuda.hpp>
 #include <ctseg/infer/test_time.hpp>
 #include <ctseg/nn/init.hpp>
+#include <ctseg/nn/layers.hpp>
 #include <ctseg/ops/cpu.hpp>
 
 using namespace ctseg;
