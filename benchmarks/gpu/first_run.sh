@@ -85,7 +85,7 @@ if [ -n "$pack" ]; then
       while read -r library; do cp -L "$library" "$stage/lib/"; done
   done
   # The programs hold the same kernels: a window of compression over all of them finds that.
-  tar cf - -C "$stage" bin lib | xz -T1 --lzma2=preset=6,dict=192MiB > "$pack" || exit 1
+  tar cf - -C "$stage" bin lib | xz -T1 --lzma2=preset=2,dict=192MiB > "$pack" || exit 1
   ls -l "$pack"
   exit 0
 fi

@@ -28,6 +28,7 @@ struct Planes {
 struct DistanceBody {
   static constexpr int kThreads = kLossThreads;
   static constexpr bool kSyncs = true;
+  static constexpr int kResident = 2;   // with 128 registers to a thread none of the K = 16 spills
 };
 
 /// p of a voxel's channels.
