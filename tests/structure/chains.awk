@@ -1,5 +1,5 @@
-# Which headers can share a translation unit and still be compiled alone: prints one chain a line, each header of which includes,
-# itself or through others, the one before it, so that nothing stands before its text that it does not include. All files of
+# Which headers can share a translation unit and still be compiled alone: prints one chain a line, each header of which
+# includes, itself or through others, the one before it, so that nothing stands before its text that it does not include. All
 # headers are read, those named in LIST are put into chains. Counted are includes above the first line of code, outside of #if.
 function normal(path,    part, n, i, kept, out) {
   n = split(path, part, "/")
