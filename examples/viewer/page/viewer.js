@@ -127,7 +127,7 @@ async function segment() {
     if (!await open_mask(finished.mask)) return;
     clear_mesh();
     after_loading();
-    say(`Segmented in ${finished.seconds.toFixed(1)} s on ${state.info.device}.`);
+    say(`Segmented in ${state.mask.seconds.toFixed(1)} s on ${state.info.device}.`);
   } finally {
     element("progress").hidden = element("stop").hidden = true;
     element("segment").disabled = false;
