@@ -390,7 +390,8 @@ resident memory; in brackets without PyTorch's and MONAI's libraries.
             more = ", ".join(f"{k} {a[w]:.3f}" for k, w in (("clDice", "cldice"), ("CPM", "cpm")) if a.get(w) is not None)
             beside = f" ({a['memory_mb'] - a['memory_of_libraries_mb']:.0f})" if "memory_of_libraries_mb" in a else ""
             dice = "none" if a["dice"] is None else f"{a['dice']:.3f}"
-            print(f"| {TITLES[name]} | {r['steps']} of {r['preset_steps']} | {'MONAI' if arm == 'monai' else arm} | "
+            start = "" if r.get("same_start", True) else ", other initial weights"
+            print(f"| {TITLES[name]} | {r['steps']} of {r['preset_steps']}{start} | {'MONAI' if arm == 'monai' else arm} | "
                   f"{a['parameters']:,.0f} | {dice} | {more} | {a['loss']:.3f} | {a['cpu_seconds']:.0f} | "
                   f"{a['seconds']:.0f} ({r['load']:.0f}) | {a['memory_mb']:.0f}{beside} |")
 
