@@ -88,7 +88,8 @@ def initial_weights(program, base, folder):
     os.makedirs(start, exist_ok=True)
     config = os.path.join(start, "config.json")
     with open(config, "w") as file:
-        json.dump({"base": "../config.json", "training": {"learning_rate": 0, "steps": 1, "epochs": 1, "steps_per_epoch": 1}}, file)
+        json.dump({"base": "../config.json",
+                   "training": {"learning_rate": 0, "steps": 1, "epochs": 1, "steps_per_epoch": 1}}, file)
     for name in ("prepared", "statistics.json"):
         if os.path.exists(os.path.join(folder, name)) and not os.path.exists(os.path.join(start, name)):
             os.symlink(os.path.join("..", name), os.path.join(start, name))
@@ -375,9 +376,10 @@ def table(lines):
 
 {processor}, {os.cpu_count()} processors, {threads} threads, float; by benchmarks/peers/systems.py.
 Synthetic patients; phantoms, network, initial weights, steps, batch, loss, optimizer, schedule and kinds of augmentation are the
-same, the random numbers of patches and augmentation are not; one seed. Both models are judged by ctseg. CPU seconds are of the training, for
-ctseg with reading the cases and a validation at its end; seconds depend on what else the machine did (load). MB: peak of
-resident memory; in brackets without PyTorch's and MONAI's libraries.
+same, the random numbers of patches and augmentation are not; one seed. Both models are judged by ctseg. CPU seconds are of the
+training, for ctseg with reading the cases and a validation at its end; seconds depend on what else the machine did (load). MB:
+peak of resident memory; in brackets without PyTorch's and MONAI's libraries. A Dice near 0 after few steps says nothing: there
+the losses are to be compared.
 
 | system | steps (of the preset's) | arm | parameters | Dice | more | loss of the last 20 steps | CPU s | s (load) | MB |
 |---|---|---|---|---|---|---|---|---|---|""")
