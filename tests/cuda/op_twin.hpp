@@ -93,7 +93,7 @@ template <class T> double tolerance_of(double of_float) {
   return std::is_same_v<T, half> ? std::max(of_float, 0x1p-10) : of_float;
 }
 
-struct TwinOptions {
+struct OpTwinOptions {
   Mode mode = Mode::train;
   double tolerance = 0;   // of float; 0: the same bits in every type
   Margins margins{};
@@ -101,7 +101,7 @@ struct TwinOptions {
 
 /// Forward and backward of an op without weights. make(S{}) is the op for a Spec.
 template <class T, int Dim, class Make>
-void check_op(Context<Cuda>& ctx, const Make& make, const std::vector<Shape<Dim>>& shapes, const TwinOptions& o = {}) {
+void check_op(Context<Cuda>& ctx, const Make& make, const std::vector<Shape<Dim>>& shapes, const OpTwinOptions& o = {}) {
   using H = Spec<T, Dim, Cpu>;
   using C = Spec<T, Dim, Cuda>;
   const auto of_host = make(H{});
