@@ -112,7 +112,7 @@ TEST_CASE("files of other kinds are told apart, with a way out") {
 }
 
 TEST_CASE("a tensor must lie inside its storage, and its storage in the file") {
-  const auto view = [](const View& v) { return refusal(checkpoint(one(tensor(v)))); };
+  const auto view = [](const torch_zip::View& v) { return refusal(checkpoint(one(tensor(v)))); };
   CHECK(view({}).empty());
   CHECK(view({.offset = 3, .shape = {1}, .strides = {9}}).empty());
   CHECK(view({.shape = {0, 1L << 40, 1L << 40}, .strides = {1, 1L << 40, 1}}).empty());   // no value, and no overflow
