@@ -249,6 +249,17 @@ TEST_CASE("view takes scans and models as uploads, by their content") {
   CHECK(names_in(store / "s/incoming").empty());
 }
 
+TEST_CASE("CTSEG_MODEL names the default model, which names the labels of a given mask") {
+  const Files& f = files();
+  TempFolder store;
+  ::setenv("CTSEG_MODEL", f.model().c_str(), 1);
+  const Viewer viewer({f.ct(), "--mask", f.folder / "data/masks/a.nii.gz", "--store", store / "s"});
+  ::unsetenv("CTSEG_MODEL");
+  REQUIRE(viewer.running());
+  CHECK(viewer.get("/models").json()[0]["source"] == "environment");
+  CHECK(viewer.get("/scans/1").json()["masks"][0]["labels"][0]["name"] == "blocks");
+}
+
 TEST_CASE("view writes over nothing, not even what its index does not know") {
   const Files& f = files();
   TempFolder store;
