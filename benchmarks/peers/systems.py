@@ -255,7 +255,7 @@ def augmentation(name, dim):
         return [affine(0.5, 10), RandScaleIntensityd(image, 0.1, prob=0.3), RandShiftIntensityd(image, 0.05, prob=0.3),
                 RandGaussianNoised(image, 0.3, std=0.03)]
     if name == "lung_nodules":
-        return [RandRotate90d(both, 0.5), *flips(0.5, (0, 1, 2)), RandGaussianNoised(image, 0.3, std=0.05),
+        return [RandRotate90d(both, 0.5, spatial_axes=(1, 2)), *flips(0.5, (0, 1, 2)), RandGaussianNoised(image, 0.3, std=0.05),
                 RandScaleIntensityd(image, 0.1, prob=0.3), RandShiftIntensityd(image, 0.1, prob=0.3), affine(0.3, 15)]
     if name == "liver_slices":
         return [RandRotated(both, range_x=turn(15), prob=0.5, **interpolation), *flips(0.5, (0, 1)),
@@ -379,7 +379,7 @@ Synthetic patients; phantoms, network, initial weights, steps, batch, loss, opti
 same, the random numbers of patches and augmentation are not; one seed. Both models are judged by ctseg. CPU seconds are of the
 training, for ctseg with reading the cases and a validation at its end; seconds depend on what else the machine did (load). MB:
 peak of resident memory; in brackets without PyTorch's and MONAI's libraries. A Dice near 0 after few steps says nothing: there
-the losses are to be compared.
+the losses are to be compared; and of 20 steps ctseg's time is mostly that validation.
 
 | system | steps (of the preset's) | arm | parameters | Dice | more | loss of the last 20 steps | CPU s | s (load) | MB |
 |---|---|---|---|---|---|---|---|---|---|""")
