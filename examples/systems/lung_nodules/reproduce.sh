@@ -16,7 +16,7 @@ cat > "$out/summary.json" << END
 {
   "system": "lung_nodules",
   "data": "synthetic",
-  "network": "residual U-Net, channels 8 to 64, 2 mm",
+  "network": "residual U-Net, channels 16 to 128, 1.5 mm",
   "parameters": $(number run.json parameters),
   "steps": $(number run.json steps),
   "training_seconds": $(number run.json training_seconds),
