@@ -210,6 +210,8 @@ void add_segment(CLI::App& program, Arguments& all) {
   c.add_option("--nodules", a.nodules, "list the components of this label: nodules.csv, and candidates.csv as LUNA16 wants it")
       ->check(CLI::Range(1, 255));
   c.add_option("--recipe", a.recipe, "a recipe (JSON) instead of the model file's own, or for weights that have none");
+  c.add_option("--device", a.device, "where the network runs: auto (a card if there is one), cpu, cuda or cuda:N")
+      ->capture_default_str();
   c.add_flag("--dry-run", a.dry_run, "print the plan (windows, memory) and do nothing");
   add_window(c, a.window_hu);
 }
@@ -306,6 +308,8 @@ void add_view(CLI::App& program, Arguments& all) {
   c.add_option("--port", a.port, "of 127.0.0.1; 0: any that is free")->check(CLI::Range(0, 65535))->capture_default_str();
   c.add_option("--store", a.store, "folder of scans, masks and history; unset: ~/.local/share/ctseg");
   c.add_option("--max-upload", a.max_upload, "the largest scan or model that may be uploaded")->capture_default_str();
+  c.add_option("--device", a.device, "where networks run: auto (a card if there is one), cpu, cuda or cuda:N")
+      ->capture_default_str();
   c.add_option("--token-file", a.token_file, "write the address with its token there, for other programs");
 }
 

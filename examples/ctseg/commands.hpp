@@ -61,6 +61,7 @@ struct SegmentArguments {
   std::optional<double> skip_air{};
   std::optional<Index> nodules{};   // the label whose components are listed
   bool dry_run = false;
+  std::string device = "auto";
 };
 struct ConvertArguments {
   std::string input{}, recipe{}, output{};
@@ -87,7 +88,7 @@ struct BenchArguments {
 struct ViewArguments {
   CaseOptions input{};
   std::vector<std::string> models{};
-  std::string mask{}, store{}, token_file{}, max_upload = "2G";
+  std::string mask{}, store{}, token_file{}, max_upload = "2G", device = "auto";
   int port = 0;
 };
 

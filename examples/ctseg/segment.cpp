@@ -8,6 +8,7 @@
 #include <ctseg/report/sha256.hpp>
 
 #include "commands.hpp"
+#include "device.hpp"
 #include "models.hpp"
 #include "nnunet_options.hpp"
 
@@ -58,6 +59,7 @@ std::string table_of(const cs::RunRecord& run) {
   if (run.labels.empty()) out += "nothing was found: the mask is empty\n";
   std::snprintf(line, sizeof line, "%.1f s, %.0f MB at most\n", run.seconds, run.peak_memory_mb);
   out += line;
+  if (run.device != "cpu") out += "on " + run.device + "\n";
   for (const std::string& path : run.outputs) out += path + "\n";
   return out;
 }
@@ -208,10 +210,11 @@ void segment(const SegmentArguments& a, Console& console) {
   if (is_volume_file(a.output)) expect_place_of(a.output, console);   // before the work
   for (const char* name : {"mask.nii.gz", "preview.png", "labels.csv", "nodules.csv", "candidates.csv", "run.json"})
     console.expect_output(fs::path(a.output) / name);
-  cs::Context<cs::Cpu> ctx{{.threads = console.common().threads,
-                            .accuracy = accuracy_named(a.accuracy),
-                            .cancel = console.cancel(),
-                            .log = console.log()}};
+  Device device(device_named(a.device), {.threads = console.common().threads,
+                                         .accuracy = accuracy_named(a.accuracy),
+                                         .cancel = console.cancel(),
+                                         .log = console.log()});
+  cs::Context<cs::Cpu>& ctx = device.host();
   run.threads = ctx.executor().threads(), run.isa = text(ctx.traits().isa);
 
   cs::SegmentOptions options{.max_memory = bytes_of("--max-memory", a.max_memory), .dry_run = a.dry_run};
@@ -235,7 +238,10 @@ void segment(const SegmentArguments& a, Console& console) {
   options.progress = {[](void* user, double done) { static_cast<Progress*>(user)->done(static_cast<Index>(100 * done)); },
                       &progress};
   if (a.dry_run) options.progress = {};
-  const cs::Segmentation result = cs::nnunet::segment(ctx, models.all, more.with(scan), options);
+  const cs::Segmentation result = cs::nnunet::segment_by(
+      models.all, {more.with(scan), options},
+      [&](const auto& networks, const auto& input, const auto& part) { return device.segment(networks, input, part); });
+  run.device = device.name(), run.device_reason = device.reason();
   clock.stage("segment");
   if (!result.labels) return console.result(result.plan);
   run.stages.pop_back();   // said more exactly

@@ -13,7 +13,8 @@ void view(const ViewArguments& a, Console& console) {
                  .store = a.store,
                  .token_file = a.token_file,
                  .port = a.port,
-                 .max_upload = bytes_of("--max-upload", a.max_upload)},
+                 .max_upload = bytes_of("--max-upload", a.max_upload),
+                 .device = device_named(a.device)},
                 console);
 }
 

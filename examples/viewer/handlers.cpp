@@ -71,7 +71,7 @@ Index Routes::parent_of(const Request& request, Index scan) {
 
 Response Routes::info(Request&, Index) {
   return json({{"version", cs::kVersion},
-               {"device", "cpu"},
+               {"device", facts_.device},
                {"threads", facts_.threads},
                {"isa", text(cs::detect_isa())},
                {"max_upload", facts_.max_upload},

@@ -3,7 +3,6 @@
 #include <ctseg/io/preview.hpp>
 #include <ctseg/io/torch_file.hpp>
 #include <ctseg/io/volume.hpp>
-#include <ctseg/recipe/segment.hpp>
 #include <ctseg/report/run.hpp>
 #include <ctseg/report/sha256.hpp>
 
@@ -126,7 +125,10 @@ void Jobs::finish(Job& job, const std::string& state, const std::string& error) 
 }
 
 void Jobs::run(Job& job) {
-  cs::Context<cs::Cpu> ctx{{.threads = parts_.threads, .cancel = job.stop.get_token()}};
+  cli::Device device(parts_.device, {.threads = parts_.threads,
+                                     .accuracy = job.options.accuracy.value_or(cs::Accuracy::standard),
+                                     .cancel = job.stop.get_token()});
+  cs::Context<cs::Cpu>& ctx = device.host();
   const std::string sha256 = cs::sha256_of(job.model.path);   // the file may be another one than at the last job
   if (!loaded_ || loaded_sha256_ != sha256) {
     loaded_.reset();
@@ -136,14 +138,15 @@ void Jobs::run(Job& job) {
   }
   const auto scan = parts_.scans.open(job.options.scan);
   const cs::Volume<float> volume = cs::reorient_like(scan->display, scan->stored);   // windows as `ctseg segment` lays them
-  cs::SegmentOptions options{.overlap = job.options.overlap, .accuracy = job.options.accuracy};
+  cs::SegmentOptions options{.overlap = job.options.overlap};
   options.progress = {[](void* user, double done) { static_cast<Job*>(user)->progress = done; }, &job};
-  const cs::Segmentation result = cs::segment(ctx, std::vector<const cs::LoadedModel*>{loaded_.get()}, volume, options);
+  const cs::Segmentation result = device.segment({loaded_.get()}, {.channels = {&volume}}, options);
   ctx.check_cancelled("job");
-  const MaskRow mask = write(job, {*scan, volume, result});
+  const MaskRow mask = write(job, {*scan, volume, result, device});
   {
     const std::lock_guard lock(mutex_);
     job.row.facts["mask"] = mask.id;
+    job.row.facts["device"] = device.name();
     job.row.facts["folder"] = (parts_.store / text("jobs/", job.row.id)).string();
     job.row.facts["files"] = {"job.json", "mask.nii.gz", "preview.png", "run.json"};
     job.row.facts["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - job.begin).count();
@@ -187,6 +190,7 @@ MaskRow Jobs::write(Job& job, const Made& made) {
   cs::io::write_volume(folder / "mask.nii.gz", labels);
   cs::io::write_png(folder / "preview.png", cs::io::preview(scan.display, display));
   run.outputs = {"mask.nii.gz", "preview.png", "run.json"};
+  run.device = made.device.name(), run.device_reason = made.device.reason();
   run.threads = parts_.threads, clock.finish(), run.seconds = seconds.total;
   const std::string json = cs::to_json(run);
   cs::io::write_file(folder / "run.json", std::as_bytes(std::span(json)));

@@ -2,16 +2,11 @@
 // lies in jobs/ID of the store, a folder that appears whole.
 #pragma once
 #include <condition_variable>
-#include <ctseg/recipe/model_file.hpp>
 #include <stop_token>
 #include <thread>
 
+#include "../ctseg/device.hpp"
 #include "models.hpp"
-
-namespace ctseg {
-struct Segmentation;
-struct LoadedModel;
-}   // namespace ctseg
 
 namespace viewer {
 
@@ -29,6 +24,7 @@ class Jobs {
     Masks& masks;
     Models& models;
     int threads = 0;
+    cli::DeviceChoice device{};
   };
   explicit Jobs(const Parts& parts);
   Jobs(const Jobs&) = delete;
@@ -59,6 +55,7 @@ class Jobs {
     const OpenScan& scan;
     const cs::Volume<float>& volume;   // as it is stored
     const cs::Segmentation& result;
+    const cli::Device& device;
   };
   MaskRow write(Job& job, const Made& made);
   void finish(Job& job, const std::string& state, const std::string& error);

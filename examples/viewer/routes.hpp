@@ -10,6 +10,7 @@ struct SiteFacts {
   int threads = 1;
   Index max_upload = Index{2} << 30;
   Index scan = 0;   // of the command line; 0: none
+  std::string device = "cpu";
 };
 
 class Routes {

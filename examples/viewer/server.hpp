@@ -12,6 +12,7 @@ struct ViewerOptions {
   fs::path token_file{};
   int port = 0;
   Index max_upload = Index{2} << 30;
+  cli::DeviceChoice device{};   // where networks run
 };
 
 /// $XDG_DATA_HOME/ctseg, else ~/.local/share/ctseg.

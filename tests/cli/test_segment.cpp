@@ -176,6 +176,30 @@ TEST_CASE("segment stops when it is told to") {
   CHECK(names_in(out.path) == before);
 }
 
+TEST_CASE("--device: the CPU when asked for it, no card is an error where it must be one, and another word wrong usage") {
+  const Trained& t = trained();
+  const TempFolder out;
+  const auto on = [&](const std::string& device, const std::string& name) {
+    return run_ctseg({"segment", t.scan(), "-m", t.model(), "-o", out / name, "--device", device},
+                     {.environment = {{"CUDA_VISIBLE_DEVICES", ""}}});   // hides cards
+  };
+  const Ran cpu = on("cpu", "cpu"), any = on("auto", "auto"), card = on("cuda", "card"), word = on("nonsense", "word");
+  INFO(cpu.err << any.err << card.err);
+  REQUIRE(cpu.status == 0);
+  REQUIRE(any.status == 0);
+  const json of_cpu = json::parse(slurp(out / "cpu/run.json")), of_any = json::parse(slurp(out / "auto/run.json"));
+  CHECK(of_cpu["device"] == "cpu");
+  CHECK(!of_cpu.contains("device_reason"));
+  CHECK(of_any["device"] == "cpu");
+  CHECK(of_any["device_reason"].get<std::string>().size() > 10);
+  CHECK(slurp(out / "cpu/mask.nii.gz") == slurp(out / "auto/mask.nii.gz"));
+  CHECK(card.status == 4);
+  CHECK(has(card.err, "Hint: --device cpu, or auto."));
+  CHECK(word.status == 2);
+  CHECK(has(word.err, "nonsense; must be auto, cpu, cuda or cuda:N."));
+  CHECK(!std::filesystem::exists(out / "card"));
+}
+
 TEST_CASE("train: what is wrong with a configuration is named") {
   const TempFolder folder;
   const auto train = [&](const std::string& config) {

@@ -12,7 +12,7 @@ if ! echo '#include <xtensor/xtensor_config.hpp>' | $cxx -E -x c++ - > /dev/null
   echo "left out, xtensor is not installed: include/ctseg/interop"
 fi
 if ! echo '#include <nlohmann/json.hpp>' | $cxx -E -x c++ - > /dev/null 2>&1; then
-  grep -v -e /nnunet/ -e /recipe/.*json -e /recipe/recipe -e /recipe/model_file -e /recipe/segment "$scratch/headers" > "$scratch/some"
+  grep -v -e /nnunet/ -e /recipe/.*json -e /recipe/recipe -e /recipe/model_file -e /recipe/segment -e /recipe/cuda "$scratch/headers" > "$scratch/some"
   mv "$scratch/some" "$scratch/headers"
   echo "left out, nlohmann-json is not installed: what reads recipes in include/ctseg/recipe"
 fi

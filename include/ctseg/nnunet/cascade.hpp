@@ -62,21 +62,29 @@ template <class = void> Cascade load_cascade(const std::filesystem::path& path, 
   return all;
 }
 
-/// The labels of a scan by a model folder: the first network of a cascade, then the second one with the first one's mask.
+/// A scan and what is wanted of it.
+struct CascadeInput {
+  SegmentInput scan{};
+  SegmentOptions options{};
+};
+
+/// The labels of a scan by a model folder, each of its networks wherever the caller wants it: run(models, input, options) is
+/// segment() there. The first network of a cascade, then the second one with the first one's mask.
 /// Errors    those of segment(); probability_of is the last network's alone.
-template <class = void>
-Segmentation segment(Context<Cpu>& ctx, const Cascade& model, SegmentInput input, const SegmentOptions& o = {}) {
-  if (model.first.empty() || input.previous != nullptr) return ctseg::segment(ctx, cascade::pointers(model.folds), input, o);
+template <class Run> Segmentation segment_by(const Cascade& model, const CascadeInput& wanted, Run run) {
+  SegmentInput input = wanted.scan;
+  const SegmentOptions& o = wanted.options;
+  if (model.first.empty() || input.previous != nullptr) return run(cascade::pointers(model.folds), input, o);
   cascade::Half half{o.progress, 0};
   SegmentOptions part = o;
   if (o.progress.tell) part.progress = {cascade::Half::tell, &half};
   part.probability_of.reset();
-  Segmentation first = ctseg::segment(ctx, cascade::pointers(model.first), input, part);
+  Segmentation first = run(cascade::pointers(model.first), input, part);
   if (o.dry_run) first.labels.emplace(input.channels[0]->grid());   // a plan does not depend on values
   half.begin = 0.5;
   input.previous = &*first.labels;
   part.probability_of = o.probability_of;
-  Segmentation second = ctseg::segment(ctx, cascade::pointers(model.folds), input, part);
+  Segmentation second = run(cascade::pointers(model.folds), input, part);
   second.plan = first.plan + second.plan;
   for (const auto member :
        {&SegmentSeconds::preprocess, &SegmentSeconds::network, &SegmentSeconds::stitch, &SegmentSeconds::resample,
@@ -85,6 +93,14 @@ Segmentation segment(Context<Cpu>& ctx, const Cascade& model, SegmentInput input
   second.windows += first.windows, second.skipped += first.skipped, second.spilled += first.spilled;
   second.planned_memory = std::max(second.planned_memory, first.planned_memory);
   return second;
+}
+
+/// The same on the CPU.
+template <class = void>
+Segmentation segment(Context<Cpu>& ctx, const Cascade& model, const SegmentInput& input, const SegmentOptions& o = {}) {
+  return segment_by(model, {input, o}, [&](const auto& models, const SegmentInput& scan, const SegmentOptions& part) {
+    return ctseg::segment(ctx, models, scan, part);
+  });
 }
 template <class = void>
 Segmentation segment(Context<Cpu>& ctx, const Cascade& model, const Volume<float>& scan, const SegmentOptions& o = {}) {

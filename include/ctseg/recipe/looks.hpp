@@ -15,14 +15,15 @@ struct LookOptions {
   Scores average = Scores::logits;
 };
 
-/// Networks of one rank as one callable from windows to mean logits, or to mean probabilities. A single network with nothing
-/// to average is called as it is. Networks must outlive it; it stays where it was made.
+/// Networks of one rank as one callable from windows in the device's memory to mean logits, or to mean probabilities. A single
+/// network with nothing to average is called as it is. Networks must outlive it; it stays where it was made.
 /// Errors    cancelled between two calls of a network; those of the wrappers in test_time.hpp.
 template <AnySpec S> class Looks {
  public:
   using Net = AnyNetwork<S>;
+  using Ctx = Context<typename S::Device>;
 
-  Looks(Context<Cpu>& ctx, const std::vector<const Net*>& nets, const LookOptions& o) : ctx_(&ctx), nets_(nets) {
+  Looks(Ctx& ctx, const std::vector<const Net*>& nets, const LookOptions& o) : ctx_(&ctx), nets_(nets) {
     const std::vector<int> axes = mirrored_axes(o.mirror);
     if (!o.scales.empty()) scales_ = o.scales;
     mirrors_ = Index{1} << axes.size();
@@ -65,15 +66,15 @@ template <AnySpec S> class Looks {
 
  private:
   struct Look {
-    Context<Cpu>* ctx;
+    Ctx* ctx;
     Predictor<Net> predict;
     In<S> operator()(In<S> windows) {
       ctx->check_cancelled("segment");
-      return predict(windows);
+      return test_time::logits_of<S>(*ctx, predict, windows);
     }
   };
   struct Make {
-    Context<Cpu>* ctx;
+    Ctx* ctx;
     const Net* net;
     Look operator()(const Shape<S::kDim>& windows) const { return {ctx, Predictor<Net>(*ctx, *net, windows)}; }
   };
@@ -93,7 +94,7 @@ template <AnySpec S> class Looks {
     return axes;
   }
 
-  Context<Cpu>* ctx_;
+  Ctx* ctx_;
   std::vector<const Net*> nets_;
   std::vector<double> scales_{1};
   Index mirrors_ = 1;

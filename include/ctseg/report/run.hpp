@@ -25,7 +25,7 @@ struct RunRecord {
   std::vector<std::string> inputs{};
   std::optional<Grid> grid{};                          // of the scan and its mask
   std::string model{}, model_name{}, model_sha256{};   // the file, what it calls itself, its content
-  std::string device = "cpu", isa{}, accuracy{};
+  std::string device = "cpu", device_reason{}, isa{}, accuracy{};   // device_reason: why no card
   int threads = 0;
   std::uint64_t seed = 0;
   std::vector<RunStage> stages{};
@@ -129,7 +129,7 @@ inline std::string to_json(const RunRecord& r) {
     json.close('}');
   }
   json.field("device", r.device), json.field("threads", r.threads);
-  words("isa", r.isa), words("accuracy", r.accuracy);
+  words("device_reason", r.device_reason), words("isa", r.isa), words("accuracy", r.accuracy);
   json.field("seed", static_cast<Index>(r.seed));
   json.key("stages_s"), json.open('{');
   for (const RunStage& s : r.stages) json.field(s.name, s.seconds);

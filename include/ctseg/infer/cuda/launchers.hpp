@@ -119,13 +119,13 @@ struct GridAxis {
 /// then x, and decided.
 struct ToGridJob {
   SliceRing ring{};
-  GridAxis axis[3] = {};   // of the source's z, y, x
   const int* slices = nullptr;
   int count = 0;
   Scores scores = Scores::logits;
   LabelRule labels{};
   Index probability_of = -1;   // a channel
   float* probability = nullptr;
+  GridAxis axis[3] = {};       // of the source's z, y, x; last: before a member with padding, g++ 12 would clear bytes of it
 };
 void slices_to_grid(Stream, const ToGridJob&);
 

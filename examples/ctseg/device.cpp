@@ -1,0 +1,59 @@
+#include "device.hpp"
+
+namespace cli {
+
+namespace {
+
+/// What a card may refuse and the CPU may still do.
+bool is_the_cards(cs::Code code) {
+  return code == cs::Code::device || code == cs::Code::out_of_memory || code == cs::Code::unsupported;
+}
+
+}   // namespace
+
+DeviceChoice device_named(const std::string& words) {
+  if (words == "auto") return {};
+  if (words == "cpu") return {.may_be_card = false};
+  DeviceChoice choice{.must_be_card = true};
+  if (words == "cuda") return choice;
+  const std::string number = words.starts_with("cuda:") ? words.substr(5) : "";
+  if (number.empty() || number.size() > 3 || number.find_first_not_of("0123456789") != number.npos)
+    throw cs::Error(cs::Code::bad_argument, "--device", cs::text(words, "; must be auto, cpu, cuda or cuda:N."));
+  choice.number = std::stoi(number);
+  return choice;
+}
+
+Device::Device(const DeviceChoice& choice, const cs::ContextOptions& options)
+    : host_(options), must_be_card_(choice.must_be_card) {
+  if (!choice.may_be_card) return;
+  reason_ = why_no_card();
+  if (!reason_.empty() && must_be_card_)
+    throw cs::Error(cs::Code::device, "--device", cs::text(reason_, " Hint: --device cpu, or auto."));
+  if (!reason_.empty()) return;
+  cs::ContextOptions of_card = host_.options();   // the host's threads
+  of_card.cuda = {.device = choice.number, .tf32 = options.accuracy == cs::Accuracy::fast};
+  try {
+    card_ = make_card(of_card);
+  } catch (const cs::Error& error) {
+    if (must_be_card_ || !is_the_cards(error.code())) throw;
+    reason_ = error.what();
+  }
+}
+
+cs::Segmentation Device::segment(const std::vector<const cs::LoadedModel*>& models, const cs::SegmentInput& input,
+                                 const cs::SegmentOptions& options) {
+  cs::Segmentation out;
+  try {
+    if (card_) out = card_->segment(models, input, options);
+  } catch (const cs::Error& error) {
+    if (must_be_card_ || !is_the_cards(error.code())) throw;
+    reason_ = error.what();
+    host_.log(cs::text(card_->name(), " is not used: ", reason_));
+    card_.reset();
+  }
+  if (!card_) out = cs::segment(host_, models, input, options);
+  out.plan = cs::text("device    ", name(), reason_.empty() ? "" : "; no card: ", reason_, "\n", out.plan);
+  return out;
+}
+
+}   // namespace cli
