@@ -15,7 +15,8 @@ void set_defaults(const System& system, Arguments& a) {
   if (a.output.empty()) a.output = text(system.name, "_run");
   if (a.data.empty() && a.phantom) a.data = (fs::path(a.output) / "data").string();
   if (a.device == "cuda")
-    throw cs::Error(cs::Code::unsupported, "--device", "cuda: this program was built for the CPU; auto takes what there is.");
+    throw cs::Error(cs::Code::unsupported, "--device",
+                    "cuda: these programs compute on the CPU. Hint: ctseg segment --device cuda runs their models.");
 }
 
 struct Parsed {
