@@ -1,5 +1,6 @@
 // Lesson 6: ctseg inside your program: your arrays (xtensor), your threads, your stop button, your log, and what it says when
-// something is wrong. The library prints nothing, starts nothing and never ends the program. docs/pitfalls.md has the rest.
+// something is wrong. The library prints nothing, starts no thread where it is given some, and never ends the program.
+// docs/pitfalls.md has the rest.
 #include <atomic>
 #include <chrono>
 #include <cstdio>

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds and runs the consumer program as users do: check.sh plain | subdirectory | fetched | installed | prebuilt.
+# Builds and runs the consumer program as users do: check.sh plain | subdirectory | fetched | installed | prebuilt. And installs
+# the command-line program alone: check.sh program.
 . "$(dirname "$0")/../support/check.sh"
 
 build_with_cmake() {
@@ -59,5 +60,14 @@ case $1 in
     grep -q ' U ctseg::Plan<' "$scratch/symbols" || fail "the plan was compiled again"
     if grep 'ctseg::simd::\|Kernel<ctseg::Conv' "$scratch/symbols"; then fail "these kernels were compiled again"; fi
     ;;
-  *) fail "usage: check.sh plain | subdirectory | fetched | installed | prebuilt" ;;
+  program)
+    # From the tree that runs the checks; libraries that are not built there must not be missed.
+    [ -x "${CTSEG_BINARY_DIR:-}/bin/ctseg" ] || skip "the command-line program is not built"
+    cmake --install "$CTSEG_BINARY_DIR" --component program --prefix "$scratch/moved" > "$scratch/log" 2>&1 ||
+      { cat "$scratch/log"; fail "cmake --install --component program"; }
+    (cd "$scratch/moved" && find . -type f) > "$scratch/files"
+    [ "$(cat "$scratch/files")" = ./bin/ctseg ] || { cat "$scratch/files"; fail "the program, and nothing else"; }
+    "$scratch/moved/bin/ctseg" --version
+    ;;
+  *) fail "usage: check.sh plain | subdirectory | fetched | installed | prebuilt | program" ;;
 esac
