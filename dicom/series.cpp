@@ -117,7 +117,9 @@ Found find_series(const fs::path& path, const DicomReadOptions& options) {
   if (folder) {
     auto images = images_of(files_of(path, false), options, left_out);
     if (images.empty()) left_out.clear(), images = images_of(files_of(path, true), options, left_out);
-    if (images.empty()) throw Error(Code::bad_input, path.string(), "holds no DICOM image, nor do its subfolders.");
+    if (images.empty())
+      throw Error(Code::bad_input, path.string(),
+                  "holds no DICOM image, nor do its subfolders. Hint: a NIfTI or MetaImage scan is named by its file.");
     return sort_into_series(std::move(images), std::move(left_out), false);
   }
   if (!has_dicom_start(path)) throw Error(Code::bad_input, path.string(), "is not a DICOM file: no \"DICM\" at byte 128.");

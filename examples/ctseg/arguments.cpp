@@ -313,6 +313,15 @@ void add_view(CLI::App& program, Arguments& all) {
   c.add_option("--token-file", a.token_file, "write the address with its token there, for other programs");
 }
 
+/// CLI11 says of a misspelt command only that one is required.
+std::string no_command(CLI::App& program, const std::string& word, const std::string& otherwise) {
+  if (word.starts_with('-')) return otherwise;
+  std::string names;
+  for (const CLI::App* command : program.get_subcommands([](CLI::App*) { return true; }))
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  return "\"" + word + "\" is no command; there are " + names + ".";
+}
+
 }   // namespace
 
 Parsed parse(int argc, const char* const* argv) {
@@ -340,8 +349,9 @@ Parsed parse(int argc, const char* const* argv) {
     return out;
   } catch (const CLI::ParseError& error) {
     const auto chosen = program.get_subcommands();
-    out.error = std::string(error.what()) + (std::string_view(error.what()).ends_with('.') ? "" : ".") + " Try: ctseg " +
-                (chosen.empty() ? "" : chosen.front()->get_name() + " ") + "--help";
+    out.error = chosen.empty() && argc > 1 ? no_command(program, argv[1], error.what()) : std::string(error.what());
+    out.error += std::string(out.error.ends_with('.') ? "" : ".") + " Try: ctseg " +
+                 (chosen.empty() ? "" : chosen.front()->get_name() + " ") + "--help";
     return out;
   }
   out.common = all->common;

@@ -9,7 +9,7 @@
 #include <fstream>
 #include <thread>
 
-#include <ctseg/io/file.hpp>
+#include <ctseg/io/reading.hpp>
 
 namespace cli {
 
@@ -207,9 +207,20 @@ void expect_place_of(const fs::path& file, const Console& console) {
   const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
   if (!fs::is_directory(folder))
     throw cs::Error(cs::Code::io, folder.string(),
-                    text("is not a folder; ", file.filename().string(), " was to be put there."));
+                    text(fs::exists(folder) ? "is not a folder; " : "is not a folder yet; ", file.filename().string(),
+                         " was to be put there.", fs::exists(folder) ? "" : " Hint: make it first (mkdir -p)."));
   console.expect_output(file);
   guard_folder(folder);
+}
+
+void expect_folder_name(const fs::path& folder, const char* holds) {
+  if (fs::is_directory(folder)) return;
+  for (const char* ending :
+       {".nii", ".gz",  ".mha", ".mhd",  ".hdr", ".img",  ".npy",         ".nrrd", ".dcm", ".png",  ".jpg",
+        ".stl", ".obj", ".ply", ".json", ".csv", ".html", ".safetensors", ".pt",   ".pth", ".onnx", ".zip"})
+    if (cs::io::ends_with(folder, ending))
+      throw cs::Error(cs::Code::bad_argument, folder.string(),
+                      text("is the name of a file (", ending, "), and -o names a folder here: ", holds, "."));
 }
 
 Index bytes_of(const std::string& option, const std::string& words) {

@@ -116,6 +116,9 @@ class Staging {
 /// Makes sure that one file can be written: its folder is there, and it is no input. The folder is guarded as well.
 void expect_place_of(const fs::path& file, const Console& console);
 
+/// A new folder for results is hardly meant to be called mask.nrrd or model.safetensors. `holds` says what goes into it.
+void expect_folder_name(const fs::path& folder, const char* holds);
+
 /// "3G", "500M" or plain bytes; 0 for nothing. Units are powers of 1024.
 Index bytes_of(const std::string& option, const std::string& words);
 

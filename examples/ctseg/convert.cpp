@@ -66,6 +66,8 @@ void convert(const ConvertArguments& a, Console& console) {
   if (is_one_file(a)) {
     console.expect_output(into);
     into = into.has_parent_path() ? into.parent_path() : fs::path(".");
+  } else {
+    expect_folder_name(into, "one .safetensors file of each fold; a file's name ends in .safetensors");
   }
   Staging out(into, console);
   std::vector<Converted> made = folder ? convert_folder(a, out, console) : convert_weights(a, out);

@@ -215,7 +215,10 @@ void evaluate(const EvaluateArguments& a, Console& console) {
   run.threads = threads.threads();
   const std::vector<Pair> pairs = find_pairs(a);
   std::optional<Staging> out;   // before the work: a folder that cannot be written to must not cost an evaluation
-  if (!a.output.empty()) out.emplace(a.output, console);
+  if (!a.output.empty()) {
+    expect_folder_name(a.output, "report.html and the tables");
+    out.emplace(a.output, console);
+  }
 
   cs::EvaluationReport report{.options = options_of(a, threads)};
   report.skip = named(a.skip, {cs::Skip::nan, cs::Skip::not_finite, cs::Skip::nothing});

@@ -71,6 +71,7 @@ std::vector<Made> export_surfaces(const ExportArguments& a, const std::string& f
     expect_place_of(a.output, console);
     return {write_surface(a.output, mask, labels[0], a)};
   }
+  expect_folder_name(a.output, "a surface of each label");
   Staging out(a.output, console);
   std::vector<Made> made;
   Progress progress(console, "labels", std::ssize(labels));

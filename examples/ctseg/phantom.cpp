@@ -65,6 +65,7 @@ std::string nodule_table(const cs::Phantom& p, const std::string& name) {
 void phantom(const PhantomArguments& a, Console& console) {
   cs::PhantomOptions options = options_of(a);
   cs::ThreadPool threads(console.common().threads);
+  expect_folder_name(a.output, "scans and masks");
   Staging out(a.output, console);
   if (a.count == 0) {
     const cs::Phantom p = cs::make_phantom(options, &threads);

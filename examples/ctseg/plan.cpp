@@ -118,6 +118,7 @@ void plan(const PlanArguments& a, Console& console) {
   if (!a.fingerprint.empty()) console.keep(a.fingerprint);
   for (const std::string& name : {std::string("dataset_fingerprint.json"), std::string("dataset.json"), plans})
     console.expect_output(fs::path(a.output) / name);
+  expect_folder_name(a.output, "the plans, the fingerprint and dataset.json");
   const nn::RawDataset data = nn::read_raw_dataset(a.dataset);
   Staging out(a.output, console);
   const nn::DatasetFingerprint fingerprint = fingerprint_of(a, data, console);

@@ -4,6 +4,7 @@
 #include <ctseg/io/torch_file.hpp>
 #include <ctseg/nnunet/cascade.hpp>
 #include <ctseg/post/nodules.hpp>
+#include <ctseg/report/case_info.hpp>
 #include <ctseg/report/run.hpp>
 #include <ctseg/report/sha256.hpp>
 
@@ -166,6 +167,13 @@ struct More {
   }
 };
 
+/// Whether a scan that cannot be in Hounsfield units is worth a warning: models of other modalities have other steps.
+bool expects_hu(const cs::ModelRecipe& recipe) {
+  for (const cs::PreprocessStep& step : recipe.preprocess)
+    if (std::holds_alternative<cs::WindowHu>(step) || std::holds_alternative<cs::CtNormalization>(step)) return true;
+  return false;
+}
+
 /// A mask alone, or a folder with everything that is said of it.
 void write_results(const SegmentArguments& a, const Scan& scan, const cs::Segmentation& result, cs::RunRecord& run,
                    cs::RunClock& clock, Console& console) {
@@ -207,7 +215,10 @@ void segment(const SegmentArguments& a, Console& console) {
   if (!a.previous.empty()) console.keep(a.previous), run.inputs.push_back(a.previous);
   if (a.nodules && is_volume_file(a.output))
     throw cs::Error(cs::Code::bad_argument, "--nodules", text("-o ", a.output, " is one file; lists need a folder."));
-  if (is_volume_file(a.output)) expect_place_of(a.output, console);   // before the work
+  if (is_volume_file(a.output))
+    expect_place_of(a.output, console);   // before the work
+  else
+    expect_folder_name(a.output, "mask, picture and tables; a mask alone is a .nii.gz, .nii, .mha, .mhd or .npy");
   for (const char* name : {"mask.nii.gz", "preview.png", "labels.csv", "nodules.csv", "candidates.csv", "run.json"})
     console.expect_output(fs::path(a.output) / name);
   Device device(device_named(a.device), {.threads = console.common().threads,
@@ -230,6 +241,8 @@ void segment(const SegmentArguments& a, Console& console) {
   const cs::ModelRecipe& recipe = models.all.folds.front().recipe;
   clock.stage("load model");
   const Scan scan = read_scan(a.input, console);
+  if (expects_hu(recipe))
+    for (const std::string& odd : cs::describe(scan.volume).warnings) console.warn(text(a.input.path, ": warning: ", odd));
   const More more(a, scan, console);
   run.grid = scan.volume.grid();
   clock.stage("read");

@@ -307,6 +307,7 @@ void train(const TrainArguments& a, Console& console) {
   const bool by_plan = !a.plan.empty();
   if (by_plan == !a.config.empty() || by_plan == a.data.empty())
     throw cs::Error(cs::Code::bad_argument, "train", "takes CONFIG, or --plan with --data; either of the two.");
+  expect_folder_name(a.output, "model.safetensors, checkpoints and logs");
   const std::string source = by_plan ? a.plan : a.config;
   cs::RunRecord run{.command = "train", .inputs = {source}, .accuracy = "standard", .seed = a.seed};
   cs::RunClock clock(run);

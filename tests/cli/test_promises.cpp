@@ -121,6 +121,49 @@ TEST_CASE("usage: status 2 and where to read on") {
     CHECK(one_error_line(ran.err));
     CHECK(has(ran.err, "Try: ctseg "));
   }
+  CHECK(has(run_ctseg({"fly"}).err, "\"fly\" is no command; there are info, segment, "));
+}
+
+TEST_CASE("the name of a file where results need a folder: status 2, and nothing is made") {
+  const TempFolder folder;
+  io::write_nifti(folder / "mask.nii.gz", blocks());
+  const auto before = names_in(folder.path);
+  const std::string mask = folder / "mask.nii.gz";
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"segment", mask, "-m", "none.safetensors", "-o", folder / "out.nrrd"},
+                                             {"evaluate", "-p", mask, "-g", mask, "-o", folder / "report.html"},
+                                             {"export", mask, "--format", "ply", "-o", folder / "surfaces.stl"},
+                                             {"train", "none.json", "-o", folder / "model.safetensors"},
+                                             {"convert", "none.pt", "-o", folder / "model.pt"},
+                                             {"plan", folder.path.string(), "-o", folder / "plans.json"},
+                                             {"phantom", "abdomen", "-o", folder / "ct.nii.gz"}}) {
+    const Ran ran = run_ctseg(words);
+    INFO(ran.err);
+    CHECK(ran.status == 2);
+    CHECK(one_error_line(ran.err));
+    CHECK(has(ran.err, "is the name of a file ("));
+    CHECK(names_in(folder.path) == before);
+  }
+  std::filesystem::create_directory(folder / "old.zip");   // a folder that is there may have any name
+  CHECK(run_ctseg({"phantom", "abdomen", "-o", folder / "old.zip", "--shape", "24,24,20"}).status == 0);
+}
+
+TEST_CASE("files and folders mistaken for each other are named as what they are") {
+  const TempFolder folder;
+  std::filesystem::create_directory(folder / "scans");
+  io::write_nifti(folder / "scans/ct.nii.gz", scan_of(blocks()));
+  const Ran scan = run_ctseg({"info", folder / "scans"});
+  CHECK(scan.status == 3);
+  CHECK(one_error_line(scan.err));
+  const Ran model =
+      run_ctseg({"convert", folder / "scans/ct.nii.gz", "--recipe", folder / "scans", "-o", folder / "m.safetensors"});
+  CHECK(model.status == 3);
+  const Ran place = run_ctseg({"preview", folder / "scans/ct.nii.gz", "-o", folder / "none/p.png"});
+  CHECK(place.status == 3);
+  CHECK(has(place.err, "none: is not a folder yet; p.png was to be put there. Hint: make it first"));
+  const Ran under = run_ctseg({"preview", folder / "scans/ct.nii.gz", "-o", folder / "scans/ct.nii.gz/p.png"});
+  CHECK(under.status == 3);
+  CHECK(has(under.err, "ct.nii.gz: is not a folder; p.png"));
 }
 
 TEST_CASE("help: every command explains itself with examples that name it") {

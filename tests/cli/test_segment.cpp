@@ -125,6 +125,20 @@ TEST_CASE("segment refuses what it must, and leaves nothing") {
   CHECK(names_in(out.path) == before);
 }
 
+TEST_CASE("a scan that cannot be in Hounsfield units is segmented with a warning") {
+  const Trained& t = trained();
+  const TempFolder out;
+  auto scan = io::read_volume<float>(t.scan());
+  for (float& v : scan.voxels()) v += 1024;   // as some exports leave it, and as every MR is
+  io::write_nifti(out / "raw.nii.gz", scan);
+  const Ran ran = run_ctseg({"segment", out / "raw.nii.gz", "-m", t.model(), "-o", out / "results", "--json"});
+  INFO(ran.err);
+  REQUIRE(ran.status == 0);
+  CHECK(has(ran.err, "raw.nii.gz: warning: no voxel is below 0"));
+  REQUIRE(json_of(ran)["warnings"].size() == 1);
+  CHECK(has(json_of(ran)["warnings"][0], "not in Hounsfield units?"));
+}
+
 TEST_CASE("lines for people never get into files") {
   const Trained& t = trained();   // a file would get the number of a closed stream
   const TempFolder out;

@@ -171,7 +171,7 @@ TEST_CASE("presets of all systems are read; mistakes are named") {
     const std::string command = name == "lung_nodules" ? "infer" : "segment";
     const Ran ran = run_ctseg({command, "no_scan.nii", "-c", entry.path(), "-o", out / "out", "-q"}, {.program = "ctseg_" + name});
     CHECK(ran.status == 3);   // read, and then there is no model
-    CHECK(has(ran.err, "model.safetensors"));
+    CHECK(has(ran.err, "model.safetensors: is not there. Hint: train makes it"));
   }
   const TempFolder folder;
   std::ofstream(folder / "odd.json") << R"({"recipe": {}, "training": {"setps": 3}})";
@@ -179,7 +179,16 @@ TEST_CASE("presets of all systems are read; mistakes are named") {
   CHECK(odd.status == 3);
   CHECK(has(odd.err, "\"setps\""));
   CHECK(run_ctseg({"segment", "x.nii", "--device", "cuda"}, {.program = "ctseg_liver"}).status == 3);
-  CHECK(run_ctseg({"paint"}, {.program = "ctseg_liver"}).status == 2);
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{}, {"paint"}, {"train", "--stpes", "3"}}) {
+    const Ran wrong = run_ctseg(words, {.program = "ctseg_liver"});
+    CHECK(wrong.status == 2);
+    CHECK(lines_in(wrong.err) == 1);
+    CHECK(has(wrong.err, "ctseg_liver: error: "));
+    CHECK(has(wrong.err, "Try: ctseg_liver "));
+    if (words == std::vector<std::string>{"paint"})
+      CHECK(has(wrong.err, "\"paint\" is no command; there are prepare, train, "));
+  }
 }
 
 }   // namespace

@@ -19,6 +19,11 @@ void set_defaults(const System& system, Arguments& a) {
                     "cuda: these programs compute on the CPU. Hint: ctseg segment --device cuda runs their models.");
 }
 
+int fail(const System& system, int status, const std::string& message) {
+  std::fprintf(stderr, "ctseg_%s: error: %s\n", system.name, message.c_str());
+  return status;
+}
+
 struct Parsed {
   Arguments arguments{};
   cli::Common common{};
@@ -52,8 +57,20 @@ Parsed parse(const System& system, const std::vector<const char*>& words) {
   try {
     program.parse(static_cast<int>(words.size()), words.data());
     set_defaults(system, a);
+  } catch (const CLI::Success& said) {   // help and version
+    program.exit(said);
+    out.status = cli::kOk;
   } catch (const CLI::ParseError& said) {
-    out.status = program.exit(said) == 0 ? cli::kOk : cli::kUsage;
+    const auto chosen = program.get_subcommands();
+    std::string message = said.what();
+    if (chosen.empty() && words.size() > 1 && *words[1] != '-') {   // CLI11 says only that one is required
+      message = text("\"", words[1], "\" is no command; there are");
+      for (const Command& command : system.commands)
+        message += text(&command == &system.commands.front() ? " " : ", ", command.name);
+    }
+    message += text(message.ends_with('.') ? "" : ".", " Try: ctseg_", system.name, chosen.empty() ? "" : " ",
+                    chosen.empty() ? "" : chosen.front()->get_name(), " --help");
+    out.status = fail(system, cli::kUsage, message);
   }
   return out;
 }
@@ -97,10 +114,6 @@ int status_of(cs::Code code) {
   if (code == cs::Code::bad_argument) return cli::kUsage;
   if (code == cs::Code::out_of_memory || code == cs::Code::device) return cli::kResources;
   return code == cs::Code::cancelled ? cli::kInterrupted : cli::kBadInput;
-}
-int fail(const System& system, int status, const std::string& message) {
-  std::fprintf(stderr, "ctseg_%s: error: %s\n", system.name, message.c_str());
-  return status;
 }
 
 }   // namespace

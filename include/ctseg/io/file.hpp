@@ -52,6 +52,7 @@ class InputFile {
     if (file_.number() < 0) throw system_error(path_, "open");
     struct stat facts {};
     if (::fstat(file_.number(), &facts) != 0) throw system_error(path_, "stat");
+    if (S_ISDIR(facts.st_mode)) throw Error(Code::io, path_.string(), "is a folder; here a file is read.");
     if (!S_ISREG(facts.st_mode))
       throw Error(Code::io, path_.string(), "is not a regular file. Hint: pipes and devices are not read.");
     file_bytes_ = facts.st_size;
