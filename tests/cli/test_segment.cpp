@@ -57,6 +57,25 @@ TEST_CASE("train makes a model file, logs and a record") {
   CHECK(std::count(log.begin(), log.end(), '\n') == 31);
 }
 
+TEST_CASE("the configuration that docs/command_line.md shows is one that trains") {
+  const std::string page = slurp(CTSEG_SOURCE_DIR "/docs/command_line.md"), fence = "```json\n";
+  const std::size_t at = page.find(fence, page.find("\n## train\n"));
+  REQUIRE(at != std::string::npos);
+  const std::size_t from = at + fence.size();
+  json config = json::parse(page.substr(from, page.find("```", from) - from));
+  CHECK(config["training"]["steps"] == 240);
+  config["training"]["steps"] = 1, config["data"]["validation"] = 0;
+  const TempFolder folder;
+  REQUIRE(
+      run_ctseg({"phantom", "thorax_abdomen", "-o", folder / "data", "--count", "2", "--mask", "liver", "--shape", "32,32,30"})
+          .status == 0);
+  spill(folder / "config.json", config.dump());
+  const Ran ran = run_ctseg({"train", folder / "config.json", "-o", folder / "trained"});
+  INFO(ran.err);
+  CHECK(ran.status == 0);
+  CHECK(std::filesystem::exists(folder / "trained/model.safetensors"));
+}
+
 TEST_CASE("segment writes a mask on the scan's grid, and says what is in it") {
   const Trained& t = trained();
   const TempFolder out;

@@ -91,7 +91,7 @@ void prepare_all(Job& job) {
 }
 
 cs::LoadedModel load(Job& job, const fs::path& file) {
-  if (job.arguments.model.empty() && file == job.model() && !fs::exists(file))
+  if (file == job.output() / "model.safetensors" && !fs::exists(file))
     throw cs::Error(cs::Code::io, file.string(),
                     "is not there. Hint: train makes it, with the same --output; -m names another.");
   return cs::load_model(file, {.weights = {.reader = cs::io::torch_reader()}, .executor = &job.ctx.executor()});
