@@ -327,3 +327,83 @@ TEST_CASE("README shows only commands that exist") {
   CHECK_MESSAGE(demo, "README.md does not show ./run demo");
   CHECK_MESSAGE(test, "README.md does not show ./run test");
 }
+
+namespace {
+
+/// The heading as an anchor: "A package for CMake" is a-package-for-cmake.
+std::string anchor_of(const std::string& heading) {
+  std::string anchor;
+  for (const char c : heading.substr(heading.find_first_not_of('#') + 1))
+    if (std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_')
+      anchor += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    else if (c == ' ')
+      anchor += '-';
+  return anchor;
+}
+
+/// Targets of [words](target) in a line, code spans and addresses of other machines left out.
+std::vector<std::string> links_in(const std::string& line) {
+  std::vector<std::string> found;
+  for (auto at = line.find("]("); at != std::string::npos; at = line.find("](", at + 1)) {
+    const auto end = line.find(')', at);
+    if (end == std::string::npos || std::count(line.begin(), line.begin() + static_cast<std::ptrdiff_t>(at), '`') % 2 == 1)
+      continue;
+    const std::string target = line.substr(at + 2, end - at - 2);
+    if (target.find("://") == std::string::npos) found.push_back(target);
+  }
+  return found;
+}
+
+/// Lines of a document, its code blocks left out.
+std::vector<std::string> prose_of(const fs::path& document) {
+  std::vector<std::string> prose;
+  bool code = false;
+  for (const auto& line : lines_of(document)) {
+    const auto start = line.find_first_not_of(' ');
+    if (start != std::string::npos && line.compare(start, 3, "```") == 0)
+      code = !code;
+    else if (!code)
+      prose.push_back(line);
+  }
+  return prose;
+}
+
+std::vector<fs::path> documents() {
+  std::vector<fs::path> found;
+  for (auto entry = fs::recursive_directory_iterator(kSource); entry != fs::recursive_directory_iterator(); ++entry) {
+    const std::string name = entry->path().filename().string();
+    if (entry->is_directory() && (name.starts_with('.') || name == "build")) entry.disable_recursion_pending();
+    if (entry->path().extension() == ".md") found.push_back(entry->path());
+  }
+  return found;
+}
+
+}   // namespace
+
+TEST_CASE("links in documents lead somewhere") {
+  int links = 0;
+  for (const auto& document : documents())
+    for (const auto& line : prose_of(document))
+      for (const auto& target : links_in(line)) {
+        const auto hash = std::min(target.find('#'), target.size());
+        const fs::path file = hash == 0 ? document : document.parent_path() / target.substr(0, hash);
+        INFO(document.lexically_relative(kSource), " links to ", target);
+        CHECK(fs::exists(file));
+        ++links;
+        if (hash == target.size()) continue;
+        bool there = false;
+        for (const auto& heading : prose_of(file))
+          there = there || (heading.starts_with('#') && anchor_of(heading) == target.substr(hash + 1));
+        CHECK(there);
+      }
+  CHECK(links > 100);
+  CHECK(anchor_of("## A package for CMake") == "a-package-for-cmake");
+  CHECK(links_in("[a](b.md#c), `x[i](y)` and ![p](q.png)") == std::vector<std::string>{"b.md#c", "q.png"});
+}
+
+TEST_CASE("README's lines fit on a screen: 130 columns, tables apart") {
+  for (const auto& line : lines_of(kSource / "README.md")) {
+    const auto columns = std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xC0) != 0x80; });   // of UTF-8
+    CHECK_MESSAGE((line.starts_with('|') || columns <= 130), line);
+  }
+}
