@@ -25,6 +25,8 @@ bool is_regular(const fs::directory_entry& entry) {
 std::vector<fs::path> files_of(const fs::path& folder, bool deep) {
   std::vector<fs::path> files;
   std::error_code error;
+  fs::directory_iterator may_be_read(folder, error);   // the folder itself is not skipped
+  if (error) throw Error(Code::io, folder.string(), text("cannot read the folder: ", error.message(), "."));
   fs::recursive_directory_iterator at(folder, fs::directory_options::skip_permission_denied, error), end;
   if (error) throw Error(Code::io, folder.string(), text("cannot read the folder: ", error.message(), "."));
   for (; at != end; at.increment(error)) {
@@ -190,9 +192,9 @@ std::pair<const Series*, int> choose(const Found& found, const fs::path& path, c
     lines += (i ? "; " : "") + line_of(describe(*candidates[i].first, candidates[i].second));
   if (candidates.size() > kListed) lines += text("; and ", candidates.size() - kListed, " more");
   if (none)
-    throw Error(
-        Code::bad_input, path.string(),
-        text("has no series_uid = \"", options.series_uid, "\" with stack = ", options.stack, "; there are: ", lines, "."));
+    throw Error(Code::bad_input, path.string(),
+                text("has no series_uid = \"", options.series_uid, "\"",
+                     options.stack < 0 ? "" : text(" with stack = ", options.stack), "; there are: ", lines, "."));
   const bool one_series = candidates.front().first == candidates.back().first;
   throw Error(Code::bad_input, path.string(),
               text("holds ", candidates.size(), one_series ? " stacks of images in one series: " : " series: ", lines,

@@ -143,7 +143,7 @@ void add_phantom(CLI::App& program, Arguments& all) {
   c.add_option("--mask", a.mask,
                "mask of a data set: organs, vertebrae, lesions, nodules, coronaries, or one organ (liver, lung, ...)")
       ->capture_default_str();
-  c.add_option("--seed", a.seed, "which patient, or the first")->capture_default_str();
+  c.add_option("--seed", a.seed, "which patient, or the first")->check(CLI::NonNegativeNumber)->capture_default_str();
   c.add_option("--shape", a.shape, "voxels: X,Y,Z")
       ->delimiter(',')
       ->expected(3)
@@ -151,7 +151,8 @@ void add_phantom(CLI::App& program, Arguments& all) {
       ->default_str("96,96,80");
   c.add_option("--spacing", a.spacing_mm, "voxel size X,Y,Z in mm; unset: so that the region fits")
       ->delimiter(',')
-      ->expected(3);
+      ->expected(3)
+      ->check(CLI::Range(0.01, 100.0));
   c.add_option("--noise", a.noise_hu, "standard deviation in HU")->check(CLI::Range(0.0, 1000.0))->capture_default_str();
   c.add_option("--blur", a.blur_mm, "standard deviation in mm")->check(CLI::Range(0.0, 100.0))->capture_default_str();
   c.add_option("--oblique", a.oblique_degrees, "turn of the grid in degrees")->check(CLI::Range(-180.0, 180.0));
@@ -246,7 +247,7 @@ void add_train(CLI::App& program, Arguments& all) {
       ->capture_default_str();
   c.add_option("--epochs", a.epochs, "of a plan")->check(CLI::Range(1, 1000000))->capture_default_str();
   c.add_option("--steps-per-epoch", a.steps_per_epoch, "of a plan")->check(CLI::Range(1, 1000000))->capture_default_str();
-  c.add_option("--seed", a.seed, "of weights, samples and augmentation")->capture_default_str();
+  c.add_option("--seed", a.seed, "of weights, samples and augmentation")->check(CLI::NonNegativeNumber)->capture_default_str();
   c.add_flag("--resume", a.resume, "go on from the last checkpoint in the output folder");
 }
 
@@ -265,7 +266,10 @@ void add_plan(CLI::App& program, Arguments& all) {
       ->capture_default_str();
   c.add_option("--gpu-memory", a.gpu_memory_gb, "plan for a card of so many GB; unset: what the preset is made for")
       ->check(CLI::Range(1.0, 4096.0));
-  c.add_option("--spacing", a.spacing_mm, "voxel size of 3d_fullres X,Y,Z in mm; unset: found")->delimiter(',')->expected(3);
+  c.add_option("--spacing", a.spacing_mm, "voxel size of 3d_fullres X,Y,Z in mm; unset: found")
+      ->delimiter(',')
+      ->expected(3)
+      ->check(CLI::Range(0.01, 100.0));
   c.add_option("--fingerprint", a.fingerprint, "a dataset_fingerprint.json in place of reading all images again");
   c.add_option("--name", a.name, "name of the plans; unset: nnU-Net's for the preset");
 }
@@ -313,13 +317,13 @@ void add_view(CLI::App& program, Arguments& all) {
   c.add_option("--token-file", a.token_file, "write the address with its token there, for other programs");
 }
 
-/// CLI11 says of a misspelt command only that one is required.
+/// CLI11 says only that a subcommand is required, of a misspelt one too.
 std::string no_command(CLI::App& program, const std::string& word, const std::string& otherwise) {
   if (word.starts_with('-')) return otherwise;
   std::string names;
   for (const CLI::App* command : program.get_subcommands([](CLI::App*) { return true; }))
     names += (names.empty() ? "" : ", ") + command->get_name();
-  return "\"" + word + "\" is no command; there are " + names + ".";
+  return (word.empty() ? "a command is needed" : "\"" + word + "\" is no command") + "; there are " + names + ".";
 }
 
 }   // namespace
@@ -349,7 +353,7 @@ Parsed parse(int argc, const char* const* argv) {
     return out;
   } catch (const CLI::ParseError& error) {
     const auto chosen = program.get_subcommands();
-    out.error = chosen.empty() && argc > 1 ? no_command(program, argv[1], error.what()) : std::string(error.what());
+    out.error = chosen.empty() ? no_command(program, argc > 1 ? argv[1] : "", error.what()) : std::string(error.what());
     out.error += std::string(out.error.ends_with('.') ? "" : ".") + " Try: ctseg " +
                  (chosen.empty() ? "" : chosen.front()->get_name() + " ") + "--help";
     return out;

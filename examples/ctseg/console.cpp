@@ -99,8 +99,12 @@ void Progress::done(Index count) {
   shown_ = now;
   const double rate = passed > 0 ? static_cast<double>(count) / passed : 0;
   const bool percent = unit_ == "%";
+  char digits[32];
+  std::snprintf(digits, sizeof digits, "%.3g", rate >= 1 || rate == 0 ? rate : 1 / rate);
   std::string line = percent ? text(count, " %") : text(count, " of ", total_, " ", unit_, ", ");
-  if (!percent) line += rate >= 1 || rate == 0 ? text(rate, " ", unit_, "/s") : text(1 / rate, " s each");
+  if (!percent)
+    line += rate >= 1 || rate == 0 ? text(static_cast<const char*>(digits), " ", unit_, "/s")
+                                   : text(static_cast<const char*>(digits), " s each");
   if (terminal_) {   // an ETA in a log file is of no use to anybody
     if (!last && rate > 0) line += text(", ", duration(static_cast<double>(total_ - count) / rate), " left");
     std::fprintf(stderr, "\r\033[K%s", line.c_str());

@@ -90,6 +90,8 @@ std::vector<Made> export_dicom(const ExportArguments& a, const std::string& form
   if (a.dicom.empty())
     throw cs::Error(cs::Code::bad_argument, a.output,
                     "a DICOM mask belongs to a series. Hint: --dicom FOLDER names the series that was segmented.");
+  if (!fs::exists(a.dicom))
+    throw cs::Error(cs::Code::io, a.dicom, "is neither a file nor a folder; --dicom names the series of the mask.");
   expect_place_of(a.output, console);
   const fs::path series = fs::is_directory(a.dicom) ? fs::path(a.dicom) : fs::path(a.dicom).parent_path();
   if (fs::exists(a.output) && !fs::proximate(a.output, series.empty() ? "." : series).string().starts_with(".."))

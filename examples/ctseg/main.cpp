@@ -33,13 +33,40 @@ Exit status_of(cs::Code code) {
   return kInternal;
 }
 
+/// The library's hints name its options; who types commands knows flags.
+std::string with_flags(std::string line) {
+  constexpr std::pair<std::string_view, std::string_view> kFlags[] = {
+      {"choose with DicomReadOptions::series_uid", "choose with --series UID"},
+      {"choose with DicomReadOptions::stack", "copy the files of one of them into a folder of its own"},
+      {"name one by LoadModelOptions::recipe", "name one by --recipe"},
+      {"; LoadModelOptions::verify = false loads it nevertheless", ""},
+      {"SegmentInput::channels holds a volume for each", "--channel names each volume behind the first"},
+      {"SegmentInput::previous", "--previous"},
+      {"FolderOptions::checkpoint", "--checkpoint"},
+      {"set PlannerOptions::gpu_memory_gb higher", "a higher --gpu-memory"},
+      {"the same options; CheckpointOptions::allow_changes = true goes on with these; or another folder",
+       "the same configuration, or another folder by -o"},
+      {"StreamOptions::max_memory", "--max-memory"}};
+  for (const auto& [option, flag] : kFlags)
+    if (const auto at = line.find(option); at != line.npos) line.replace(at, option.size(), flag);
+  return line;
+}
+
+/// As a shell takes it.
+std::string quoted(const std::string& path) {
+  if (path.find_first_of(" \t'()&;*?<>|$`\"\\") == path.npos) return path;
+  std::string out = "'";
+  for (const char c : path) out += c == '\'' ? "'\\''" : std::string(1, c);
+  return out + "'";
+}
+
 /// The error's line; where it is about a file that was read, with the command that looks at it.
 std::string line_of(const cs::Error& error, const Console& console, const char* command) {
-  std::string line = error.what();
+  std::string line = with_flags(error.what());
   const bool content = error.code() == cs::Code::bad_input || error.code() == cs::Code::shape_mismatch;
   if (content && std::string_view(command) != "info")
     for (const std::string& input : console.inputs())
-      if (line.starts_with(input + ": ")) return line + " Try: ctseg info " + input;
+      if (line.starts_with(input + ": ")) return line + " Try: ctseg info " + quoted(input);
   return line;
 }
 

@@ -59,7 +59,11 @@ template <class T> void write_as(const fs::path& path, const cs::Volume<float>& 
 
 Scan read_scan(const CaseOptions& which, Console& console) {
   console.reading(which.path);
-  if (dicom::is_dicom(which.path)) {
+  const bool is_dicom = dicom::is_dicom(which.path);
+  if (!which.series.empty() && !is_dicom) console.note(text(which.path, ": is not DICOM; --series is not used."));
+  if (!which.spacing_mm.empty() && !cs::io::ends_with(which.path, ".npy"))
+    console.note(text(which.path, ": says the size of its voxels itself; --spacing, for .npy files, is not used."));
+  if (is_dicom) {
     auto read = dicom::read(which, console);
     const std::string type = exact_type(read.volume) == "float32" ? "float32" : "int16";
     return {std::move(read.volume), "DICOM", type, std::move(read.series), std::move(read.warnings)};
@@ -74,6 +78,8 @@ Scan read_scan(const CaseOptions& which, Console& console) {
 
 cs::Volume<std::uint8_t> read_mask(const CaseOptions& which, Console& console, const cs::Grid* reference) {
   console.reading(which.path);
+  if (std::error_code ignored; fs::is_directory(which.path, ignored))
+    throw cs::Error(cs::Code::io, which.path, "is a folder; a mask is one file, such as a .nii.gz or a DICOM SEG.");
   if (dicom::is_dicom(which.path)) {
     if (!reference)
       throw cs::Error(cs::Code::bad_argument, which.path,

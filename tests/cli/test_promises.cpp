@@ -29,6 +29,8 @@ std::vector<BadFile> bad_files(const TempFolder& folder) {
   std::string flipped = gz;
   flipped[gz.size() - 6] = static_cast<char>(flipped[gz.size() - 6] ^ 0x40);   // the checksum
   return {{"empty.nii", "", "truncated"},
+          {"empty.nii.gz", "", "is empty, 0 bytes"},
+          {"empty.mha", "", "is empty, 0 bytes"},
           {"short.nii", nii.substr(0, 200), "truncated"},
           {"size.nii", with(nii, 0, std::int32_t{349}), "sizeof_hdr = 349"},
           {"magic.nii", with(nii, 344, 'x'), "magic"},
@@ -113,6 +115,8 @@ TEST_CASE("usage: status 2 and where to read on") {
                                              {"evaluate", "-p", "a"},
                                              {"evaluate", "-p", "a", "-g", "b", "--empty", "zero"},
                                              {"phantom", "leg", "-o", "x"},
+                                             {"phantom", "heart", "-o", "x", "--spacing", "0,1,1"},
+                                             {"phantom", "heart", "-o", "x", "--seed", "-3"},
                                              {"export", "a"}}) {
     const Ran ran = run_ctseg(words);
     INFO(ran.err);
@@ -122,6 +126,7 @@ TEST_CASE("usage: status 2 and where to read on") {
     CHECK(has(ran.err, "Try: ctseg "));
   }
   CHECK(has(run_ctseg({"fly"}).err, "\"fly\" is no command; there are info, segment, "));
+  CHECK(has(run_ctseg({}).err, "a command is needed; there are info, segment, "));
 }
 
 TEST_CASE("the name of a file where results need a folder: status 2, and nothing is made") {
@@ -152,18 +157,56 @@ TEST_CASE("files and folders mistaken for each other are named as what they are"
   const TempFolder folder;
   std::filesystem::create_directory(folder / "scans");
   io::write_nifti(folder / "scans/ct.nii.gz", scan_of(blocks()));
-  const Ran scan = run_ctseg({"info", folder / "scans"});
-  CHECK(scan.status == 3);
-  CHECK(one_error_line(scan.err));
-  const Ran model =
-      run_ctseg({"convert", folder / "scans/ct.nii.gz", "--recipe", folder / "scans", "-o", folder / "m.safetensors"});
-  CHECK(model.status == 3);
-  const Ran place = run_ctseg({"preview", folder / "scans/ct.nii.gz", "-o", folder / "none/p.png"});
-  CHECK(place.status == 3);
-  CHECK(has(place.err, "none: is not a folder yet; p.png was to be put there. Hint: make it first"));
-  const Ran under = run_ctseg({"preview", folder / "scans/ct.nii.gz", "-o", folder / "scans/ct.nii.gz/p.png"});
-  CHECK(under.status == 3);
-  CHECK(has(under.err, "ct.nii.gz: is not a folder; p.png"));
+  const std::string scans = folder / "scans", ct = folder / "scans/ct.nii.gz", out = folder / "out.stl";
+  spill(folder / "no recipe.safetensors", std::string("\x36\0\0\0\0\0\0\0", 8) +
+                                              R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})" +
+                                              std::string(4, '\0'));
+  const std::string weights = folder / "no recipe.safetensors";
+  struct Mistake {
+    std::vector<std::string> words;
+    std::string says;
+  };
+  for (const Mistake& m : std::vector<Mistake>{
+           {{"info", scans}, scans + ": "},
+           {{"export", scans, "-o", out}, "scans: is a folder; a mask is one file"},
+           {{"preview", ct, "-m", scans, "-o", folder / "p.png"}, "scans: is a folder; a mask is one file"},
+           {{"preview", ct, "-o", folder / "none/p.png"},
+            "none: is not a folder yet; p.png was to be put there. Hint: make it"},
+           {{"preview", ct, "-o", folder / "scans/ct.nii.gz/p.png"}, "ct.nii.gz: is not a folder; p.png"},
+           {{"export", ct, "-o", folder / "seg.dcm", "--dicom", folder / "none"}, "none: is neither a file nor a folder"},
+           {{"segment", ct, "-m", weights, "-o", out + "s", "--recipe", scans}, "scans: is a folder; here a file is read"},
+           {{"segment", ct, "-m", weights, "-o", out + "s"}, "Hint: name one by --recipe;"}}) {
+    const Ran ran = run_ctseg(m.words);
+    INFO(ran.err);
+    CHECK(ran.status == 3);
+    CHECK(one_error_line(ran.err));
+    CHECK(has(ran.err, m.says));
+    CHECK(names_in(folder.path) == std::vector<std::string>{"no recipe.safetensors", "scans"});
+  }
+}
+
+TEST_CASE("a hint can be typed as it stands, and what is not used says so") {
+  const TempFolder folder;
+  io::write_nifti(folder / "mask.nii", blocks());
+  const std::filesystem::path odd = folder / "half a 'mask' ä.nii";
+  spill(odd, slurp(folder / "mask.nii").substr(0, 5000));
+  const Ran half = run_ctseg({"evaluate", "-p", odd, "-g", folder / "mask.nii"});
+  CHECK(half.status == 3);
+  CHECK_MESSAGE(has(half.err, "Try: ctseg info '" + (folder / "half a '\\''mask'\\'' ä.nii").string() + "'"), half.err);
+  const Ran told = run_ctseg({"info", folder / "mask.nii", "--spacing", "1,1,3", "--series", "1.2.3", "--json"});
+  CHECK(told.status == 0);
+  CHECK(has(told.err, "--spacing, for .npy files, is not used"));
+  CHECK(has(told.err, "is not DICOM; --series is not used"));
+  CHECK(json_of(told)["spacing_mm"] == nlohmann::json({1, 1, 2}));
+}
+
+TEST_CASE("real: a folder of several DICOM series says which flag chooses") {
+  const char* data = std::getenv("CTSEG_TEST_DATA");
+  if (!data) return;
+  const Ran ran = run_ctseg({"info", std::string(data) + "/dicom_odd/pydicom_dicomdir_77654033"});
+  if (has(ran.err, "built without DICOM")) return;
+  CHECK(ran.status == 3);
+  CHECK_MESSAGE(has(ran.err, "choose with --series UID."), ran.err);
 }
 
 TEST_CASE("help: every command explains itself with examples that name it") {

@@ -23,6 +23,8 @@ template <class = void> VolumeFormat volume_format(const std::filesystem::path& 
     throw unsupported("is a folder. Hint: a DICOM series is read with read_volume(path, dicom::reader())");
   std::array<std::byte, 1024> bytes{};
   const std::string_view start(reinterpret_cast<const char*>(bytes.data()), InputFile(path, false).read(bytes));
+  if (start.empty())
+    throw Error(Code::bad_input, path.string(), "is empty, 0 bytes. Hint: the file is truncated; copy it again.");
   if (start.starts_with("\x93NUMPY")) return VolumeFormat::npy;
   for (const std::string_view size : {"\x5c\x01\0\0", "\0\0\x01\x5c", "\x1c\x02\0\0", "\0\0\x02\x1c"})   // 348 and 540
     if (start.starts_with(std::string_view(size.data(), 4))) return VolumeFormat::nifti;
