@@ -42,6 +42,7 @@ std::string with_flags(std::string line) {
       {"; LoadModelOptions::verify = false loads it nevertheless", ""},
       {"SegmentInput::channels holds a volume for each", "--channel names each volume behind the first"},
       {"SegmentInput::previous", "--previous"},
+      {"probability_of = ", "--nodules "},
       {"FolderOptions::checkpoint", "--checkpoint"},
       {"set PlannerOptions::gpu_memory_gb higher", "a higher --gpu-memory"},
       {"the same options; CheckpointOptions::allow_changes = true goes on with these; or another folder",

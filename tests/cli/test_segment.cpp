@@ -115,6 +115,10 @@ TEST_CASE("segment refuses what it must, and leaves nothing") {
   const std::string cut = out / "cut.safetensors", text_file = out / "words.txt", bad_scan = out / "bad.nii.gz";
   const std::string bytes = slurp(t.model()), scan = slurp(t.scan());
   spill(cut, bytes.substr(0, bytes.size() - 40));
+  const std::string newer = out / "newer.safetensors", version = "ctseg_recipe\\\":";   // JSON within JSON
+  const std::size_t at = bytes.find(version + "1");
+  REQUIRE(at != std::string::npos);
+  spill(newer, std::string(bytes).replace(at + version.size(), 1, "2"));
   spill(text_file, "words");
   spill(bad_scan, scan.substr(0, scan.size() / 2));
   const auto before = names_in(out.path);
@@ -124,13 +128,16 @@ TEST_CASE("segment refuses what it must, and leaves nothing") {
     int status;
     std::string says;
   };
-  for (const Refusal& r :
-       std::vector<Refusal>{{{"segment", t.scan(), "-m", cut, "-o", to}, 3, "cut.safetensors"},
-                            {{"segment", t.scan(), "-m", text_file, "-o", to}, 3, "words.txt"},
-                            {{"segment", bad_scan, "-m", t.model(), "-o", to}, 3, "bad.nii.gz"},
-                            {{"segment", t.scan(), "-m", t.model(), "-o", to, "--max-memory", "1K"}, 4, "takes 138240 bytes"},
-                            {{"segment", t.scan(), "-m", t.model(), "-o", to, "--max-memory", "lots"}, 2, "lots"},
-                            {{"segment", t.scan(), "-m", t.model(), "-o", out / "no/x.nii"}, 3, "not a folder"}}) {
+  for (const Refusal& r : std::vector<Refusal>{
+           {{"segment", t.scan(), "-m", cut, "-o", to}, 3, "cut.safetensors"},
+           {{"segment", t.scan(), "-m", text_file, "-o", to}, 3, "words.txt"},
+           {{"segment", bad_scan, "-m", t.model(), "-o", to}, 3, "bad.nii.gz"},
+           {{"segment", t.scan(), "-m", t.model(), "-o", to, "--max-memory", "1K"}, 4, "takes 138240 bytes"},
+           {{"segment", t.scan(), "-m", t.model(), "-o", to, "--max-memory", "lots"}, 2, "lots"},
+           {{"segment", t.scan(), "-m", newer, "-o", to}, 3, "newer.safetensors: is a recipe of version 2;"},
+           {{"segment", t.scan(), "-m", t.model(), "-o", to, "--nodules", "9"}, 2, "--nodules 9, which is the id"},
+           {{"segment", t.scan(), "-m", t.model(), "-o", to, "--channel", t.scan()}, 2, "Hint: --channel names"},
+           {{"segment", t.scan(), "-m", t.model(), "-o", out / "no/x.nii"}, 3, "not a folder"}}) {
     const Ran ran = run_ctseg(r.words);
     INFO(ran.err);
     CHECK(ran.status == r.status);

@@ -158,7 +158,7 @@ TEST_CASE("what is not as documented is one sentence with place, value and what 
                                                  {"/postprocess/1/min_voxels", -1},
                                                  {"/postprocess/1", Json{{"rule", "RemoveSmall"}}},
                                                  {"/postprocess/3/radius_mm", 0},
-                                                 {"/ctseg_recipe", 2}};
+                                                 {"/ctseg_recipe", 0}};
   for (const auto& [pointer, value] : broken) {
     const std::string words = refusal(changed(pointer, value));
     CAPTURE(pointer);
@@ -166,6 +166,9 @@ TEST_CASE("what is not as documented is one sentence with place, value and what 
     CHECK(words.starts_with("r.json: "));
     CHECK(words.find(" is " + value.dump() + "; must be ") != std::string::npos);
   }
+  Json newer = changed("/ctseg_recipe", 2);
+  newer["a key of later"] = 1;
+  CHECK(refusal(newer).starts_with("r.json: is a recipe of version 2; ctseg "));
   for (const char* key : {"ctseg_recipe", "network", "sliding_window", "labels"}) {
     Json j = to_json(full_recipe());
     j.erase(key);

@@ -3,6 +3,7 @@
 #pragma once
 #include "../infer/decision.hpp"
 #include "../io/file.hpp"
+#include "../version.hpp"
 #include "network_json.hpp"
 #include "rules_json.hpp"
 #include "steps_json.hpp"
@@ -140,6 +141,10 @@ template <class = void> void check(const ModelRecipe& r, std::string_view where 
 
 /// Errors    bad_input with place, value and what is allowed; those of check().
 template <class = void> ModelRecipe recipe_from_json(const Json& j, const std::string& file) {
+  if (j.is_object() && j.contains("ctseg_recipe") && j["ctseg_recipe"].is_number() && j["ctseg_recipe"] > 1)
+    throw Error(Code::bad_input, file,
+                text("is a recipe of version ", j["ctseg_recipe"].dump(), "; ctseg ", kVersion,
+                     " reads version 1. Hint: it was written by a newer ctseg, which also reads it."));
   ModelRecipe r;
   json::Reader members(j, {file});
   Index format = 0;
