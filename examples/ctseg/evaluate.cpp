@@ -44,7 +44,7 @@ void expect_partners(const Found& files, const Found& partners, const std::strin
                            " files). Hint: --common-only leaves such cases out."));
 }
 
-std::vector<Pair> find_pairs(const EvaluateArguments& a) {
+std::vector<Pair> find_pairs(const EvaluateArguments& a, Console& console) {
   const bool folders = fs::is_directory(a.predictions);
   if (folders != fs::is_directory(a.truths))
     throw cs::Error(cs::Code::bad_argument, folders ? a.predictions : a.truths,
@@ -53,6 +53,8 @@ std::vector<Pair> find_pairs(const EvaluateArguments& a) {
   if (!folders) {
     std::string name = cs::dataset::stem_of(a.predictions);
     if (name.empty()) name = fs::path(a.predictions).filename().string();
+    if (!a.images.empty() && !fs::exists(a.images))   // it is read last, after all the work
+      throw cs::Error(cs::Code::io, a.images, "is not there; --images names the scan of the masks.");
     return {{name, a.predictions, a.truths, a.images}};
   }
   const Found predictions = files_of(a.predictions), truths = files_of(a.truths);
@@ -64,6 +66,10 @@ std::vector<Pair> find_pairs(const EvaluateArguments& a) {
       pairs.push_back({name, at->second, truth, image == images.end() ? fs::path() : image->second});
     }
   if (pairs.empty()) throw cs::Error(cs::Code::bad_input, a.predictions, text("and ", a.truths, " have no case of one name."));
+  const auto missing = std::count_if(pairs.begin(), pairs.end(), [](const Pair& p) { return p.image.empty(); });
+  if (!a.images.empty() && missing > 0)
+    console.warn(text(a.images, ": has no scan of the same name for ", missing, " of ", pairs.size(),
+                      " cases; pictures of these show masks alone."));
   return pairs;
 }
 
@@ -213,7 +219,7 @@ void evaluate(const EvaluateArguments& a, Console& console) {
   cs::RunClock clock(run);
   cs::ThreadPool threads(console.common().threads);
   run.threads = threads.threads();
-  const std::vector<Pair> pairs = find_pairs(a);
+  const std::vector<Pair> pairs = find_pairs(a, console);
   std::optional<Staging> out;   // before the work: a folder that cannot be written to must not cost an evaluation
   if (!a.output.empty()) {
     expect_folder_name(a.output, "report.html and the tables");

@@ -43,6 +43,7 @@ std::string with_flags(std::string line) {
       {"SegmentInput::channels holds a volume for each", "--channel names each volume behind the first"},
       {"SegmentInput::previous", "--previous"},
       {"probability_of = ", "--nodules "},
+      {"max_memory = ", "--max-memory = "},
       {"FolderOptions::checkpoint", "--checkpoint"},
       {"set PlannerOptions::gpu_memory_gb higher", "a higher --gpu-memory"},
       {"the same options; CheckpointOptions::allow_changes = true goes on with these; or another folder",

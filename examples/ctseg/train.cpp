@@ -187,7 +187,11 @@ Task configured(const TrainArguments& a, Console& console) {
   console.keep(a.config);
   if (config.recipe.is_string()) console.keep(fs::path(a.config).parent_path() / config.recipe.get<std::string>());
   check_output(a, console);
+  schedule_of(a.config, config.training.schedule);   // a misspelt one is told before scans are read
   task.recipe = recipe_of(config, a.config);
+  if (const auto axes = std::ssize(config.training.patch); axes > 0 && axes != cs::dim_of(task.recipe.network))
+    throw cs::Error(cs::Code::bad_input, a.config,
+                    text("training.patch has ", axes, " extents for a network of ", cs::dim_of(task.recipe.network), " axes."));
   const fs::path folder = fs::path(a.config).parent_path() / config.data.folder;
   std::vector<cs::CaseFiles> files = cs::find_cases(folder, layout_of(a.config, config.data.layout));
   task.split.train = files;
@@ -249,9 +253,6 @@ template <class S> cs::PatchSamplerOptions<S::kDim> sampling_of(const Setting& s
   sampling.outside = window.outside;
   if (t.patch.empty()) return sampling;
   auto patch = sampling.patch.value;
-  if (t.patch.size() != patch.size())
-    throw cs::Error(cs::Code::bad_input, s.arguments.config,
-                    text("training.patch has ", t.patch.size(), " extents for a network of ", patch.size(), " axes."));
   std::copy(t.patch.begin(), t.patch.end(), patch.begin());
   sampling.patch = patch;
   return sampling;
@@ -317,8 +318,10 @@ void train(const TrainArguments& a, Console& console) {
   cs::Context<cs::Cpu> ctx{
       {.threads = console.common().threads, .seed = a.seed, .cancel = console.cancel(), .log = console.log()}};
   run.threads = ctx.executor().threads(), run.isa = text(ctx.traits().isa);
-  fs::create_directories(a.output);
   cs::AnyModel model = cs::make_model(recipe.network);
+  model.check_window(cs::model_file::window_of(recipe));   // else found when the model is saved, after the training
+  if (!task.config.training.patch.empty()) model.check_window({task.config.training.patch});
+  fs::create_directories(a.output);
   model.initialize(ctx);
   std::vector<cs::Case> cases = prepare_all(task.split.train, recipe, source, console, ctx.executor());
   const std::vector<cs::Case> held_out = prepare_all(task.split.val, recipe, source, console, ctx.executor());

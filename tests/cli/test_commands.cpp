@@ -112,6 +112,22 @@ TEST_CASE("evaluate: folders, with reports") {
   CHECK(run["stages_s"].contains("score"));
 }
 
+TEST_CASE("evaluate: scans for the pictures that are not there are told before the work") {
+  const TempFolder folder;
+  for (const char* name : {"p", "i"}) std::filesystem::create_directory(folder / name);
+  for (const char* name : {"a", "b"}) io::write_nifti(folder / "p" / (std::string(name) + ".nii.gz"), blocks());
+  io::write_nifti(folder / "i/a.nii.gz", scan_of(blocks()));
+  const std::string mask = folder / "p/a.nii.gz";
+  const Ran none = run_ctseg({"evaluate", "-p", mask, "-g", mask, "-i", folder / "none.nii", "-o", folder / "out"});
+  CHECK(none.status == 3);
+  CHECK(none.err ==
+        "ctseg: error: " + (folder / "none.nii").string() + ": is not there; --images names the scan of the masks.\n");
+  CHECK(!std::filesystem::exists(folder / "out"));
+  const Ran some = run_ctseg({"evaluate", "-p", folder / "p", "-g", folder / "p", "-i", folder / "i", "-o", folder / "out"});
+  CHECK(some.status == 0);
+  CHECK(has(some.err, "i: has no scan of the same name for 1 of 2 cases;"));
+}
+
 TEST_CASE("evaluate: cases must have partners and lie on one grid") {
   const TempFolder folder;
   for (const char* name : {"p", "g"}) std::filesystem::create_directory(folder / name);

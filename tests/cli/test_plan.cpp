@@ -56,6 +56,10 @@ TEST_CASE("plan: files for nnU-Net, a table for people, JSON for programs; input
   for (const char* name : {"dataset", "../mine"})
     CHECK(has(run_ctseg({"plan", data, "-o", folder / "d", "--name", name}).err, "another name is needed."));
   CHECK(run_ctseg({"plan", data, "-o", data}).status == 2);   // dataset.json would be written over
+  const Ran nowhere = run_ctseg({"plan", folder / "none", "-o", folder / "c"});
+  CHECK(nowhere.status == 3);
+  CHECK(
+      has(nowhere.err, "none: has no dataset.json; a data set in nnU-Net's raw layout is a folder of dataset.json, imagesTr"));
   const Ran none = run_ctseg({"plan", out, "-o", folder / "c"});
   CHECK(none.status == 3);
   CHECK(holds(none.err, "imagesTr: cannot be listed"));

@@ -252,6 +252,18 @@ TEST_CASE("train: what is wrong with a configuration is named") {
   CHECK(has(train(R"({"recipe": {}, "data": {"folder": "x"}, "speed": 3})"), "unknown key"));
   CHECK(has(train(R"({"recipe": "none.json", "data": {"folder": "x"}})"), "none.json"));
   CHECK(has(train(R"({"recipe": {}, "data": {"folder": "x"}, "training": {"steps": 0}})"), "training.steps is 0"));
+  // What would be found only after all scans are read, or at the end of the training.
+  const auto changed = [&](const char* pointer, const json& value) {
+    json config = json::parse(kConfig);
+    config[json::json_pointer(pointer)] = value;
+    return train(config.dump());
+  };
+  CHECK(has(changed("/training/schedule", "cosin"), "training.schedule is \"cosin\"; must be one of constant, cosine, poly."));
+  CHECK(has(changed("/training/patch", {16, 16}), "training.patch has 2 extents for a network of 3 axes."));
+  json odd = json::parse(kConfig);
+  odd["data"]["folder"] = (trained().folder / "data").string(), odd["training"]["patch"] = {16, 17, 16};
+  const std::string words = train(odd.dump());
+  CHECK_MESSAGE((has(words, "16,17,16") && !has(words, "cases read")), words);
   CHECK(!std::filesystem::exists(folder / "run"));
 }
 

@@ -123,7 +123,7 @@ TEST_CASE("a raw data set: files by name, channels, and what dataset.json lacks"
     io::write_file(folder / "dataset.json", std::as_bytes(std::span(json)));
     return error_of([&] { read_raw_dataset(folder.path); });
   };
-  CHECK(has(error_of([&] { read_raw_dataset(folder.path); }), "cannot open"));
+  CHECK(has(error_of([&] { read_raw_dataset(folder.path); }), "has no dataset.json; a data set in nnU-Net's raw layout"));
   CHECK(has(with("{}"), "has no \"modality\""));
   CHECK(has(with(R"({"channel_names": ["CT"]})"), "channel_names is [\"CT\"]; must be an object"));
   CHECK(has(with(R"({"channel_names": {"0": 1}})"), "channel_names.0 is 1; must be a text"));

@@ -113,6 +113,9 @@ template <class = void> void check_cases(const RawDataset& d, const std::filesys
 template <class = void> RawDataset read_raw_dataset(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "dataset.json";
   const std::string file = path.string();
+  if (std::error_code ignored; !std::filesystem::exists(path, ignored))
+    throw Error(Code::io, folder.string(),
+                "has no dataset.json; a data set in nnU-Net's raw layout is a folder of dataset.json, imagesTr and labelsTr.");
   const auto bytes = io::read_file(path, {.max_bytes = Index{64} << 20});
   RawDataset out{.json = json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file)};
   if (!out.json.is_object()) json::Place{file}.fail(out.json, "an object");
