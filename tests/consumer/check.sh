@@ -46,6 +46,12 @@ case $1 in
       fail "the package carries a path of this machine or a processor flag"
     fi
     build_with_cmake -DCTSEG_FROM=package -DCMAKE_PREFIX_PATH="$scratch/moved"
+    if cmake -S "$root/tests/consumer" -B "$scratch/without" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCTSEG_FROM=package \
+      -DCMAKE_PREFIX_PATH="$scratch/moved" -DCTSEG_WITH=nonsense > "$scratch/log" 2>&1 ||
+      ! grep -q "component nonsense: there is none" "$scratch/log"; then
+      cat "$scratch/log"
+      fail "a component that does not exist must be named"
+    fi
     ;;
   prebuilt)
     # One network compiled with the library and without: the same bits, and its kernels come from the library.
