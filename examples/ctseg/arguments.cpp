@@ -24,6 +24,9 @@ struct Arguments {
   ViewArguments view{};
 };
 
+/// CLI11 reads -3 as a large number without a sign.
+const CLI::Range kSeeds(std::int64_t{0}, std::numeric_limits<std::int64_t>::max());
+
 CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& what, const std::string& examples,
                       Common& common) {
   CLI::App& command = *program.add_subcommand(name, what);
@@ -143,7 +146,7 @@ void add_phantom(CLI::App& program, Arguments& all) {
   c.add_option("--mask", a.mask,
                "mask of a data set: organs, vertebrae, lesions, nodules, coronaries, or one organ (liver, lung, ...)")
       ->capture_default_str();
-  c.add_option("--seed", a.seed, "which patient, or the first")->check(CLI::NonNegativeNumber)->capture_default_str();
+  c.add_option("--seed", a.seed, "which patient, or the first")->check(kSeeds)->capture_default_str();
   c.add_option("--shape", a.shape, "voxels: X,Y,Z")
       ->delimiter(',')
       ->expected(3)
@@ -247,7 +250,7 @@ void add_train(CLI::App& program, Arguments& all) {
       ->capture_default_str();
   c.add_option("--epochs", a.epochs, "of a plan")->check(CLI::Range(1, 1000000))->capture_default_str();
   c.add_option("--steps-per-epoch", a.steps_per_epoch, "of a plan")->check(CLI::Range(1, 1000000))->capture_default_str();
-  c.add_option("--seed", a.seed, "of weights, samples and augmentation")->check(CLI::NonNegativeNumber)->capture_default_str();
+  c.add_option("--seed", a.seed, "of weights, samples and augmentation")->check(kSeeds)->capture_default_str();
   c.add_flag("--resume", a.resume, "go on from the last checkpoint in the output folder");
 }
 
