@@ -1,6 +1,7 @@
 # Which headers can share a translation unit and still be compiled alone: prints one chain a line, each header of which
 # includes, itself or through others, the one before it, so that nothing stands before its text that it does not include. All
 # headers are read, those named in LIST are put into chains. Counted are includes above the first line of code, outside of #if.
+# Before each chain stands the largest header of BASES that its first one includes or is, or -.
 function normal(path,    part, n, i, kept, out) {
   n = split(path, part, "/")
   for (i = 1; i <= n; ++i)
@@ -44,5 +45,12 @@ END {
       top[best] = h
       chain[best] = chain[best] (chain[best] == "" ? "" : " ") h
     }
-  for (c = chains; c >= 1; --c) print chain[c]   # the largest are in the first ones found: they take longest
+  bases = split(BASES, base, " ")
+  for (c = chains; c >= 1; --c) {   # the largest are in the first ones found: they take longest
+    split(chain[c], list, " ")
+    best = "-"
+    for (b = 1; b <= bases; ++b)
+      if ((list[1] == base[b] || (list[1], base[b]) in reach) && (best == "-" || size[base[b]] > size[best])) best = base[b]
+    print best, chain[c]
+  }
 }
