@@ -8,24 +8,21 @@
 #
 #   docker run --rm -it --network host -v "$PWD:/data" -u "$(id -u):$(id -g)" ctseg view --port 8000 --store /data/viewer
 #
-# For NVIDIA's cards: the same steps on NVIDIA's images. The first has the compiler, cuDNN and NCCL, and builds ctseg::cuda beside
-# the program, for programs of yours; `ctseg` itself computes on the processor so far. The second gets the libraries that the
-# program loads by the same list of packages, from NVIDIA's archive where they are its own. The driver is the machine's, lent by
-# NVIDIA's container toolkit (--gpus).
+# For NVIDIA's cards: the same steps on NVIDIA's images. The first has nvcc and cuDNN's headers; the second has cuDNN and what
+# cuDNN itself looks for as it runs (cuBLASLt, NVRTC), which no list of a program's libraries names. `ctseg segment` and `ctseg
+# view` then compute on the card if there is one (--device); training is done on the processor. The driver is the machine's, lent
+# by NVIDIA's container toolkit (--gpus).
 #
 #   docker build -t ctseg:cuda --build-arg BUILD=nvidia/cuda:13.0.1-cudnn-devel-ubuntu24.04 \
-#     --build-arg RUN=nvidia/cuda:13.0.1-base-ubuntu24.04 --build-arg OPTIONS=-DCTSEG_CUDA=ON \
-#     --build-arg TARGETS="ctseg_cli ctseg_cuda" .
-#   docker run --rm --gpus all -v "$PWD:/data" -u "$(id -u):$(id -g)" ctseg:cuda ...
+#     --build-arg RUN=nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04 --build-arg OPTIONS=-DCTSEG_CUDA=ON .
+#   docker run --rm --gpus all -v "$PWD:/data" -u "$(id -u):$(id -g)" ctseg:cuda segment scan.nii.gz -m model.safetensors -o out
 #
-# This variant's images have not been built yet; its options and targets are those of every build where nvcc is found.
-#
-# tests/container/check.sh runs these steps in a bare folder where no container engine is.
+# tests/container/check.sh runs these steps in bare folders of Debian or, with --cuda, Ubuntu where no container engine is.
 ARG BUILD=debian:12-slim
 ARG RUN=debian:12-slim
 
 FROM ${BUILD} AS build
-ARG OPTIONS= TARGETS=ctseg_cli
+ARG OPTIONS=
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
       g++ cmake ninja-build zlib1g-dev libpng-dev libnifti-dev libeigen3-dev nlohmann-json3-dev libcli11-dev \
       libdcmtk-dev libopenjp2-7-dev libmicrohttpd-dev libsqlite3-dev
@@ -33,7 +30,7 @@ WORKDIR /source
 COPY . .
 RUN cmake --preset release -DCTSEG_BUILD_TESTS=OFF -DCTSEG_BUILD_BENCHMARKS=OFF -DCTSEG_DICOM=ON -DCTSEG_ONNX=OFF \
       -DCTSEG_MPI=OFF ${OPTIONS} && \
-    cmake --build --preset release --target ${TARGETS}
+    cmake --build --preset release --target ctseg_cli
 # The program, and which packages its libraries come from: that is what the second image installs, whatever its names there.
 RUN mkdir /result && cp build/release/bin/ctseg /result/ && strip /result/ctseg && \
     for library in $(ldd /result/ctseg | awk '$3 ~ /^\// { print $3 }'); do \
