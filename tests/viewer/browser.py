@@ -289,7 +289,8 @@ def unsaved_steps_are_known():
     dirty = page.evaluate("""(async () => {
       const {MaskEditor} = await import('/editor.js'), {Grid} = await import('/volume.js');
       return [0, 1].map((saved) => {
-        const editor = new MaskEditor(new Grid([300, 1, 1], [1, 1, 1]), new Uint8Array(300), null);
+        const lps = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]];
+        const editor = new MaskEditor(new Grid([300, 1, 1], [1, 1, 1], lps), new Uint8Array(300), null);
         for (let i = 0; i < 201; ++i) {
           editor.begin({});
           editor.set(i, 1);
@@ -301,6 +302,18 @@ def unsaved_steps_are_known():
       });
     })()""")
     check(dirty == [[1, 0, True], [1, 0, False]], f"after 201 steps and 200 back: {dirty}")
+
+
+def volumes_are_those_of_the_server():
+    """Also of a scan whose gantry was tilted: its voxels are smaller than their edges multiplied."""
+    shown = page.evaluate("state.labels.map(({id}) => state.editor.volume_ml(id))")
+    said = page.evaluate("state.mask.labels.map(({volume_ml}) => volume_ml)")
+    check(all(abs(a - b) < 1e-6 * (1 + b) for a, b in zip(shown, said)) and max(said) > 0, f"{shown} ml, not {said}")
+    tilted = page.evaluate("""(async () => {
+      const {Grid} = await import('/volume.js');
+      return new Grid([2, 2, 2], [0.5, 0.5, 5], [[0.5, 0, 0, 1], [0, 0.5, 3, 2], [0, 0, 4, 3], [0, 0, 0, 1]]).voxel_ml;
+    })()""")
+    check(abs(tilted - 0.5 * 0.5 * 4 / 1000) < 1e-12, f"a tilted voxel has {tilted} ml")
 
 
 def late_answers_change_nothing_else():

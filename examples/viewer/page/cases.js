@@ -30,7 +30,7 @@ async function show_latest(load) {
 export async function open_scan(id, {mask_id = null, model = null} = {}) {
   const shown = await show_latest(async () => {
     const scan = await api.scan(id);
-    const grid = new Grid(scan.shape, scan.spacing_mm), {count} = grid;
+    const grid = new Grid(scan.shape, scan.spacing_mm, scan.lps), {count} = grid;
     const voxels = await api.scan_voxels(id);
     if (voxels.length !== count) throw new Error(`The server sent ${voxels.length} voxels, and the scan has ${count}.`);
     const loaded = await load_mask(grid, mask_id ?? scan.masks.at(-1)?.id ?? null, model);

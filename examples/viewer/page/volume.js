@@ -5,12 +5,14 @@
 
 /** The grid of a scan: sizes, millimetres and steps in memory, each as [x, y, z]. */
 export class Grid {
-  constructor(shape, spacing_mm) {
+  /** `lps`: the affine of voxels to millimetres, row by row. */
+  constructor(shape, spacing_mm, lps) {
     this.size = shape;
     this.spacing = spacing_mm;
     this.step = [1, this.size[0], this.size[0] * this.size[1]];
     this.count = this.size[0] * this.size[1] * this.size[2];
-    this.voxel_ml = this.spacing[0] * this.spacing[1] * this.spacing[2] / 1000;
+    const [[a, b, c], [d, e, f], [g, h, i]] = lps;   // a tilted gantry makes voxels smaller than their edges multiplied
+    this.voxel_ml = Math.abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)) / 1000;
   }
 
   index(voxel) {
