@@ -234,6 +234,7 @@ HttpServer::~HttpServer() { MHD_stop_daemon(daemon_); }
 std::string gzipped(std::span<const std::byte> bytes) {
   z_stream stream{};
   if (deflateInit2(&stream, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) throw std::bad_alloc();
+  const std::unique_ptr<z_stream, int (*)(z_stream*)> ended(&stream, &deflateEnd);
   std::string out;
   std::vector<char> piece(1 << 18);
   int state = Z_OK;
@@ -249,13 +250,13 @@ std::string gzipped(std::span<const std::byte> bytes) {
     } while (stream.avail_out == 0);
     bytes = bytes.subspan(take);
   }
-  deflateEnd(&stream);
   return out;
 }
 
 std::string gunzipped(std::string_view bytes, Index size) {
   z_stream stream{};
   if (inflateInit2(&stream, 15 + 16) != Z_OK) throw std::bad_alloc();
+  const std::unique_ptr<z_stream, int (*)(z_stream*)> ended(&stream, &inflateEnd);
   std::string out(static_cast<std::size_t>(size) + 1, '\0');   // one more, to see that there is no more
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
   stream.avail_in = static_cast<uInt>(bytes.size());
@@ -263,7 +264,6 @@ std::string gunzipped(std::string_view bytes, Index size) {
   stream.avail_out = static_cast<uInt>(out.size());
   const int state = inflate(&stream, Z_FINISH);
   const bool whole = state == Z_STREAM_END && stream.avail_in == 0 && stream.total_out == static_cast<uLong>(size);
-  inflateEnd(&stream);
   if (!whole) throw Refusal{400, text("the body is not a gzip stream of exactly ", size, " bytes.")};
   out.resize(static_cast<std::size_t>(size));
   return out;

@@ -17,7 +17,13 @@ Jobs::~Jobs() {
   if (running_) running_->stop.request_stop();
 }
 
-Json Jobs::describe(const JobRow& row, const Job* job) {
+/// A job as the interface has it. What waits for nobody and runs nowhere is over, whatever the store was last told.
+Json Jobs::shown(const JobRow& stored) const {
+  const Job* job = running_ && running_->row.id == stored.id ? running_.get() : nullptr;
+  JobRow row = job ? job->row : stored;
+  const bool waits = std::any_of(waiting_.begin(), waiting_.end(), [&](const auto& w) { return w->row.id == row.id; });
+  if (!job && !waits && (row.state == "queued" || row.state == "running"))
+    row.state = "failed", row.facts["error"] = "how it ended could not be written to the store: its disk was full.";
   Json out = {{"id", row.id},
               {"scan", row.scan},
               {"state", row.state},
@@ -49,23 +55,19 @@ Json Jobs::add(const JobOptions& options) {
   job->row.id = parts_.store.add(job->row);
   waiting_.push_back(job);
   changed_.notify_all();
-  return describe(job->row, nullptr);
+  return shown(job->row);
 }
 
 Json Jobs::describe(Index id) {
   const std::lock_guard lock(mutex_);
-  if (running_ && running_->row.id == id) return describe(running_->row, running_.get());
   const auto row = parts_.store.job(id);
   if (!row) throw Refusal{404, text("there is no job ", id, ".")};
-  return describe(*row, nullptr);
+  return shown(*row);
 }
 Json Jobs::list() {
   const std::lock_guard lock(mutex_);
   Json out = Json::array();
-  for (const JobRow& row : parts_.store.jobs()) {
-    const bool now = running_ && running_->row.id == row.id;
-    out.push_back(describe(now ? running_->row : row, now ? running_.get() : nullptr));
-  }
+  for (const JobRow& row : parts_.store.jobs()) out.push_back(shown(row));
   return out;
 }
 void Jobs::cancel(Index id) {
@@ -120,7 +122,7 @@ void Jobs::finish(Job& job, const std::string& state, const std::string& error) 
   try {
     parts_.store.update(job.row);
     if (!parts_.store.job(job.row.id)) fs::remove_all(parts_.store / text("jobs/", job.row.id), ignored);   // the scan is gone
-  } catch (const cs::Error&) {   // the disk is full: nobody is left to be told
+  } catch (...) {   // the disk is full: nobody is left to be told, and the next job must find this thread
   }
 }
 
@@ -157,7 +159,7 @@ void Jobs::run(Job& job) {
                                {"resample", s.resample},
                                {"postprocess", s.postprocess}};
     job.row.state = "done";
-    const std::string json = dumped(describe(job.row, nullptr)) + "\n";
+    const std::string json = dumped(shown(job.row)) + "\n";
     const fs::path folder = parts_.store / text("jobs/.", job.row.id);
     cs::io::write_file(folder / "job.json", std::as_bytes(std::span(json)));
     fs::rename(folder, parts_.store / text("jobs/", job.row.id));

@@ -59,7 +59,7 @@ class Jobs {
   };
   MaskRow write(Job& job, const Made& made);
   void finish(Job& job, const std::string& state, const std::string& error);
-  static Json describe(const JobRow& row, const Job* job);
+  Json shown(const JobRow& stored) const;
 
   Parts parts_;
   std::mutex mutex_;

@@ -60,22 +60,21 @@ ModelEntry Models::find(Index id) {
 }
 
 ModelEntry Models::add_upload(const fs::path& file, const std::string& name) {
-  fs::path checked = file;   // by this name it is no checkpoint of PyTorch, which would need a recipe beside it
-  checked += ".safetensors";
-  fs::rename(file, checked);
+  fs::path at = file;   // by this name it is no checkpoint of PyTorch, which would need a recipe beside it
+  at += ".safetensors";
+  fs::rename(file, at);
   try {
     const std::lock_guard lock(mutex_);
-    ModelEntry entry = entry_of(checked, "upload", shown_name(name));
-    const std::string kept =
-        "models/upload_" + checked.stem().string() + "_" + text(cs::Index{::time(nullptr)}) + ".safetensors";
-    fs::rename(checked, store_ / kept);
+    ModelEntry entry = entry_of(at, "upload", shown_name(name));
+    const std::string kept = "models/upload_" + at.stem().string() + "_" + text(cs::Index{::time(nullptr)}) + ".safetensors";
+    move_for_good(at, store_ / kept);
+    entry.path = at = store_ / kept;
     store_.add(ModelRow{.name = shown_name(name), .file = kept});
-    entry.path = store_ / kept;
     uploads_.insert(uploads_.begin(), entry);
     return entry;
   } catch (...) {
     std::error_code ignored;
-    fs::remove(checked, ignored);
+    fs::remove(at, ignored);
     throw;
   }
 }

@@ -29,9 +29,9 @@ std::string stamp_of(const fs::path& path) {
 }
 
 Json facts_of(const OpenScan& scan, const cli::Scan& read) {
-  double low = std::numeric_limits<double>::infinity(), high = -low;
+  double low = std::numeric_limits<double>::infinity(), high = -low, sum = 0, count = 0;
   for (const float v : scan.display.voxels())
-    if (cs::is_finite(v)) low = std::min(low, double{v}), high = std::max(high, double{v});
+    if (cs::is_finite(v)) low = std::min(low, double{v}), high = std::max(high, double{v}), sum += double{v}, ++count;
   const auto mm = scan.display.spacing_mm();
   const Eigen::Matrix4d m = cs::to_lps(scan.display.affine()).matrix;
   Json lps = Json::array(), warnings = Json::array();
@@ -44,10 +44,22 @@ Json facts_of(const OpenScan& scan, const cli::Scan& read) {
           {"spacing_mm", {mm.x, mm.y, mm.z}},
           {"hu_min", low <= high ? Json(low) : Json(nullptr)},
           {"hu_max", low <= high ? Json(high) : Json(nullptr)},
+          {"hu_mean", low <= high ? Json(sum / count) : Json(nullptr)},
           {"lps", lps},
           {"orientation", cs::axis_codes(scan.stored)},
           {"format", read.format},
           {"warnings", warnings}};
+}
+
+Refusal changed(const ScanRow& row) {
+  return {409, text(row.name, " has changed or gone since it was opened. Hint: ctseg view it again.")};
+}
+/// Whether facts tell of the same scan. A series or a .raw file can change while what was stamped stays as it was: its folder,
+/// its header.
+bool same_scan(const Json& a, const Json& b) {
+  for (const char* key : {"shape", "lps", "hu_min", "hu_max", "hu_mean"})
+    if (a.contains(key) && b.contains(key) && a[key] != b[key]) return false;
+  return true;
 }
 
 }   // namespace
@@ -103,7 +115,9 @@ std::shared_ptr<OpenScan> Scans::read(const cli::CaseOptions& which, cli::Consol
   auto out = std::make_shared<OpenScan>(OpenScan{row.id, stored, cs::reorient(scan.volume, "LPS"), {}});
   out->hu.resize(out->display.voxels().size());
   std::transform(out->display.voxels().begin(), out->display.voxels().end(), out->hu.begin(), &rounded);
-  if (row.facts.empty()) row.facts = facts_of(*out, scan);
+  const Json facts = facts_of(*out, scan);
+  if (row.facts.empty()) row.facts = facts;
+  if (!same_scan(row.facts, facts)) throw changed(row);
   return out;
 }
 
@@ -119,9 +133,10 @@ Index Scans::add_case(const cli::CaseOptions& which, cli::Console& console) {
               .path = path.string(),
               .stamp = stamp_of(path) + which.series};
   for (const double mm : which.spacing_mm) row.stamp += text(".", mm);   // of a .npy file: other millimetres, another scan
-  const auto known = store_.scan_at(row.path, row.stamp);
   auto scan = read(which, console, row);
-  scan->id = known ? known->id : store_.add(row);
+  for (const ScanRow& known : store_.scans_at(row.path, row.stamp))
+    if (scan->id == 0 && same_scan(known.facts, row.facts)) scan->id = known.id;
+  if (scan->id == 0) scan->id = store_.add(row);
   fs::create_directories(store_ / text("scans/", scan->id));
   cases_[scan->id] = which;
   keep(scan);
@@ -164,8 +179,7 @@ std::shared_ptr<const OpenScan> Scans::open(Index id) {
     }
   auto row = store_.scan(id);
   if (!row) throw Refusal{404, text("there is no scan ", id, ".")};
-  if (row->source == "case" && !row->stamp.starts_with(stamp_of(row->path)))
-    throw Refusal{409, text(row->name, " has changed or gone since it was opened. Hint: ctseg view it again.")};
+  if (row->source == "case" && !row->stamp.starts_with(stamp_of(row->path))) throw changed(*row);
   cli::Console console({.quiet = true, .threads = threads_}, {});
   const auto known = cases_.find(id);
   const cli::CaseOptions which =

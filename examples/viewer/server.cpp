@@ -67,6 +67,9 @@ fs::path default_store() {
 
 void serve(const ViewerOptions& options, cli::Console& console) try {
   ::umask(077);   // scans are nobody else's business
+  console.keep(options.input.path), console.keep(options.mask);
+  for (const std::string& model : options.models) console.keep(model);
+  if (!options.token_file.empty()) cli::expect_place_of(options.token_file, console);   // before the work
   const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   const int threads = console.common().threads > 0 ? console.common().threads : processors;
   Store store(options.store.empty() ? default_store() : options.store);

@@ -79,6 +79,10 @@ Store::Store(fs::path folder) : folder_(std::move(folder)) {
   if (!fs::is_directory(folder_, error))
     throw cs::Error(cs::Code::io, folder_.string(), "cannot be made; --store needs a folder.");
   folder_ = fs::canonical(folder_);
+  const auto has = [&](const char* name) { return fs::exists(folder_ / name); };
+  if (!fs::is_empty(folder_, error) && !has("ctseg.sqlite") && !has("lock") && !has("models"))
+    throw cs::Error(cs::Code::bad_argument, folder_.string(),
+                    "holds something else than scans of ctseg view. Hint: --store names a folder of its own.");
   fs::permissions(folder_, fs::perms::owner_all, error);   // nobody else's business
   if (error) throw cs::Error(cs::Code::io, folder_.string(), "does not belong to this user. Hint: --store FOLDER.");
   lock_ = cs::io::FileDescriptor(::open((folder_ / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -220,11 +224,13 @@ std::optional<ScanRow> Store::scan(Index id) {
   const auto rows = run("SELECT id, name, source, path, stamp, added, facts FROM scans WHERE id = ?", {id});
   return rows.empty() ? std::nullopt : std::optional(scan_of(rows[0]));
 }
-std::optional<ScanRow> Store::scan_at(const std::string& path, const std::string& stamp) {
-  const auto rows =
-      run("SELECT id, name, source, path, stamp, added, facts FROM scans WHERE source = 'case' AND path = ? AND stamp = ?",
-          {path, stamp});
-  return rows.empty() ? std::nullopt : std::optional(scan_of(rows[0]));
+std::vector<ScanRow> Store::scans_at(const std::string& path, const std::string& stamp) {
+  std::vector<ScanRow> out;
+  for (const Row& r : run("SELECT id, name, source, path, stamp, added, facts FROM scans "
+                          "WHERE source = 'case' AND path = ? AND stamp = ? ORDER BY id DESC",
+                          {path, stamp}))
+    out.push_back(scan_of(r));
+  return out;
 }
 
 MaskRow Store::add(MaskRow m, const fs::path& written) {

@@ -40,7 +40,8 @@ struct ModelRow {
 };
 
 /// One process at a time. All members may be called by many threads.
-/// Errors    io if the folder cannot be used, or another process serves it; bad_input if ctseg.sqlite is something else.
+/// Errors    io if the folder cannot be used, or another process serves it; bad_argument if it holds other things; bad_input if
+///           ctseg.sqlite is something else.
 class Store {
  public:
   explicit Store(fs::path folder);
@@ -57,7 +58,8 @@ class Store {
   void remove_scan(Index id);      // with all rows that belong to it
   std::vector<ScanRow> scans();
   std::optional<ScanRow> scan(Index id);
-  std::optional<ScanRow> scan_at(const std::string& path, const std::string& stamp);
+  /// A CASE of the command line, newest first: several are the same file with other content.
+  std::vector<ScanRow> scans_at(const std::string& path, const std::string& stamp);
 
   /// Moves a written mask to its own new name and adds its row, with id, version, time and that name. The file comes first, so
   /// that a power cut never leaves a version without one; what failed leaves neither.

@@ -260,6 +260,95 @@ TEST_CASE("CTSEG_MODEL names the default model, which names the labels of a give
   CHECK(viewer.get("/scans/1").json()["masks"][0]["labels"][0]["name"] == "blocks");
 }
 
+TEST_CASE("a disk that fills up while jobs wait ends them, and not the server") {
+  const Files& f = files();
+  TempFolder store;
+  Viewer viewer({f.ct(), "-m", f.model(), "--store", store / "s"});
+  REQUIRE(viewer.running());
+  for (int i = 0; i < 12; ++i) REQUIRE(viewer.post("/jobs", "{\"scan\": 1}").status == 202);
+  viewer.most_file_bytes(16);
+  Index failed = 0;
+  for (Index id = 12; id > 0; --id) {
+    const json job = wait_for(viewer, id);
+    CHECK((job["state"] == "failed" || job["state"] == "done"));
+    if (job["state"] == "failed") CHECK((++failed, !job["error"].is_null()));
+  }
+  CHECK(failed > 0);
+  viewer.most_file_bytes(-1);
+  REQUIRE(viewer.running());
+  for (const json& job : viewer.get("/jobs").json()) CHECK((job["state"] == "failed" || job["state"] == "done"));
+  CHECK(wait_for(viewer, viewer.post("/jobs", "{\"scan\": 1}").json()["id"])["state"] == "done");
+}
+
+TEST_CASE("a CASE whose voxels change behind its header is another scan") {
+  const Files& f = files();
+  TempFolder store;
+  const auto yesterday = std::filesystem::file_time_type::clock::now() - std::chrono::hours(24);
+  const auto write = [&](const auto& scan) {   // the header looks as if nobody had touched it since
+    io::write_volume(store / "ct.mhd", scan);
+    std::filesystem::last_write_time(store / "ct.mhd", yesterday);
+  };
+  Volume<std::int16_t> other = scan_of(f.truth);
+  std::reverse(other.voxels().begin(), other.voxels().begin() + 5000);   // the same values elsewhere ...
+  other.voxels()[0] += 1;                                                // ... but for one
+  const std::vector<std::string> words{store / "ct.mhd", "--store", store / "s"};
+  write(scan_of(f.truth));
+  {
+    const Viewer viewer(words);
+    REQUIRE(viewer.post("/scans/1/masks", std::string(8000, '\1')).status == 201);
+  }
+  {
+    const Viewer viewer(words);
+    CHECK(viewer.get("/info").json()["scan"] == 1);   // it is known again
+  }
+  write(other);
+  {
+    const Viewer viewer(words);
+    CHECK(viewer.get("/info").json()["scan"] == 2);
+    CHECK(viewer.get("/scans/2").json()["masks"].empty());
+    CHECK(viewer.get("/scans/1/voxels").status == 409);   // that one is gone; its masks are kept
+    CHECK(viewer.get("/scans/1").json()["masks"].size() == 1);
+  }
+  write(scan_of(f.truth));
+  const Viewer viewer(words);
+  CHECK(viewer.get("/info").json()["scan"] == 1);
+}
+
+TEST_CASE("view writes its address over nothing that it was given") {
+  const Files& f = files();
+  const TempFolder folder;
+  for (const char* name : {"ct.nii.gz", "truth.nii.gz", "run/model.safetensors"}) {
+    const std::string before = slurp(f.folder / name);
+    const Ran ran = run_ctseg({"view", f.ct(), "-m", f.model(), "--mask", f.folder / "truth.nii.gz", "--store", folder / "s",
+                               "--token-file", f.folder / name});
+    CHECK(ran.status == 2);
+    CHECK(has(ran.err, "is an input too"));
+    CHECK(slurp(f.folder / name) == before);
+  }
+  CHECK(run_ctseg({"view", "--store", folder / "s", "--token-file", folder / "none/address"}).status == 3);
+  spill(folder / "address", "of an earlier day, for everybody to read");
+  const Viewer viewer({"--store", folder / "s", "--token-file", folder / "address"});
+  REQUIRE(viewer.running());
+  for (int i = 0; i < 100 && !slurp(folder / "address").starts_with("http"); ++i)   // written after it was printed
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  CHECK(slurp(folder / "address") == "http://" + viewer.host() + "/#" + viewer.token());
+  CHECK(std::filesystem::status(folder / "address").permissions() ==
+        (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+}
+
+TEST_CASE("a folder with other things in it does not become a store") {
+  const TempFolder folder;
+  spill(folder / "thesis.tex", "mine");
+  const auto before = std::filesystem::status(folder.path).permissions();
+  const Ran ran = run_ctseg({"view", "--store", folder.path.string()});
+  CHECK(ran.status == 2);
+  CHECK(has(ran.err, "holds something else"));
+  CHECK(names_in(folder.path) == std::vector<std::string>{"thesis.tex"});
+  CHECK(std::filesystem::status(folder.path).permissions() == before);   // a store is closed to everybody else
+  std::filesystem::create_directories(folder / "s/models");              // where models may lie before the first start
+  CHECK(Viewer({"--store", folder / "s"}).running());
+}
+
 TEST_CASE("view writes over nothing, not even what its index does not know") {
   const Files& f = files();
   TempFolder store;
