@@ -20,6 +20,7 @@ struct Remains {
   std::mutex mutex;
   std::vector<fs::path> folders;   // with passing files of ours in them
   std::vector<fs::path> whole;     // that go altogether
+  std::vector<fs::path> made;      // that go if nothing is in them, the innermost first
 
   void remove() {
     const std::string passing = text(".ctseg-", static_cast<Index>(::getpid()), "-");
@@ -30,6 +31,7 @@ struct Remains {
       for (const fs::path& folder : folders)
         for (const auto& entry : fs::directory_iterator(folder, ignored))
           if (entry.path().filename().string().starts_with(passing)) fs::remove(entry.path(), ignored);
+      for (const fs::path& folder : made) fs::remove(folder, ignored);
     }
   }
 };
@@ -167,19 +169,24 @@ Staging::Staging(fs::path folder, const Console& console) : console_(console), f
   std::error_code error;
   for (fs::path missing = fs::absolute(folder_).lexically_normal(); !missing.empty() && !fs::exists(missing);
        missing = missing.parent_path())
-    made_.insert(made_.begin(), missing);
+    if (missing.has_filename()) made_.push_back(missing);   // not "a/" beside "a"
   fs::create_directories(folder_, error);
   hidden_ = folder_ / text(".ctseg-", static_cast<Index>(::getpid()), "-results");
   if (!error) fs::create_directory(hidden_, error);
   if (error) throw cs::Error(cs::Code::io, folder_.string(), text("cannot be made or written to: ", error.message(), "."));
   const std::lock_guard lock(remains().mutex);
   remains().whole.push_back(fs::absolute(hidden_));
-  if (!made_.empty()) remains().whole.push_back(made_.front());
+  remains().made.insert(remains().made.end(), made_.begin(), made_.end());
 }
 Staging::~Staging() {
   std::error_code ignored;
   fs::remove_all(hidden_, ignored);
-  if (!committed_ && !made_.empty()) fs::remove_all(made_.front(), ignored);
+  if (committed_ || made_.empty()) return;
+  for (std::size_t i = 0; i < moved_; ++i) {   // into a folder that was not there: nothing of anybody else
+    fs::remove(folder_ / names_[i], ignored);
+    if (names_[i].has_parent_path()) fs::remove(folder_ / names_[i].parent_path(), ignored);
+  }
+  for (const fs::path& folder : made_) fs::remove(folder, ignored);   // not one with something in it
 }
 fs::path Staging::operator/(const fs::path& name) {
   console_.expect_output(folder_ / name);
@@ -190,16 +197,34 @@ fs::path Staging::operator/(const fs::path& name) {
 void Staging::write(const fs::path& name, std::string_view words) {
   cs::io::write_file(*this / name, std::as_bytes(std::span(words)));
 }
+void Staging::supersede(const fs::path& pattern) { superseded_.push_back(pattern); }
 void Staging::commit() {
-  for (const fs::path& name : names_) {
+  for (; moved_ < names_.size(); ++moved_) {
+    const fs::path& name = names_[moved_];
     std::error_code error;
     if (name.has_parent_path()) fs::create_directories(folder_ / name.parent_path(), error);
     fs::rename(hidden_ / name, folder_ / name, error);
     if (error) throw cs::Error(cs::Code::io, (folder_ / name).string(), text("cannot be written: ", error.message(), "."));
   }
   committed_ = true;
+  for (const fs::path& pattern : superseded_) remove_superseded(pattern);
   const std::lock_guard lock(remains().mutex);
-  if (!made_.empty()) std::erase(remains().whole, made_.front());
+  for (const fs::path& folder : made_) std::erase(remains().made, folder);
+}
+void Staging::remove_superseded(const fs::path& pattern) const {
+  const std::string name = pattern.filename().string();
+  const std::size_t star = std::min(name.find('*'), name.size());
+  const std::string begin = name.substr(0, star), end = name.substr(std::min(star + 1, name.size()));
+  std::error_code ignored;
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(folder_ / pattern.parent_path(), ignored)) {
+    const std::string file = entry.path().filename().string();
+    const bool fits = star == name.size() ? file == name : file.starts_with(begin) && file.ends_with(end);
+    const fs::path ours = pattern.parent_path() / file;
+    if (fits && entry.is_regular_file(ignored) && std::find(names_.begin(), names_.end(), ours) == names_.end())
+      found.push_back(entry.path());
+  }
+  for (const fs::path& file : found) fs::remove(file, ignored);
 }
 std::vector<std::string> Staging::outputs() const {
   std::vector<std::string> out;

@@ -90,8 +90,8 @@ std::stop_token watch_signals();
 /// Passing files of this process in `folder` are removed when it ends by force.
 void guard_folder(const fs::path& folder);
 
-/// Results appear together or not at all: they are written into a hidden folder in their own one and moved out at the end. A
-/// folder that was made for them goes again if that end does not come.
+/// Results appear together or not at all: they are written into a hidden folder in their own one and moved out at the end.
+/// Folders that were made for them go again if that end does not come, unless somebody else has put something there.
 class Staging {
  public:
   Staging(fs::path folder, const Console& console);
@@ -100,16 +100,22 @@ class Staging {
   /// Where to write `name` now.
   fs::path operator/(const fs::path& name);
   void write(const fs::path& name, std::string_view words);
+  /// What an earlier run left under such a name, "nodule_*.png" or "liver.stl", goes when the results come, unless it is one of
+  /// them: it would be taken for theirs.
+  void supersede(const fs::path& pattern);
   /// Moves everything to its place.
   void commit();
   /// Where everything will be, in the order in which it was asked for.
   std::vector<std::string> outputs() const;
 
  private:
+  void remove_superseded(const fs::path& pattern) const;
+
   const Console& console_;
   fs::path folder_, hidden_;
-  std::vector<fs::path> made_;   // folders that were not there before, the outermost first
-  std::vector<fs::path> names_;
+  std::vector<fs::path> made_;   // folders that were not there before, the innermost first
+  std::vector<fs::path> names_, superseded_;
+  std::size_t moved_ = 0;   // of names_
   bool committed_ = false;
 };
 

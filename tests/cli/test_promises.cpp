@@ -1,6 +1,8 @@
 // What the program promises whatever it is given: exit codes, one line of error, nothing left behind, stdout for results alone.
 #include <doctest/doctest.h>
 
+#include <thread>
+
 #include "run_ctseg.hpp"
 
 using namespace ctseg;
@@ -56,6 +58,20 @@ std::vector<BadFile> bad_files(const TempFolder& folder) {
           {"shape.npy", std::string("\x93NUMPY\x01\x00\x10\x00", 10) + "{'descr': '|u1', ", "header"},
           {"words.txt", "these are words", "neither content nor name"}};
 }
+
+/// Puts a file into a folder as soon as it is there, as another run with results beside ours would.
+class SomebodyElse {
+ public:
+  explicit SomebodyElse(std::filesystem::path folder)
+      : thread_([folder = std::move(folder)](const std::stop_token& stop) {
+          while (!stop.stop_requested() && !std::filesystem::exists(folder))
+            std::this_thread::sleep_for(std::chrono::milliseconds(5));
+          spill(folder / "theirs", "results");
+        }) {}
+
+ private:
+  std::jthread thread_;
+};
 
 bool one_error_line(const std::string& err) {
   return err.starts_with("ctseg: error: ") && std::count(err.begin(), err.end(), '\n') == 1 && err.ends_with('\n');
@@ -268,6 +284,9 @@ TEST_CASE("an interruption ends with 130 and leaves nothing") {
     CHECK(ran.out.empty());
     CHECK(names_in(folder.path) == std::vector<std::string>{"masks"});
   }
+  const SomebodyElse other(folder / "a");   // writes into the new folder meanwhile
+  CHECK(run_ctseg(words, {.interrupt_after = 0.4}).status == 130);
+  CHECK(names_in(folder / "a") == std::vector<std::string>{"theirs"});
 }
 
 TEST_CASE("work that cannot hear an interruption is ended by force, and leaves nothing either") {
@@ -275,10 +294,16 @@ TEST_CASE("work that cannot hear an interruption is ended by force, and leaves n
   Volume<std::uint8_t> thick(blocks(0, 160).grid(), 1);   // thinning this takes many seconds
   io::write_nifti(folder / "thick.nii.gz", thick);
   const std::string mask = folder / "thick.nii.gz";
-  const Ran ran = run_ctseg({"evaluate", "-p", mask, "-g", mask, "-o", folder / "out", "--centerlines", "--no-surfaces"},
-                            {.interrupt_after = 1});
+  const auto run = [&](const std::string& out) {
+    return run_ctseg({"evaluate", "-p", mask, "-g", mask, "-o", folder / out, "--centerlines", "--no-surfaces"},
+                     {.interrupt_after = 1});
+  };
+  const Ran ran = run("out");
   INFO(ran.err);
   CHECK(ran.status == 130);
   CHECK(ran.seconds < 1 + 5);
   CHECK(names_in(folder.path) == std::vector<std::string>{"thick.nii.gz"});
+  const SomebodyElse other(folder / "a");
+  CHECK(run("a/b").status == 130);
+  CHECK(names_in(folder / "a") == std::vector<std::string>{"theirs"});
 }
