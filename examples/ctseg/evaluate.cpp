@@ -192,12 +192,15 @@ std::string json_of(const cs::EvaluationReport& r, const std::vector<std::string
 }
 
 std::string table_of(const cs::EvaluationReport& r) {
-  const auto row = [](const std::string& name, const std::string& label, const std::array<double, 5>& v) {
+  const auto padded = [](std::string words, std::size_t width) {   // names may have any length
+    words.resize(std::max(words.size(), width), ' ');
+    return words + ' ';
+  };
+  const auto row = [&](const std::string& name, const std::string& label, const std::array<double, 5>& v) {
     char line[160];
-    std::snprintf(line, sizeof line, "%-28s %-14s %7s %7s %9s %9s %7s\n", name.c_str(), label.c_str(),
-                  cs::report::brief(v[0]).c_str(), cs::report::brief(v[1]).c_str(), cs::report::brief(v[2], 2).c_str(),
-                  cs::report::brief(v[3], 2).c_str(), cs::report::brief(v[4]).c_str());
-    return std::string(line);
+    std::snprintf(line, sizeof line, "%7s %7s %9s %9s %7s\n", cs::report::brief(v[0]).c_str(), cs::report::brief(v[1]).c_str(),
+                  cs::report::brief(v[2], 2).c_str(), cs::report::brief(v[3], 2).c_str(), cs::report::brief(v[4]).c_str());
+    return padded(name, 28) + padded(label, 14) + line;
   };
   std::string out = "case                         label             dice     iou   hd95_mm   assd_mm     nsd\n";
   for (const cs::CaseScores& c : r.cases)

@@ -45,6 +45,17 @@ std::string name_of_label(int label, const ExportArguments& a) {
   return i < a.names.size() && !a.names[i].empty() ? a.names[i] : text("label_", label);
 }
 
+/// Errors    bad_argument for names that are no file's of its own.
+void check_names(const std::vector<int>& labels, const ExportArguments& a) {
+  std::vector<std::string> names;
+  for (const int label : labels) {
+    const std::string& name = names.emplace_back(name_of_label(label, a));
+    if (name[0] == '.' || name.find('/') != name.npos || std::find(names.begin(), names.end() - 1, name) != names.end() - 1)
+      throw cs::Error(cs::Code::bad_argument, "--names",
+                      text("label ", label, " is \"", name, "\"; each label needs a name that its file can have alone."));
+  }
+}
+
 struct Made {
   std::string path;
   int label = 0;
@@ -72,6 +83,7 @@ std::vector<Made> export_surfaces(const ExportArguments& a, const std::string& f
     return {write_surface(a.output, mask, labels[0], a)};
   }
   expect_folder_name(a.output, "a surface of each label");
+  check_names(labels, a);
   Staging out(a.output, console);
   std::vector<Made> made;
   Progress progress(console, "labels", std::ssize(labels));

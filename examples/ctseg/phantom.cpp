@@ -79,7 +79,7 @@ void phantom(const PhantomArguments& a, Console& console) {
   for (int k = 0; k < a.count; ++k) {   // the layout that train expects: ct_scans/NAME.nii.gz, masks/NAME.nii.gz
     console.check_cancelled();
     options.seed = a.seed + static_cast<std::uint64_t>(k);
-    const std::string name = text("phantom_", static_cast<Index>(options.seed), ".nii.gz");
+    const std::string name = text("phantom_", std::size_t{options.seed}, ".nii.gz");
     const cs::Phantom p = cs::make_phantom(options, &threads);
     write_mask(out / (fs::path("masks") / name), mask_named(p, a.mask));
     write_exactly(out / (fs::path("ct_scans") / name), p.ct);
@@ -93,7 +93,7 @@ void phantom(const PhantomArguments& a, Console& console) {
   }
   cs::report::JsonWriter json;
   json.open('{');
-  json.field("kind", a.kind), json.field("seed", static_cast<Index>(a.seed));
+  json.field("kind", a.kind), json.field("seed", a.seed);
   cs::report::write_strings(json, "outputs", out.outputs());
   json.close('}');
   console.result(json.take());

@@ -10,6 +10,7 @@
 
 #include "commands.hpp"
 #include "device.hpp"
+#include "learning.hpp"
 #include "models.hpp"
 #include "nnunet_options.hpp"
 
@@ -23,23 +24,10 @@ cs::Accuracy accuracy_named(const std::string& name) {
   return cs::Accuracy::standard;
 }
 
-/// Names of labels 0, 1, ... of the mask.
-std::vector<std::string> label_names(const cs::ModelRecipe& recipe) {
-  std::vector<std::string> names;
-  for (const cs::LabelInfo& label : recipe.labels) {
-    const auto i = static_cast<std::size_t>(label.id);
-    if (names.size() <= i) names.resize(i + 1);
-    names[i] = label.name;
-  }
-  for (std::size_t i = 0; i < names.size(); ++i)
-    if (names[i].empty()) names[i] = text("label ", i);
-  return names;
-}
-
 std::string labels_csv(const std::vector<cs::LabelMeasure>& labels) {
   std::string out = "label,name,voxels,volume_ml,hu_mean,hu_sd,centroid_x_lps_mm,centroid_y_lps_mm,centroid_z_lps_mm\n";
   for (const cs::LabelMeasure& m : labels) {
-    out += text(int{m.label}, ",\"", m.name, "\",", m.voxels);
+    out += text(int{m.label}, ",", cs::report::cell(m.name), ",", m.voxels);
     for (const double v : {m.volume_ml, m.hu_mean, m.hu_sd, m.centroid_mm.x, m.centroid_mm.y, m.centroid_mm.z}) {
       out += ',';
       if (!cs::is_nan(v)) cs::report::append_number(out, v);
@@ -52,9 +40,10 @@ std::string labels_csv(const std::vector<cs::LabelMeasure>& labels) {
 std::string table_of(const cs::RunRecord& run) {
   std::string out;
   char line[160];
-  for (const cs::LabelMeasure& m : run.labels) {
-    std::snprintf(line, sizeof line, "%3d %-24s %10.2f ml  %7.1f HU (sd %.1f)\n", m.label, m.name.c_str(), m.volume_ml,
-                  m.hu_mean, m.hu_sd);
+  for (const cs::LabelMeasure& m : run.labels) {   // names may have any length
+    std::snprintf(line, sizeof line, "%3d ", m.label);
+    out += line + m.name + std::string(24 - std::min<std::size_t>(m.name.size(), 24), ' ');
+    std::snprintf(line, sizeof line, " %10.2f ml  %7.1f HU (sd %.1f)\n", m.volume_ml, m.hu_mean, m.hu_sd);
     out += line;
   }
   if (run.labels.empty()) out += "nothing was found: the mask is empty\n";
@@ -189,6 +178,7 @@ void write_results(const SegmentArguments& a, const Scan& scan, const cs::Segmen
   write_mask(out / "mask.nii.gz", mask);
   cs::io::write_png(out / "preview.png", cs::io::preview(scan.volume, mask, {.window_hu = {a.window_hu[0], a.window_hu[1]}}));
   out.write("labels.csv", labels_csv(run.labels));
+  for (const char* name : {"nodules.csv", "candidates.csv"}) out.supersede(name);
   if (a.nodules) {
     const auto nodules = cs::measure_nodules(mask, result.probability, {.label = *a.nodules});
     out.write("nodules.csv", nodules_csv(nodules));

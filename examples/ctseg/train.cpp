@@ -1,6 +1,5 @@
 // ctseg train: a configuration file, or a plan, becomes a model file. Data are read and prepared as the recipe says, so that
 // training sees what segmenting will see.
-#include <ctseg/data/dataset.hpp>
 #include <ctseg/data/split.hpp>
 #include <ctseg/nnunet/model_recipe.hpp>
 #include <ctseg/nnunet/plan_dataset.hpp>
@@ -10,6 +9,7 @@
 #include <ctseg/train/validate.hpp>
 
 #include "commands.hpp"
+#include "learning.hpp"
 #include "models.hpp"
 
 namespace cli {
@@ -63,31 +63,9 @@ template <class F> void fields(TrainConfig& c, F& f) {
   f("training", c.training);
 }
 
-template <class T> T one_of(const std::string& file, const std::string& key, const std::string& found,
-                            std::initializer_list<std::pair<const char*, T>> all) {
-  std::string names;
-  for (const auto& [name, value] : all) {
-    if (found == name) return value;
-    names += (names.empty() ? "" : ", ") + std::string(name);
-  }
-  throw cs::Error(cs::Code::bad_input, file, text(key, " is \"", found, "\"; must be one of ", names, "."));
-}
-
-cs::Layout layout_of(const std::string& file, const std::string& name) {
-  using namespace cs::layouts;
-  return one_of<cs::Layout>(file, "data.layout", name,
-                            {{"ct_scans_masks", ct_scans_masks},
-                             {"pairs", pairs},
-                             {"decathlon", decathlon},
-                             {"nnunet", nnunet},
-                             {"lits", lits},
-                             {"imagecas", imagecas},
-                             {"verse", verse},
-                             {"case_folders", case_folders}});
-}
 cs::ScheduleKind schedule_of(const std::string& file, const std::string& name) {
   return one_of<cs::ScheduleKind>(
-      file, "training.schedule", name,
+      file + ": training.schedule", name,
       {{"constant", cs::ScheduleKind::constant}, {"cosine", cs::ScheduleKind::cosine}, {"poly", cs::ScheduleKind::poly}});
 }
 
@@ -96,49 +74,15 @@ cs::ModelRecipe recipe_of(const TrainConfig& config, const fs::path& file) {
   return cs::recipe_from_json(config.recipe, file.string());
 }
 
-/// The network's class of each id of a mask; ids that the recipe does not name are background.
-std::array<std::uint8_t, 256> class_of_id(const cs::ModelRecipe& recipe, const std::string& file) {
-  std::array<std::uint8_t, 256> classes{};
-  const cs::LabelRule& rule = recipe.decision;
-  if (rule.kind == cs::Decide::argmax) {
-    for (std::size_t c = 0; c < recipe.labels.size(); ++c)
-      classes[static_cast<std::size_t>(recipe.labels[c].id)] = static_cast<std::uint8_t>(c);
-  } else if (rule.regions_order.size() == 1) {
-    classes[static_cast<std::size_t>(rule.regions_order[0])] = 1;
-  } else {
-    throw cs::Error(cs::Code::unsupported, file,
-                    text("the recipe decides ", rule.regions_order.size(),
-                         " regions by sigmoid; train takes argmax, or sigmoid of one channel."));
-  }
-  return classes;
-}
-
-/// By nnU-Net's resampling the label with the largest share, else the nearest voxel's.
-cs::Interpolation labels_of(const cs::ModelRecipe& recipe) {
-  for (const cs::PreprocessStep& step : recipe.preprocess)
-    if (const auto* s = std::get_if<cs::Spacing>(&step); s && s->rule == cs::SizeRule::nnunet)
-      return cs::Interpolation::label_most;
-  return cs::Interpolation::nearest;
-}
-
-/// A case as the network sees it, with its labels as classes.
-cs::Case prepared(const cs::CaseFiles& files, const cs::ModelRecipe& recipe, const std::array<std::uint8_t, 256>& classes,
-                  Console& console, cs::Executor& threads) {
-  const Scan scan = read_scan({files.image.string()}, console);
-  const cs::Volume<std::uint8_t> mask = read_mask_on(scan.volume.grid(), {files.label.string()}, console);
-  cs::Preprocessed seen = cs::apply_steps(scan.volume, recipe.preprocess, &threads);
-  cs::Volume<std::uint8_t> label = seen.to_prepared(mask, {.interpolation = labels_of(recipe), .executor = &threads});
-  for (std::uint8_t& v : label.voxels()) v = classes[v];
-  return {files.name, std::move(seen.image), std::move(label)};
-}
-std::vector<cs::Case> prepare_all(const std::vector<cs::CaseFiles>& files, const cs::ModelRecipe& recipe,
-                                  const fs::path& config, Console& console, cs::Executor& threads) {
-  const auto classes = class_of_id(recipe, config.string());
+/// Cases as the network sees them, with their labels as classes.
+std::vector<cs::Case> prepare_all(const std::vector<cs::CaseFiles>& files, const cs::ModelRecipe& recipe, Console& console,
+                                  cs::Executor& threads) {
   std::vector<cs::Case> out;
   Progress progress(console, "cases read", std::ssize(files));
   for (const cs::CaseFiles& f : files) {
     console.check_cancelled();
-    out.push_back(prepared(f, recipe, classes, console, threads));
+    const Scan scan = read_scan({f.image.string()}, console);
+    out.push_back(prepared_case(f.name, scan, read_mask_on(scan.volume.grid(), {f.label.string()}, console), recipe, threads));
     progress.done(std::ssize(out));
   }
   return out;
@@ -169,10 +113,7 @@ struct Task {
 
 /// Before anything is read that takes time.
 void check_output(const TrainArguments& a, const Console& console) {
-  const fs::path checkpoints = fs::path(a.output) / "checkpoints";
-  if (!a.resume && fs::exists(checkpoints) && !fs::is_empty(checkpoints))
-    throw cs::Error(cs::Code::bad_argument, checkpoints.string(),
-                    "holds an earlier training. Hint: --resume goes on with it; -o names another folder for a new one.");
+  expect_fresh(fs::path(a.output) / "checkpoints", a.resume);
   for (const char* name : {"model.safetensors", "log.csv", "curve.svg", "run.json"})
     console.expect_output(fs::path(a.output) / name);
 }
@@ -193,7 +134,7 @@ Task configured(const TrainArguments& a, Console& console) {
     throw cs::Error(cs::Code::bad_input, a.config,
                     text("training.patch has ", axes, " extents for a network of ", cs::dim_of(task.recipe.network), " axes."));
   const fs::path folder = fs::path(a.config).parent_path() / config.data.folder;
-  std::vector<cs::CaseFiles> files = cs::find_cases(folder, layout_of(a.config, config.data.layout));
+  std::vector<cs::CaseFiles> files = cs::find_cases(folder, layout_named(a.config + ": data.layout", config.data.layout));
   task.split.train = files;
   if (config.data.validation > 0)
     task.split = cs::split(files, {.train = 1 - config.data.validation, .test = 0, .seed = a.seed});
@@ -314,6 +255,7 @@ void train(const TrainArguments& a, Console& console) {
   cs::RunClock clock(run);
   const Task task = by_plan ? planned(a, console) : configured(a, console);
   const cs::ModelRecipe& recipe = task.recipe;
+  class_of_id(recipe, source);   // an error before anything is read
 
   cs::Context<cs::Cpu> ctx{
       {.threads = console.common().threads, .seed = a.seed, .cancel = console.cancel(), .log = console.log()}};
@@ -323,8 +265,8 @@ void train(const TrainArguments& a, Console& console) {
   if (!task.config.training.patch.empty()) model.check_window({task.config.training.patch});
   fs::create_directories(a.output);
   model.initialize(ctx);
-  std::vector<cs::Case> cases = prepare_all(task.split.train, recipe, source, console, ctx.executor());
-  const std::vector<cs::Case> held_out = prepare_all(task.split.val, recipe, source, console, ctx.executor());
+  std::vector<cs::Case> cases = prepare_all(task.split.train, recipe, console, ctx.executor());
+  const std::vector<cs::Case> held_out = prepare_all(task.split.val, recipe, console, ctx.executor());
   clock.stage("read");
   console.note(text(text(model.config()), ", ", model.parameter_count(), " parameters, ", cases.size(), " cases to train on, ",
                     held_out.size(), " to validate"));

@@ -29,6 +29,7 @@ struct RunOptions {
   std::vector<int> closed{};   // of stdin, stdout and stderr: 0, 1, 2
   bool reader_left = false;    // stdout is a pipe that nobody reads
   std::string program = "ctseg";
+  std::string folder{};                                             // to run in
   std::vector<std::pair<std::string, std::string>> environment{};   // added to that of the test
 };
 
@@ -64,6 +65,7 @@ inline Ran run_ctseg(const std::vector<std::string>& arguments, const RunOptions
       if (::pipe(ends) != 0) ::_exit(127);
       ::dup2(ends[1], 1), ::close(ends[0]), ::close(ends[1]);
     }
+    if (!options.folder.empty() && ::chdir(options.folder.c_str()) != 0) ::_exit(127);
     for (const int stream : options.closed) ::close(stream);
     for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
     ::execv(program.c_str(), words.data());

@@ -73,6 +73,17 @@ TEST_CASE("evaluate: one pair") {
   CHECK(has(table.out, "empty"));
 }
 
+TEST_CASE("evaluate: a table for names of any length") {
+  const TempFolder folder;
+  const std::string name(200, 'n');
+  io::write_nifti(folder / (name + ".nii.gz"), blocks());
+  const Ran ran = run_ctseg({"evaluate", "-p", folder / (name + ".nii.gz"), "-g", folder / (name + ".nii.gz"), "--names",
+                             "background," + name, "--no-surfaces"});
+  CHECK(ran.status == 0);
+  CHECK(has(ran.out, "\n" + name + " " + name + "   1.000   1.000 "));
+  CHECK(std::count(ran.out.begin(), ran.out.end(), '\n') == 4);
+}
+
 TEST_CASE("evaluate: folders, with reports") {
   const TempFolder folder;
   for (const char* name : {"p", "g", "i"}) std::filesystem::create_directory(folder / name);
@@ -164,6 +175,12 @@ TEST_CASE("export: surfaces, volumes and numbers") {
   CHECK(all.status == 0);
   CHECK(names_in(folder / "surfaces") == std::vector<std::string>{"label_2.ply", "liver.ply"});
   CHECK(run_ctseg({"export", folder / "mask.nii.gz", "-o", folder / "both.obj"}).status == 2);
+  for (const char* names : {"none,liver,liver", "none,left/right", "none,..,x", "none,label_2"}) {   // of files
+    const Ran ran = run_ctseg({"export", folder / "mask.nii.gz", "-o", folder / "odd", "--format", "ply", "--names", names});
+    CHECK_MESSAGE(ran.status == 2, names);
+    CHECK(has(ran.err, "--names"));
+    CHECK(!std::filesystem::exists(folder / "odd"));
+  }
   const Ran absent = run_ctseg({"export", folder / "mask.nii.gz", "-o", folder / "x.obj", "--labels", "9"});
   CHECK(absent.status == 3);
   CHECK(has(absent.err, "no voxel of label 9"));
@@ -209,6 +226,10 @@ TEST_CASE("phantom makes a patient, or a data set") {
             .status == 0);
   CHECK(names_in(folder / "set/ct_scans") == std::vector<std::string>{"phantom_7.nii.gz", "phantom_8.nii.gz"});
   CHECK(names_in(folder / "set/masks") == names_in(folder / "set/ct_scans"));
+  const Ran last = run_ctseg({"phantom", "thorax", "-o", folder / "last", "--shape", "24,24,20", "--count", "1", "--seed",
+                              "18446744073709551615", "--json"});
+  CHECK(json_of(last)["seed"] == std::numeric_limits<std::uint64_t>::max());
+  CHECK(names_in(folder / "last/masks") == std::vector<std::string>{"phantom_18446744073709551615.nii.gz"});
   const Ran organ =
       run_ctseg({"phantom", "thorax", "-o", folder / "bad", "--count", "1", "--mask", "wing", "--shape", "24,24,20"});
   CHECK(organ.status == 2);

@@ -216,6 +216,30 @@ TEST_CASE("segment stops when it is told to") {
   CHECK(names_in(out.path) == before);
 }
 
+TEST_CASE("train stops when it is told to, keeps what it has, and goes on from there") {
+  const Trained& t = trained();
+  const TempFolder out;
+  json config = json::parse(kConfig);
+  config["data"]["folder"] = (t.folder / "data").string(), config["training"]["steps"] = 1000000;
+  spill(out / "long.json", config.dump());
+  const std::string run = out / "run";
+  std::vector<std::string> words{"train", out / "long.json", "-o", run, "--threads", "1"};
+  Index steps = 0;
+  for (int turn = 0; turn < 2; ++turn) {
+    const Ran ran = run_ctseg(words, {.interrupt_after = 2});
+    INFO(ran.err);
+    CHECK(ran.status == 130);
+    CHECK(ran.seconds < 2 + 5);
+    CHECK(ran.out.empty());
+    CHECK(names_in(out / "run") == std::vector<std::string>{"checkpoints", "log.csv"});
+    const std::string log = slurp(out / "run/log.csv");
+    const Index rows = std::count(log.begin(), log.end(), '\n');
+    CHECK(rows > steps + 1);
+    steps = rows;
+    if (turn == 0) words.push_back("--resume");
+  }
+}
+
 TEST_CASE("--device: the CPU when asked for it, no card is an error where it must be one, and another word wrong usage") {
   const Trained& t = trained();
   const TempFolder out;
@@ -286,6 +310,10 @@ TEST_CASE("segment averages models and lists the components of a label") {
              b = io::read_volume<std::uint8_t>(out / "two/mask.nii.gz");
   CHECK(a.voxels() == b.voxels());   // a model and itself have its mean
 
+  // The same folder again: lists of the run before would be taken for this one's. What else lies there stays.
+  spill(out / "two/notes.csv", "mine");
+  REQUIRE(run_ctseg({"segment", t.scan(), "-m", t.model(), "-o", out / "two"}).status == 0);
+  CHECK(names_in(out / "two") == std::vector<std::string>{"labels.csv", "mask.nii.gz", "notes.csv", "preview.png", "run.json"});
   const Ran file = run_ctseg({"segment", t.scan(), "-m", t.model(), "-o", out / "mask.nii.gz", "--nodules", "5"});
   CHECK(file.status == 2);
   CHECK(file.err.find("lists need a folder") != std::string::npos);

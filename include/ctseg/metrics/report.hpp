@@ -119,6 +119,7 @@ class JsonWriter {
   void list(std::string_view name, std::initializer_list<double> values) { key(name), list(values); }
   void field(std::string_view name, double value) { key(name), number(value); }
   void field(std::string_view name, Index value) { key(name), out_ += text(value); }
+  void field(std::string_view name, std::uint64_t value) { key(name), out_ += text(std::size_t{value}); }
   void field(std::string_view name, int value) { key(name), out_ += text(value); }
   void field(std::string_view name, bool value) { key(name), out_ += value ? "true" : "false"; }
   void field(std::string_view name, std::string_view value) { key(name), quote(value); }
@@ -294,14 +295,21 @@ inline std::string to_json(const EvaluationReport& r) {
   return json.take();
 }
 
+namespace report {
+
+/// Words as one cell of a CSV file: in quotes, as RFC 4180 wants, where they need them.
+inline std::string cell(std::string_view words) {
+  if (words.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(words);
+  std::string out = "\"";
+  for (const char c : words) out.append(c == '"' ? 2 : 1, c);
+  return out + '"';
+}
+
+}   // namespace report
+
 /// The report as CSV, a row for each label of each case; NaN is an empty cell, infinity inf. Quotes as RFC 4180 wants.
 inline std::string to_csv(const EvaluationReport& r) {
-  const auto cell = [](std::string_view words) {
-    if (words.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(words);
-    std::string out = "\"";
-    for (const char c : words) out.append(c == '"' ? 2 : 1, c);
-    return out + '"';
-  };
+  using report::cell;
   std::string out = "case,label,name";
   for (const report::Column& column : report::kColumns) out += text(",", column.name);
   out += ",quality_grade,meets_clinical_standards\n";

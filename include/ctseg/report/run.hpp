@@ -23,8 +23,8 @@ struct RunRecord {
   std::vector<std::string> arguments{};
   std::string started{};   // ISO 8601, UTC
   std::vector<std::string> inputs{};
-  std::optional<Grid> grid{};                          // of the scan and its mask
-  std::string model{}, model_name{}, model_sha256{};   // the file, what it calls itself, its content
+  std::optional<Grid> grid{};                                       // of the scan and its mask
+  std::string model{}, model_name{}, model_sha256{};                // the file, what it calls itself, its content
   std::string device = "cpu", device_reason{}, isa{}, accuracy{};   // device_reason: why no card
   int threads = 0;
   std::uint64_t seed = 0;
@@ -130,7 +130,7 @@ inline std::string to_json(const RunRecord& r) {
   }
   json.field("device", r.device), json.field("threads", r.threads);
   words("device_reason", r.device_reason), words("isa", r.isa), words("accuracy", r.accuracy);
-  json.field("seed", static_cast<Index>(r.seed));
+  json.field("seed", r.seed);
   json.key("stages_s"), json.open('{');
   for (const RunStage& s : r.stages) json.field(s.name, s.seconds);
   json.close('}');
