@@ -1,7 +1,7 @@
 // Lung nodules and liver slices, from phantoms to everything they write, with networks of a few channels and a threshold under
 // which all of a scan is a finding: then names, numbers and geometry can be told in advance.
 #include <doctest/doctest.h>
-#include <ctseg/image/volume.hpp>
+#include <ctseg/image/orientation.hpp>
 
 #include <cstring>
 #include <fstream>
@@ -23,6 +23,7 @@ class Tiny {
     std::ofstream(folder_ / "tiny.json") << config.dump();
   }
   fs::path operator/(const std::string& file) const { return folder_ / "out" / file; }
+  std::string config() const { return folder_ / "tiny.json"; }
   Ran start(std::vector<std::string> words) const {
     for (const std::string& word : {std::string("--phantom"), "-c" + (folder_ / "tiny.json").string(),
                                     "-o" + (folder_ / "out").string(), std::string("--threads"), std::string("2")})
@@ -100,6 +101,11 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
   system.run({"preprocess"});   // all of it is in the manifest
   CHECK(fs::last_write_time(prepared / "images" / "phantom_0.mha") == before);
 
+  const Ran within = run_ctseg({"preprocess", "-c" + system.config(), "-d" + data.string(), "-o" + (data / "run").string()},
+                               {.program = "ctseg_lung_nodules"});
+  CHECK(within.status == 2);   // else the scans of data/run/prepared would be in the data set
+  CHECK(!fs::exists(data / "run"));
+
   const Ran other = run_ctseg({"train", "-cwhole_scan", "-d" + data.string(), "-o" + (data / "..").string()},
                               {.program = "ctseg_lung_nodules"});
   CHECK(other.status == 2);
@@ -110,6 +116,7 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
   // The checkpoint knows how patches were drawn: moved out of their middle (an affine map, always), then turned and mirrored.
   CHECK(has(slurp(system / "checkpoints/step_000000003.safetensors"), "augment\":\"4:1 0:0.5 1:0.5"));
   CHECK(system.start({"validate", "--mirror", "left"}).status == 2);
+  CHECK(system.start({"validate", "--scales", "1,half"}).status == 2);
   const std::string told = system.run({"validate", "--mirror", "x", "--scales", "1"});
   for (const char* word : {"dice  ", "sensitivity  ", "precision  ", "recall  ", " +- ", "CPM  "}) CHECK(has(told, word));
   const auto patients = lines_of(system / "validation.csv");
@@ -122,7 +129,12 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
   CHECK(scores["sensitivity_at"].size() == 7);
   CHECK(scores["recall"] == scores["sensitivity"]);
 
-  const json found = json::parse(system.run({"infer"}));
+  fs::create_directory(system / "phantom_4");
+  std::ofstream(system / "phantom_4/nodule_7.png") << "of an earlier run that found more";
+  const fs::path odd = system / "one,two.safetensors";   // a file, and no list of two
+  fs::copy_file(system / "model.safetensors", odd);
+  const json found = json::parse(system.run({"infer", "-m" + odd.string()}));
+  CHECK(!fs::exists(system / "phantom_4/nodule_7.png"));
   REQUIRE(found["nodules"].size() == 1);   // all of the scan
   const json& nodule = found["nodules"][0];
   CHECK(keys_of(nodule) ==
@@ -162,6 +174,21 @@ TEST_CASE("liver slices: a split by patient, statistics of its training part, PN
   CHECK(statistics["mean"].get<double>() == doctest::Approx(sum / voxels));
   CHECK(statistics["deviation"].get<double>() == doctest::Approx(std::sqrt(squares / voxels - sum / voxels * sum / voxels)));
 
+  // A voxel that is no number is left out of them.
+  const fs::path odd = system / "odd";
+  fs::create_directories(odd / "masks"), fs::create_directories(odd / "ct_scans");
+  for (const json& given : {statistics["train"][0], statistics["validation"][0]}) {
+    const std::string file = given.get<std::string>() + ".nii.gz";
+    auto scan = ctseg::io::read_volume<float>(system / ("data/ct_scans/" + file));
+    scan.voxels()[7] = std::numeric_limits<float>::quiet_NaN();
+    ctseg::io::write_nifti(odd / "ct_scans" / file, scan);
+    fs::copy_file(system / ("data/masks/" + file), odd / "masks" / file);
+  }
+  const Ran prepared = run_ctseg({"prepare", "-c" + system.config(), "-d" + odd.string(), "-o" + (odd / "out").string()},
+                                 {.program = "ctseg_liver_slices"});
+  CHECK(prepared.status == 0);
+  CHECK(json::parse(slurp(odd / "out/statistics.json"))["deviation"].is_number());
+
   system.run({"train"});
   const json seen = recipe_in(system / "model.safetensors")["preprocess"][1];
   CHECK(seen["mean"] == statistics["mean"]);
@@ -178,8 +205,16 @@ TEST_CASE("liver slices: a split by patient, statistics of its training part, PN
   CHECK(has(other.err, "prepare again"));
   CHECK(has(system.start({"evaluate", "--seed", "1"}).err, "1 of 1 cases have names of those that the model was trained on"));
 
-  const std::string name = fs::directory_entry(system / "data/ct_scans/phantom_3.nii.gz").path().string();
+  // Stored from left to right: the slices are those across the patient all the same.
+  const auto scan = ctseg::io::read_volume<float>(system / "data/ct_scans/phantom_3.nii.gz");
+  const std::string name = system / "phantom_3.nii.gz";
+  ctseg::io::write_nifti(name, ctseg::reorient(scan, "SPL"));
+  fs::create_directories(system / "phantom_3/slices");
+  for (const char* file : {"slices/slice_012.png", "slices/mine.png"})   // the first is of an earlier run
+    std::ofstream(system / ("phantom_3/" + std::string(file))) << "picture";
   CHECK(has(system.run({"segment", name}), " s a slice"));
+  CHECK(!fs::exists(system / "phantom_3/slices/slice_012.png"));
+  CHECK(fs::exists(system / "phantom_3/slices/mine.png"));
   for (const char* file :
        {"mask.nii.gz", "preview.png", "run.json", "liver.stl", "slices/slice_000.png", "slices/slice_011.png"})
     CHECK(fs::exists(system / ("phantom_3/" + std::string(file))));

@@ -33,6 +33,13 @@ class System {
     CHECK(ran.status == 0);
     return ran;
   }
+  /// Another preset, on top of the tiny one; its path.
+  std::string preset(const std::string& name, const std::string& changes) const {
+    nlohmann::json config = nlohmann::json::parse(changes);
+    config["base"] = "tiny.json";
+    std::ofstream(folder_ / (name + ".json")) << config.dump();
+    return folder_ / (name + ".json");
+  }
   nlohmann::json json(const std::string& file) const { return nlohmann::json::parse(slurp(*this / file)); }
 
  private:
@@ -86,6 +93,11 @@ TEST_CASE("liver: phantoms to the JSON of a web back end") {
   CHECK(made["volume_ml"] == judged["cases"]["phantom_3"]["volume_ml"]);
   for (const char* file : {"mask.nii.gz", "preview.png", "result.json", "run.json"})
     CHECK(fs::exists(liver / ("phantom_3/" + std::string(file))));
+  const Ran fewer =
+      run_ctseg({"evaluate", "--phantom", "-c", liver.preset("fewer", R"({"phantom": {"train": 1}})"), "-o", liver / ""},
+                {.program = "ctseg_liver"});
+  CHECK(fewer.status == 2);   // else the patient lay in two parts, and the folder was of no more use
+  CHECK(has(fewer.err, "has patient 1 as train/ct_scans/phantom_1.nii.gz, and as val/"));
   const auto scored = json_of(liver.run({"segment", (liver / "data/test/ct_scans/phantom_3.nii.gz").string(), "--truth",
                                          (liver / "data/test/masks/phantom_3.nii.gz").string()}));
   CHECK(scored["dice"] == judged["cases"]["phantom_3"]["dice"]);
@@ -169,7 +181,8 @@ TEST_CASE("presets of all systems are read; mistakes are named") {
     const TempFolder out;
     const std::string name = entry.path().parent_path().filename();
     const std::string command = name == "lung_nodules" ? "infer" : "segment";
-    const Ran ran = run_ctseg({command, "no_scan.nii", "-c", entry.path(), "-o", out / "out", "-q"}, {.program = "ctseg_" + name});
+    const Ran ran =
+        run_ctseg({command, "no_scan.nii", "-c", entry.path(), "-o", out / "out", "-q"}, {.program = "ctseg_" + name});
     CHECK(ran.status == 3);   // read, and then there is no model
     CHECK(has(ran.err, "model.safetensors: is not there. Hint: train makes it"));
   }
@@ -178,6 +191,40 @@ TEST_CASE("presets of all systems are read; mistakes are named") {
   const Ran odd = run_ctseg({"train", "-c", folder / "odd.json"}, {.program = "ctseg_liver"});
   CHECK(odd.status == 3);
   CHECK(has(odd.err, "\"setps\""));
+  const Ran nowhere = run_ctseg({"prepare", "-o", folder / "out"}, {.program = "ctseg_liver", .folder = folder.path.string()});
+  CHECK(nowhere.status == 2);   // and not what happens to lie in the folder that it runs in
+  CHECK(has(nowhere.err, "no data set was named"));
+  fs::create_directory(folder / "phantom");   // which has the preset's name, and is none
+  const Ran preset = run_ctseg({"segment", "no_scan.nii", "--phantom", "-o", "/proc/nowhere"},
+                               {.program = "ctseg_liver", .folder = folder.path.string()});
+  CHECK(preset.status == 3);
+  CHECK(has(preset.err, "/proc/nowhere"));
+  const auto refused = [&](const std::string& system, const std::string& changes) {
+    nlohmann::json config = nlohmann::json::parse(changes);
+    config["base"] = (fs::path(CTSEG_SOURCE_DIR) / "examples" / "systems" / system / "phantom.json").string();
+    std::ofstream(folder / "changed.json") << config.dump();
+    const Ran ran =
+        run_ctseg({"train", "--phantom", "-c", folder / "changed.json", "-o", folder / "out"}, {.program = "ctseg_" + system});
+    CHECK(ran.status == 3);
+    return ran.err;
+  };
+  CHECK(has(refused("liver", R"({"phantom": {"shape": [40, 40]}})"), "phantom.shape is [40,40]; must be a list of 3 entries"));
+  CHECK(has(
+      refused("liver",
+              R"({"training": {"schedule": "lunar"}, "phantom": {"shape": [24, 24, 24], "train": 1, "val": 0, "test": 0}})"),
+      "training.schedule: is \"lunar\"; must be one of constant, cosine"));
+  CHECK(has(
+      refused("liver", R"({"recipe": {"network": {"out_channels": 2}, "decision": {"kind": "sigmoid", "regions_order": [1, 0]}},
+                                 "phantom": {"shape": [24, 24, 24], "train": 1, "val": 0, "test": 0}})"),
+      "2 regions by sigmoid"));
+  fs::create_directory(folder / "own");
+  fs::copy_file(folder / "changed.json", folder / "own/run.json");   // where train puts its report
+  const std::string own = slurp(folder / "own/run.json");
+  const Ran same =
+      run_ctseg({"train", "--phantom", "-c", folder / "own/run.json", "-o", folder / "own"}, {.program = "ctseg_liver"});
+  CHECK(same.status == 2);
+  CHECK(has(same.err, "run.json: is an input too"));
+  CHECK(slurp(folder / "own/run.json") == own);
   CHECK(run_ctseg({"segment", "x.nii", "--device", "cuda"}, {.program = "ctseg_liver"}).status == 3);
   for (const std::vector<std::string>& words :
        std::vector<std::vector<std::string>>{{}, {"paint"}, {"train", "--stpes", "3"}}) {

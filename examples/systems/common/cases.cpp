@@ -8,26 +8,9 @@ namespace systems {
 
 namespace {
 
-/// The network's class of each id of a mask; ids that the recipe does not name are background.
-std::array<std::uint8_t, 256> class_of_id(const cs::ModelRecipe& recipe) {
-  std::array<std::uint8_t, 256> classes{};
-  if (recipe.decision.kind != cs::Decide::argmax) {
-    classes[static_cast<std::size_t>(recipe.decision.regions_order.at(0))] = 1;
-    return classes;
-  }
-  for (std::size_t c = 0; c < recipe.labels.size(); ++c)
-    classes[static_cast<std::size_t>(recipe.labels[c].id)] = static_cast<std::uint8_t>(c);
-  return classes;
-}
-
 cs::Case prepare(Job& job, const cs::CaseFiles& files) {
   const Scan scan = cli::read_scan({files.image.string()}, job.console);
-  const cs::Volume<std::uint8_t> truth = read_truth(job, files.label, scan);
-  cs::Preprocessed seen = cs::apply_steps(scan.volume, job.config.recipe.preprocess, &job.ctx.executor());
-  cs::Volume<std::uint8_t> label = seen.to_prepared(truth, {.executor = &job.ctx.executor()});
-  const auto classes = class_of_id(job.config.recipe);
-  for (std::uint8_t& v : label.voxels()) v = classes[v];
-  return {files.name, std::move(seen.image), std::move(label)};
+  return cli::prepared_case(files.name, scan, read_truth(job, files.label, scan), job.config.recipe, job.ctx.executor());
 }
 
 std::string table_of(const std::vector<cs::Case>& cases) {
@@ -65,14 +48,14 @@ Job::Job(Arguments a, Config c, Console& words)
       find(find_cases),
       read(prepare_cases) {}
 
-cs::CaseSplit find_cases(const Job& job) { return find_cases(job.arguments.data, job.config, job.arguments.seed); }
+cs::CaseSplit find_cases(const Job& job) { return find_cases(job.data(), job.config, job.arguments.seed); }
 
 std::vector<cs::Case> prepare_cases(Job& job, const std::vector<cs::CaseFiles>& files) {
   const cs::Json recipe = cs::to_json(job.config.recipe);
   std::string what = recipe["preprocess"].dump() + recipe["labels"].dump() + recipe["decision"].dump();
   for (const Relabel& r : job.config.data.relabel) what += text(" ", r.from, ">", r.to);
   cs::CaseCache cache(files, [&](const cs::CaseFiles& f) { return prepare(job, f); },
-                      {.folder = job.output() / "prepared", .recipe = what});
+                      {.max_bytes = 0, .folder = job.output() / "prepared", .recipe = what});   // copied below
   std::vector<cs::Case> cases;
   cli::Progress progress(job.console, "cases prepared", cache.size());
   for (Index i = 0; i < cache.size(); ++i) {
@@ -106,9 +89,14 @@ cs::Volume<std::uint8_t> read_truth(Job& job, const fs::path& file, const Scan& 
   return mask;
 }
 
+std::string first_scan(const std::vector<cs::CaseFiles>& files) {
+  if (files.empty()) throw cs::Error(cs::Code::bad_argument, "segment", "no patient was held out. Hint: segment CASE.");
+  return files[0].image.string();
+}
+
 Segmented segment_scan(Job& job, const cs::LoadedModel& model) {
   std::string input = job.arguments.input;
-  if (input.empty() && job.arguments.phantom) input = find_cases(job).test.at(0).image.string();
+  if (input.empty() && job.arguments.phantom) input = first_scan(find_cases(job).test);
   if (input.empty()) throw cs::Error(cs::Code::bad_argument, "segment", "no scan was named. Hint: segment CASE, or --phantom.");
   cs::RunRecord run{.command = job.arguments.command, .inputs = {input}};
   run.model = job.model().string(), run.model_name = model.recipe.about.name, run.accuracy = job.arguments.accuracy;
@@ -128,10 +116,16 @@ Segmented segment_scan(Job& job, const cs::LoadedModel& model) {
         std::pair("resample", t.resample), std::pair("postprocess", t.postprocess)})
     run.stages.push_back({name, seconds});
   run.grid = scan.volume.grid();
-  run.labels = cs::measure_labels(*made.labels, {.ct = &scan.volume, .names = label_names(model.recipe)});
+  run.labels = cs::measure_labels(*made.labels, {.ct = &scan.volume, .names = cli::label_names(model.recipe)});
   run.warnings = job.console.warnings();
   clock.finish();
   return {std::move(scan), model.recipe, std::move(made), std::move(run)};
+}
+
+fs::path Job::data() const {
+  if (!arguments.data.empty()) return arguments.data;
+  throw cs::Error(cs::Code::bad_argument, arguments.command,
+                  "no data set was named. Hint: --data FOLDER, or --phantom for synthetic patients.");
 }
 
 fs::path folder_of(const Job& job, const Segmented& s) {
@@ -154,9 +148,8 @@ void warn_of_seen(const Job& job, const fs::path& model, const std::vector<cs::C
   if (!fs::exists(list)) return;
   const auto bytes = cs::io::read_file(list);
   const std::string seen = "\n" + std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  const auto count = std::count_if(files.begin(), files.end(), [&](const cs::CaseFiles& f) {
-    return seen.find("\n" + f.name + "\n") != std::string::npos;
-  });
+  const auto count = std::count_if(
+      files.begin(), files.end(), [&](const cs::CaseFiles& f) { return seen.find("\n" + f.name + "\n") != std::string::npos; });
   if (count > 0)
     job.console.warn(text(count, " of ", files.size(), " cases have names of those that the model was trained on (",
                           list.string(), "). Hint: evaluate with the --seed and --data of the training."));
@@ -166,7 +159,7 @@ cs::EvaluationReport evaluate_cases(Job& job, const cs::LoadedModel& model, cons
   if (options.files.empty()) throw cs::Error(cs::Code::bad_argument, "evaluate", "there is no case to evaluate on.");
   warn_of_seen(job, job.model(), options.files);
   cs::EvaluationReport report{.options = options.scores};
-  report.options.label_names = label_names(model.recipe);
+  report.options.label_names = cli::label_names(model.recipe);
   report.options.executor = &job.ctx.executor();
   cli::Progress progress(job.console, "cases", std::ssize(options.files));
   for (const cs::CaseFiles& files : options.files) {
@@ -179,15 +172,6 @@ cs::EvaluationReport evaluate_cases(Job& job, const cs::LoadedModel& model, cons
     progress.done(std::ssize(report.cases));
   }
   return report;
-}
-
-std::vector<std::string> label_names(const cs::ModelRecipe& recipe) {
-  std::vector<std::string> names;
-  for (const cs::LabelInfo& label : recipe.labels) {
-    names.resize(std::max(names.size(), static_cast<std::size_t>(label.id) + 1));
-    names[static_cast<std::size_t>(label.id)] = label.name;
-  }
-  return names;
 }
 
 void write_text(const fs::path& file, std::string_view words) {

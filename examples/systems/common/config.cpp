@@ -77,20 +77,6 @@ cs::Json read_merged(const fs::path& file, int depth = 0) {
   return merged;
 }
 
-cs::Layout layout_of(const std::string& name) {
-  using namespace cs::layouts;
-  return one_of<cs::Layout>("data.layout", name,
-                            {{"ct_scans_masks", ct_scans_masks},
-                             {"pairs", pairs},
-                             {"decathlon", decathlon},
-                             {"nnunet", nnunet},
-                             {"lits", lits},
-                             {"imagecas", imagecas},
-                             {"verse", verse},
-                             {"luna16", luna16},
-                             {"case_folders", case_folders}});
-}
-
 }   // namespace
 
 Config read_config(const fs::path& file) {
@@ -107,15 +93,18 @@ Config read_config(const fs::path& file) {
   return config;
 }
 
+fs::path preset(const std::string& system, const std::string& name) {
+  return fs::path(CTSEG_SYSTEMS_DIR) / system / (name + ".json");
+}
 fs::path find_config(const std::string& system, const std::string& name) {
-  if (fs::exists(name)) return name;
-  const fs::path preset = fs::path(CTSEG_SYSTEMS_DIR) / system / (name + ".json");
-  if (fs::exists(preset)) return preset;
-  throw cs::Error(cs::Code::io, name, text("is neither a file nor a preset of this system; looked for ", preset.string(), "."));
+  if (fs::is_regular_file(name)) return name;   // and no folder that happens to have the preset's name
+  const fs::path file = preset(system, name);
+  if (fs::is_regular_file(file)) return file;
+  throw cs::Error(cs::Code::io, name, text("is neither a file nor a preset of this system; looked for ", file.string(), "."));
 }
 
 cs::CaseSplit find_cases(const fs::path& data, const Config& config, std::uint64_t seed) {
-  const cs::Layout layout = layout_of(config.data.layout);
+  const cs::Layout layout = cli::layout_named("data.layout", config.data.layout);
   if (fs::is_directory(data / "train")) return cs::find_split(data, layout);
   return cs::split(cs::find_cases(data, layout), {.train = config.data.train, .test = config.data.test, .seed = seed});
 }

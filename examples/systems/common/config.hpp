@@ -1,15 +1,15 @@
 // What a system's config.json may say: the recipe that its model keeps, how it is trained, where its data lie, and what its
 // phantoms look like. A file that has "base" changes another one (as JSON merge patches do), so that a preset is a few lines.
 #pragma once
-#include <ctseg/data/dataset.hpp>
 #include <ctseg/data/split.hpp>
-#include <ctseg/recipe/recipe.hpp>
+
+#include "../../ctseg/learning.hpp"
 
 namespace systems {
 
 namespace cs = ctseg;
 namespace fs = std::filesystem;
-using cs::Index, cs::text;
+using cli::one_of, cs::Index, cs::text;
 
 /// dice * Dice + ce * cross entropy: binary for a network of one channel. 0 leaves a term out.
 struct LossConfig {
@@ -44,9 +44,9 @@ struct DataConfig {
   std::vector<Relabel> relabel{};          // ids of mask files to ids of the recipe
 };
 struct PhantomConfig {
-  std::vector<Index> shape{96, 96, 80};   // x, y, z
-  std::vector<double> spacing_mm{};       // unset: so that the region fits
-  Index train = 16, val = 2, test = 4;    // patients
+  std::array<Index, 3> shape{96, 96, 80};              // x, y, z
+  std::optional<std::array<double, 3>> spacing_mm{};   // unset: so that the region fits
+  Index train = 16, val = 2, test = 4;                 // patients
   double noise_hu = 15, blur_mm = 0;
 };
 struct Config {
@@ -59,21 +59,12 @@ struct Config {
 /// Errors    bad_input with file, key, value and what is allowed; a misspelt key is an error.
 Config read_config(const fs::path& file);
 
-/// A configuration by the name of its file, or by that of a preset of the system: "low_memory".
+/// A preset of a system by its name: "low_memory".
+fs::path preset(const std::string& system, const std::string& name);
+/// A configuration by the name of its file, or of a preset.
 fs::path find_config(const std::string& system, const std::string& name);
 
 /// The cases of a data set, in parts.
 cs::CaseSplit find_cases(const fs::path& data, const Config& config, std::uint64_t seed);
-
-/// The value beside a name.
-template <class T>
-T one_of(const std::string& key, const std::string& found, std::initializer_list<std::pair<const char*, T>> all) {
-  std::string names;
-  for (const auto& [name, value] : all) {
-    if (found == name) return value;
-    names += (names.empty() ? "" : ", ") + std::string(name);
-  }
-  throw cs::Error(cs::Code::bad_input, key, text("is \"", found, "\"; must be one of ", names, "."));
-}
 
 }   // namespace systems

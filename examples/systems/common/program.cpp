@@ -10,8 +10,8 @@ namespace {
 
 /// Fills what was left out: the phantom's preset, folders beside each other.
 void set_defaults(const System& system, Arguments& a) {
-  if (a.config.empty()) a.config = a.phantom ? "phantom" : "config";
-  a.config = find_config(system.name, a.config).string();
+  a.config =
+      (a.config.empty() ? preset(system.name, a.phantom ? "phantom" : "config") : find_config(system.name, a.config)).string();
   if (a.output.empty()) a.output = text(system.name, "_run");
   if (a.data.empty() && a.phantom) a.data = (fs::path(a.output) / "data").string();
   if (a.device == "cuda")
@@ -79,8 +79,8 @@ Parsed parse(const System& system, const std::vector<const char*>& words) {
 void make_phantoms(const System& system, Job& job) {
   const PhantomConfig& p = job.config.phantom;
   const fs::path data = job.arguments.data, note = data / "phantom.txt";
-  cs::PhantomOptions o{.region = system.phantoms.region, .shape = {p.shape.at(0), p.shape.at(1), p.shape.at(2)}};
-  if (!p.spacing_mm.empty()) o.spacing_mm = {p.spacing_mm.at(0), p.spacing_mm.at(1), p.spacing_mm.at(2)};
+  cs::PhantomOptions o{.region = system.phantoms.region, .shape = {p.shape[0], p.shape[1], p.shape[2]}};
+  if (const auto& mm = p.spacing_mm) o.spacing_mm = {(*mm)[0], (*mm)[1], (*mm)[2]};
   o.noise_hu = p.noise_hu, o.blur_mm = p.blur_mm;
   const std::string settings =
       text(o.shape, " voxels of ", o.spacing_mm, " mm, noise ", o.noise_hu, ", blur ", o.blur_mm, "\n");
@@ -98,6 +98,11 @@ void make_phantoms(const System& system, Job& job) {
   cli::Progress progress(job.console, "phantoms", patients);
   for (Index i = 0; i < patients; ++i) {
     const auto [scan, mask] = system.phantoms.files(i < p.train ? "train" : i < p.train + p.val ? "val" : "test", i);
+    for (const char* part : {"train", "val", "test"})   // in two parts, none could use the folder any more
+      if (const fs::path other = system.phantoms.files(part, i).first; other != scan && fs::exists(data / other))
+        throw cs::Error(cs::Code::bad_argument, data.string(),
+                        text("has patient ", i, " as ", other.string(), ", and as ", scan.string(),
+                             " by this configuration. Hint: another --output or --data."));
     if (fs::exists(data / scan) && fs::exists(data / mask)) continue;
     job.console.check_cancelled();
     fs::create_directories((data / scan).parent_path()), fs::create_directories((data / mask).parent_path());
@@ -136,6 +141,8 @@ int run(const System& system, int argc, const char* const* argv) try {
   return fail(system, status_of(error.code()), error.what());
 } catch (const std::bad_alloc&) {
   return fail(system, cli::kResources, "the program " + cli::memory_words());
+} catch (const fs::filesystem_error& error) {
+  return fail(system, cli::kBadInput, text(error.path1().string(), ": ", error.code().message(), "."));
 } catch (const std::exception& error) {
   return fail(system, cli::kInternal, error.what());
 }

@@ -39,6 +39,9 @@ struct Job {
 
   Job(Arguments a, Config c, Console& console);
   fs::path output() const { return arguments.output; }
+  /// The data set.
+  /// Errors    bad_argument where none was named.
+  fs::path data() const;
   /// The model that the arguments name, else the one that `train` wrote.
   fs::path model() const { return arguments.model.empty() ? output() / "model.safetensors" : fs::path(arguments.model); }
 };
@@ -101,6 +104,8 @@ struct Segmented {
 
   const cs::Volume<std::uint8_t>& mask() const { return *made.labels; }
 };
+/// Where no scan is named: the first of those that were held out.
+std::string first_scan(const std::vector<cs::CaseFiles>& files);
 /// The scan that the arguments name, with --phantom and no name the first test patient.
 Segmented segment_scan(Job& job, const cs::LoadedModel& model);
 /// OUTPUT/NAME, with the name of the scan: where its results go.
@@ -126,9 +131,6 @@ struct EvaluateOptions {
 };
 /// Segments cases and compares them with their masks.
 cs::EvaluationReport evaluate_cases(Job& job, const cs::LoadedModel& model, const EvaluateOptions& options);
-
-/// Names of labels 0, 1, ... of a recipe.
-std::vector<std::string> label_names(const cs::ModelRecipe& recipe);
 
 /// The file whole or not at all; its folder is made.
 void write_text(const fs::path& file, std::string_view words);

@@ -142,11 +142,14 @@ template <class Net> cs::FitResult fit_network(Job& job, Net& net) {
 
 }   // namespace
 
+constexpr const char* kTrainingFiles[] = {"model.safetensors", kTrainedOn, "log.csv", "curve.svg", "run.json"};
+
 cs::RunRecord train_model(Job& job) {
-  const fs::path out = job.output(), checkpoints = out / "checkpoints";
-  if (!job.arguments.resume && fs::exists(checkpoints) && !fs::is_empty(checkpoints))
-    throw cs::Error(cs::Code::bad_argument, checkpoints.string(),
-                    "holds an earlier training. Hint: --resume goes on with it; -o names another folder for a new one.");
+  const fs::path out = job.output();
+  cli::expect_fresh(out / "checkpoints", job.arguments.resume);
+  job.console.keep(job.arguments.config);
+  for (const char* name : kTrainingFiles) job.console.expect_output(out / name);
+  cli::class_of_id(job.config.recipe, job.arguments.config);   // an error before anything is read
   cs::RunRecord run{.command = "train", .inputs = {job.arguments.config, job.arguments.data}};
   run.accuracy = job.arguments.accuracy, run.seed = job.arguments.seed;
   run.threads = job.ctx.executor().threads(), run.isa = text(job.ctx.traits().isa);
@@ -162,14 +165,14 @@ cs::RunRecord train_model(Job& job) {
   for (const cs::CaseFiles& f : job.find(job).train) patients += f.name + "\n";
   write_text(out / kTrainedOn, patients);
   clock.finish();
+  run.warnings = job.console.warnings();
   run.model = (out / "model.safetensors").string(), run.model_name = job.config.recipe.about.name;
   run.figures = {{"steps", static_cast<double>(fitted.last_step)},
                  {"parameters", static_cast<double>(model.parameter_count())},
                  {"training_seconds", fitted.seconds},
                  {"loss", fitted.loss},
                  {"best_dice", fitted.best_score}};
-  for (const char* name : {"model.safetensors", kTrainedOn, "log.csv", "curve.svg", "run.json"})
-    run.outputs.push_back((out / name).string());
+  for (const char* name : kTrainingFiles) run.outputs.push_back((out / name).string());
   write_text(out / "run.json", cs::to_json(run));
   return run;
 }

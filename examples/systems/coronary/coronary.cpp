@@ -71,7 +71,10 @@ void segment(Job& job) {
 
 void export_model(Job& job) {
   const fs::path file = job.output() / "model.onnx";
-  export_onnx(load_chosen(job), file);
+  const cs::LoadedModel model = load_chosen(job);
+  job.console.keep(job.model());
+  job.console.expect_output(file);
+  export_onnx(model, file);
   job.console.result(file.string() + "\n");
 }
 
@@ -95,8 +98,8 @@ void compare(Job& job) {
     const cs::Json& augmented = out["augmented"]["cases"][name];
     const double by = augmented["dice"].get<double>() - baseline["dice"].get<double>();
     difference += by / static_cast<double>(out["baseline"]["cases"].size());
-    table += text(name, ",", baseline["dice"].get<double>(), ",", augmented["dice"].get<double>(), ",", by, ",",
-                  baseline["cldice"].get<double>(), ",", augmented["cldice"].get<double>(), "\n");
+    table += text(cs::report::cell(name), ",", baseline["dice"].get<double>(), ",", augmented["dice"].get<double>(), ",", by,
+                  ",", baseline["cldice"].get<double>(), ",", augmented["cldice"].get<double>(), "\n");
   }
   out["dice_difference"] = difference;
   write_text(job.output() / "comparison.csv", table);

@@ -16,6 +16,13 @@ using cs::Json;
 
 constexpr cs::WindowHu kWindow{-160, 240};
 
+/// Slices of a scan, from the feet to the head, whatever order its file has them in.
+double slices_of(const cs::Grid& grid) {
+  const std::array<int, 3> axes = cs::axis_order(grid.affine).world;
+  const std::array<Index, 3> n{grid.shape.x, grid.shape.y, grid.shape.z};
+  return static_cast<double>(n[static_cast<std::size_t>(std::find(axes.begin(), axes.end(), 2) - axes.begin())]);
+}
+
 /// What is known of the training patients, and who they are: 70/30 by patient, never by slice.
 struct Statistics {
   double mean = 0, deviation = 1;   // HU
@@ -49,13 +56,15 @@ void prepare(Job& job) {
     job.console.check_cancelled();
     const Scan scan = cli::read_scan({f.image.string()}, job.console);
     for (const float v : scan.volume.voxels()) {
+      if (!cs::is_finite(v)) continue;
       const double hu = std::clamp(double{v}, n.low, n.high);
       voxels += 1, sum += hu, squares += hu * hu;
     }
     s.train.push_back(f.name);
   }
   for (const cs::CaseFiles& f : parts.val) s.validation.push_back(f.name);
-  s.mean = sum / voxels, s.deviation = std::sqrt(squares / voxels - sum / voxels * sum / voxels);
+  if (voxels == 0) throw cs::Error(cs::Code::bad_input, job.data().string(), "has no patient to train on.");
+  s.mean = sum / voxels, s.deviation = std::sqrt(std::max(squares / voxels - sum / voxels * sum / voxels, 0.0));
   write_text(statistics_file(job), cs::json::write(s).dump(2) + "\n");
   use(s, job.config);
   prepare_all(job);
@@ -83,7 +92,7 @@ void evaluate(Job& job) {
   fs::create_directories(out);
   double seconds = 0, slices = 0;
   const auto look = [&](const Judged& j) {
-    seconds += j.made.seconds.total, slices += static_cast<double>(j.mask.shape().z);
+    seconds += j.made.seconds.total, slices += slices_of(j.mask.grid());
     cs::io::write_png(out / (j.files.name + ".png"),
                       cs::io::preview(j.scan.volume, j.mask, {.window_hu = kWindow, .truth = &j.truth}));
   };
@@ -108,6 +117,7 @@ void write_slices(cli::Staging& out, const Segmented& s) {
   const auto ct = cs::reorient(s.scan.volume, "LPS");
   const auto mask = cs::reorient(s.mask(), "LPS");
   const cs::Xyz<Index> n = ct.shape();
+  out.supersede("slices/slice_*.png");
   for (Index z = 0; z < n.z; ++z) {
     const cs::Box slice{{0, 0, z}, {n.x, n.y, z + 1}};
     const auto liver = cs::crop(mask, slice);
@@ -121,13 +131,14 @@ void write_slices(cli::Staging& out, const Segmented& s) {
 
 /// One scan: its mask, slices, the liver as a surface in millimetres of the patient, and how long a slice took.
 void segment(Job& job) {
-  if (job.arguments.input.empty() && job.arguments.phantom) job.arguments.input = find_cases(job).val.at(0).image.string();
+  if (job.arguments.input.empty() && job.arguments.phantom) job.arguments.input = first_scan(find_cases(job).val);
   Segmented s = segment_scan(job, load(job, job.model()));
-  const double slices = static_cast<double>(s.mask().shape().z), volume = cs::volume_ml(s.mask());
+  const double slices = slices_of(s.mask().grid()), volume = cs::volume_ml(s.mask());
   const double per_slice = s.made.seconds.total / slices;
   s.run.figures = {{"slices", slices}, {"seconds_per_slice", per_slice}, {"liver_ml", volume}};
   cli::Staging out(folder_of(job, s), job.console);
   write_slices(out, s);
+  out.supersede("liver.stl");
   if (volume > 0)
     cs::io::write_stl(out / "liver.stl", cs::surface_of(s.mask(), {.label = 1}));
   else
@@ -142,7 +153,7 @@ void measure(Job& job) {
   cs::LoadedModel model{job.config.recipe, cs::make_model(job.config.recipe.network)};
   model.model.initialize(job.ctx);
   const Segmented s = segment_scan(job, model);
-  const double slices = static_cast<double>(s.mask().shape().z);
+  const double slices = slices_of(s.mask().grid());
   const Json out{{"network", job.config.recipe.about.name},
                  {"parameters", model.model.parameter_count()},
                  {"slices", slices},

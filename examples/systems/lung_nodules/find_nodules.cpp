@@ -6,7 +6,7 @@
 #include <ctseg/post/nodules.hpp>
 #include <ctseg/report/distribution.hpp>
 
-#include <cstdlib>
+#include <charconv>
 #include <sstream>
 
 #include "lung_nodules.hpp"
@@ -26,19 +26,31 @@ std::vector<std::string> parts_of(const std::string& list) {   // "a,b"
   return parts;
 }
 
+/// The files that --model names, or the one that was trained; a path with a comma in it is one file, if there is such.
+std::vector<std::string> model_files(const Job& job) {
+  return fs::exists(job.model()) ? std::vector{job.model().string()} : parts_of(job.model().string());
+}
+
+double number_of(const std::string& flag, const std::string& words) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(words.data(), words.data() + words.size(), value);
+  if (error == std::errc() && end == words.data() + words.size()) return value;
+  throw cs::Error(cs::Code::bad_argument, flag, text("has \"", words, "\", which is no number."));
+}
+
 /// A scan as it came to its mask, by the mean of all models that are named ("a.safetensors,b.safetensors"), of mirror images
 /// and of scales.
 class Finder {
  public:
   explicit Finder(Job& job) : ctx_(job.ctx) {
-    for (const std::string& file : parts_of(job.model())) models_.push_back(load(job, file));
-    for (const cs::LoadedModel& m : models_) pointers_.push_back(&m);
     const auto named = [](char axis) { return looks.mirror.find(axis) != std::string::npos; };
     if (looks.mirror.find_first_not_of("xyz") != std::string::npos)
       throw cs::Error(cs::Code::bad_argument, "--mirror", text("is \"", looks.mirror, "\"; must be letters of xyz."));
     options_.mirror = {named('x'), named('y'), named('z')};
-    for (const std::string& scale : parts_of(looks.scales)) options_.scales.push_back(std::atof(scale.c_str()));
+    for (const std::string& scale : parts_of(looks.scales)) options_.scales.push_back(number_of("--scales", scale));
     options_.probability_of = 1;
+    for (const std::string& file : model_files(job)) models_.push_back(load(job, file));
+    for (const cs::LoadedModel& m : models_) pointers_.push_back(&m);
   }
   const std::string& name() const { return models_[0].recipe.about.name; }
   cs::Segmentation operator()(const cs::Volume<float>& ct) const { return cs::segment(ctx_, pointers_, ct, options_); }
@@ -66,7 +78,7 @@ Json write_scores(const fs::path& out, const cs::EvaluationReport& report, Conso
                                                                        {"recall", &cs::LabelScores::sensitivity}};
   std::string csv = "patient,dice,sensitivity,precision,recall\n";
   for (const cs::CaseScores& c : report.cases) {
-    csv += c.name;
+    csv += cs::report::cell(c.name);
     for (const auto& [name, score] : columns) csv += ',', cs::report::append_number(csv, c.labels[0].*score);
     csv += '\n';
   }
@@ -100,10 +112,10 @@ void write_froc(const fs::path& out, const cs::FrocInput& input, Json& summary, 
 }   // namespace
 
 void lung_nodules::validate(Job& job) {
-  const fs::path out = job.output(), data = job.arguments.data;
+  const fs::path out = job.output(), data = job.data();
   const Finder find(job);
   const auto files = prepared_files(job).val;
-  for (const std::string& model : parts_of(job.model())) warn_of_seen(job, model, files);
+  for (const std::string& model : model_files(job)) warn_of_seen(job, model, files);
   cs::FrocInput froc{.nodules = annotations(job)};
   if (const fs::path excluded = data / "annotations_excluded.csv"; fs::exists(excluded))
     froc.excluded = cs::read_luna16_excluded(excluded);
@@ -137,7 +149,7 @@ void lung_nodules::validate(Job& job) {
 /// One scan: mask.npy and mask.nii.gz, pictures of each nodule, nodules.json, and run.json, the summary.
 void lung_nodules::infer(Job& job) {
   fs::path input = job.arguments.input;
-  if (input.empty() && job.arguments.phantom) input = cs::find_cases(job.arguments.data, cs::layouts::luna16).back().image;
+  if (input.empty() && job.arguments.phantom) input = cs::find_cases(job.data(), cs::layouts::luna16).back().image;
   if (input.empty()) throw cs::Error(cs::Code::bad_argument, "infer", "no scan was named. Hint: infer CASE, or --phantom.");
   cs::RunRecord run{.command = "infer", .inputs = {input.string()}, .model = job.model().string()};
   run.accuracy = job.arguments.accuracy, run.threads = job.ctx.executor().threads(), run.isa = text(job.ctx.traits().isa);
@@ -156,6 +168,7 @@ void lung_nodules::infer(Job& job) {
   cs::io::write_png(out / "overlay.png", cs::io::preview(scan.volume, *made.labels, {.window_hu = kWindow}));
   const auto ct = cs::reorient(scan.volume, "LPS");
   const auto mask = cs::reorient(*made.labels, "LPS");
+  out.supersede("nodule_*.png");
   Json list = Json::array();
   for (const cs::MeasuredNodule& n : cs::measure_nodules(*made.labels, made.probability)) {
     list.push_back({{"center_world", xyz(n.centre)},

@@ -61,7 +61,12 @@ void check_preprocessing(const Job& job) {
 /// once all of it is written, so a run that was stopped goes on there.
 void preprocess(Job& job) {
   const fs::path out = job.output() / "prepared";
-  const auto files = cs::find_cases(job.arguments.data, cs::layouts::luna16);
+  const std::string inside = fs::weakly_canonical(job.output()).lexically_relative(fs::weakly_canonical(job.data())).string();
+  if (!inside.starts_with(".."))
+    throw cs::Error(
+        cs::Code::bad_argument, job.output().string(),
+        "lies in the data set, where what is prepared would be taken for scans the next time. Hint: another --output.");
+  const auto files = cs::find_cases(job.data(), cs::layouts::luna16);
   auto nodules = cs::by_series(annotations(job));
   check_preprocessing(job);
   for (const char* folder : {"images", "labels", "metadata"}) fs::create_directories(out / folder);
@@ -116,7 +121,7 @@ std::pair<fs::path, fs::path> phantom_files(const std::string&, Index patient) {
 }   // namespace
 
 std::vector<cs::Nodule> lung_nodules::annotations(const Job& job) {
-  return cs::read_luna16_annotations(fs::path(job.arguments.data) / "annotations.csv");
+  return cs::read_luna16_annotations(job.data() / "annotations.csv");
 }
 cs::CaseSplit lung_nodules::prepared_files(const Job& job) {
   return cs::split(cs::find_cases(job.output() / "prepared", cs::layouts::pairs),

@@ -8,7 +8,7 @@
 namespace {
 
 using namespace systems;
-using cs::report::brief;
+using cs::report::brief, cs::report::cell;
 
 constexpr cs::WindowHu kBoneHu{.low = -200, .high = 800};
 
@@ -22,7 +22,7 @@ std::string size_of(double volume_ml) { return volume_ml < 15 ? "small" : volume
 std::string id_table(const cs::ModelRecipe& recipe) {
   std::string out = "id,name,region,color\n";
   for (const cs::LabelInfo& l : recipe.labels)
-    out += text(l.id, ",", l.name, ",", l.id == 0 ? "" : region_of(l.name), ",", l.color.value_or(""), "\n");
+    out += text(l.id, ",", cell(l.name), ",", l.id == 0 ? "" : region_of(l.name), ",", l.color.value_or(""), "\n");
   return out;
 }
 void labels(Job& job) { job.console.result(id_table(job.config.recipe)); }
@@ -89,7 +89,7 @@ void evaluate(Job& job) {
   std::vector<double> means;
   cs::Json dice = cs::Json::object();
   for (const ClassScore& c : classes) {
-    table += text(c.id, ",", c.name, ",", region_of(c.name), ",", size_of(c.volume_ml), ",", brief(c.volume_ml, 1), ",",
+    table += text(c.id, ",", cell(c.name), ",", region_of(c.name), ",", size_of(c.volume_ml), ",", brief(c.volume_ml, 1), ",",
                   c.dice.used, ",", brief(c.dice.mean), ",", brief(c.dice.std), "\n");
     means.push_back(c.dice.mean);
     dice[c.name] = cs::is_finite(c.dice.mean) ? cs::Json(c.dice.mean) : cs::Json();
@@ -111,7 +111,7 @@ void segment(Job& job) {
   Segmented s = segment_scan(job, load(job, job.model()));
   std::string found = "id,name,voxels,volume_ml,x_lps_mm,y_lps_mm,z_lps_mm\n";
   for (const cs::LabelMeasure& m : s.run.labels)
-    found += text(int{m.label}, ",", m.name, ",", m.voxels, ",", brief(m.volume_ml), ",", brief(m.centroid_mm.x, 1), ",",
+    found += text(int{m.label}, ",", cell(m.name), ",", m.voxels, ",", brief(m.volume_ml), ",", brief(m.centroid_mm.x, 1), ",",
                   brief(m.centroid_mm.y, 1), ",", brief(m.centroid_mm.z, 1), "\n");
   cli::Staging out(folder_of(job, s), job.console);
   out.write("vertebrae.csv", found);
