@@ -17,7 +17,8 @@
 #     --build-arg RUN=nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04 --build-arg OPTIONS=-DCTSEG_CUDA=ON .
 #   docker run --rm --gpus all -v "$PWD:/data" -u "$(id -u):$(id -g)" ctseg:cuda segment scan.nii.gz -m model.safetensors -o out
 #
-# tests/container/check.sh runs these steps in bare folders of Debian or, with --cuda, Ubuntu where no container engine is.
+# tests/container/check.sh runs these steps in bare folders of Debian or, with --cuda, Ubuntu where no container engine is. Neither
+# an engine nor NVIDIA's own images have been tried yet, nor a card in a container.
 ARG BUILD=debian:12-slim
 ARG RUN=debian:12-slim
 
@@ -32,7 +33,7 @@ RUN cmake --preset release -DCTSEG_BUILD_TESTS=OFF -DCTSEG_BUILD_BENCHMARKS=OFF 
       -DCTSEG_MPI=OFF ${OPTIONS} && \
     cmake --build --preset release --target ctseg_cli
 # The program, and which packages its libraries come from: that is what the second image installs, whatever its names there.
-RUN mkdir /result && cp build/release/bin/ctseg /result/ && strip /result/ctseg && \
+RUN mkdir /result && cp build/release/bin/ctseg /result/ctseg && strip /result/ctseg && \
     for library in $(ldd /result/ctseg | awk '$3 ~ /^\// { print $3 }'); do \
       library=$(realpath "$library"); dpkg -S "$library" || dpkg -S "${library#/usr}"; \
     done 2> /dev/null | cut -d : -f 1 | sort -u > /result/packages

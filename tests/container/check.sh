@@ -69,15 +69,15 @@ nvidia() {   # nvidia FOLDER devel|runtime
   ln -sfn "cuda-$release" "$1/usr/local/cuda"
   if [ "$2" = devel ]; then
     "$toolkit/bin/nvcc" --version | grep -q "release $release," || fail "$toolkit has no nvcc of CUDA $release"
-    for part in bin include nvvm; do cp -rL "$toolkit/$part" "$place/"; done
-    cp -L "$toolkit"/lib64/libcud*.a "$place/lib64/"
+    for part in bin include nvvm; do cp -rpL "$toolkit/$part" "$place/"; done
+    cp -pL "$toolkit"/lib64/libcud*.a "$place/lib64/"
     mkdir -p "$place/targets/x86_64-linux"
     ln -sfn ../../include "$place/targets/x86_64-linux/include"
     ln -sfn ../../lib64 "$place/targets/x86_64-linux/lib"
     rm -f "$place"/include/cudnn*.h "$place"/include/nccl*.h
     mkdir -p "$1/usr/include/x86_64-linux-gnu"
     find -L "$toolkit/include" /usr/include/x86_64-linux-gnu -maxdepth 1 -name 'cudnn*.h' \
-      -exec cp -L {} "$1/usr/include/x86_64-linux-gnu/" \;
+      -exec cp -pL {} "$1/usr/include/x86_64-linux-gnu/" \;
   fi
   for name in libcudart libcublas libcublasLt libnvrtc libnvrtc-builtins libcudnn libnccl; do
     to=$place/lib64
