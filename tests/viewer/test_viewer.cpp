@@ -290,7 +290,7 @@ TEST_CASE("a CASE whose voxels change behind its header is another scan") {
   };
   Volume<std::int16_t> other = scan_of(f.truth);
   std::reverse(other.voxels().begin(), other.voxels().begin() + 5000);   // the same values elsewhere ...
-  other.voxels()[0] += 1;                                                // ... but for one
+  other.voxels()[0] = -999;                                              // ... but for one
   const std::vector<std::string> words{store / "ct.mhd", "--store", store / "s"};
   write(scan_of(f.truth));
   {

@@ -149,7 +149,8 @@ cs::RunRecord train_model(Job& job) {
   cli::expect_fresh(out / "checkpoints", job.arguments.resume);
   job.console.keep(job.arguments.config);
   for (const char* name : kTrainingFiles) job.console.expect_output(out / name);
-  cli::class_of_id(job.config.recipe, job.arguments.config);   // an error before anything is read
+  cli::class_of_id(job.config.recipe, job.arguments.config);   // errors before anything is read
+  schedule_of(job.config.training), augmentation(job.config.training);
   cs::RunRecord run{.command = "train", .inputs = {job.arguments.config, job.arguments.data}};
   run.accuracy = job.arguments.accuracy, run.seed = job.arguments.seed;
   run.threads = job.ctx.executor().threads(), run.isa = text(job.ctx.traits().isa);

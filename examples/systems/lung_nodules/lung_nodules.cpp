@@ -61,7 +61,8 @@ void check_preprocessing(const Job& job) {
 /// once all of it is written, so a run that was stopped goes on there.
 void preprocess(Job& job) {
   const fs::path out = job.output() / "prepared";
-  const std::string inside = fs::weakly_canonical(job.output()).lexically_relative(fs::weakly_canonical(job.data())).string();
+  const auto place = [](const fs::path& p) { return fs::weakly_canonical(fs::absolute(p)); };   // also of what is not there yet
+  const std::string inside = place(job.output()).lexically_relative(place(job.data())).string();
   if (!inside.starts_with(".."))
     throw cs::Error(
         cs::Code::bad_argument, job.output().string(),
