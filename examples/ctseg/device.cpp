@@ -24,34 +24,53 @@ DeviceChoice device_named(const std::string& words) {
 }
 
 Device::Device(const DeviceChoice& choice, const cs::ContextOptions& options)
-    : host_(options), must_be_card_(choice.must_be_card) {
-  if (!choice.may_be_card) return;
+    : choice_(choice), threads_(options), host_(threads_.options()) {
+  take_card();
+}
+
+void Device::begin(cs::ContextOptions options) {
+  options.executor = &threads_.executor();
+  host_ = cs::Context<cs::Cpu>(std::move(options));
+  take_card();
+}
+
+void Device::take_card() {
+  on_card_ = false, reason_.clear();
+  if (!choice_.may_be_card) return;
   reason_ = why_no_card();
-  if (!reason_.empty() && must_be_card_)
+  if (!reason_.empty() && choice_.must_be_card)
     throw cs::Error(cs::Code::device, "--device", cs::text(reason_, " Hint: --device cpu, or auto."));
   if (!reason_.empty()) return;
   cs::ContextOptions of_card = host_.options();   // the host's threads
-  of_card.cuda = {.device = choice.number, .tf32 = options.accuracy == cs::Accuracy::fast};
+  of_card.cuda = {.device = choice_.number, .tf32 = of_card.accuracy == cs::Accuracy::fast};
   try {
-    card_ = make_card(of_card);
-  } catch (const cs::Error& error) {
-    if (must_be_card_ || !is_the_cards(error.code())) throw;
-    reason_ = error.what();
+    if (card_)
+      card_->begin(of_card);
+    else
+      card_ = make_card(of_card);
+    on_card_ = true;
+  } catch (const cs::Error& refusal) {
+    leave_card(refusal);
   }
+}
+
+void Device::leave_card(const cs::Error& refusal) {
+  if (choice_.must_be_card || !is_the_cards(refusal.code())) throw refusal;
+  reason_ = refusal.what();
+  if (on_card_) host_.log(cs::text(card_->name(), " is not used: ", reason_));
+  on_card_ = false;
+  if (refusal.code() == cs::Code::device) card_.reset();   // a context that has failed is of no more use
 }
 
 cs::Segmentation Device::segment(const std::vector<const cs::LoadedModel*>& models, const cs::SegmentInput& input,
                                  const cs::SegmentOptions& options) {
   cs::Segmentation out;
   try {
-    if (card_) out = card_->segment(models, input, options);
-  } catch (const cs::Error& error) {
-    if (must_be_card_ || !is_the_cards(error.code())) throw;
-    reason_ = error.what();
-    host_.log(cs::text(card_->name(), " is not used: ", reason_));
-    card_.reset();
+    if (on_card_) out = card_->segment(models, input, options);
+  } catch (const cs::Error& refusal) {
+    leave_card(refusal);
   }
-  if (!card_) out = cs::segment(host_, models, input, options);
+  if (!on_card_) out = cs::segment(host_, models, input, options);
   out.plan = cs::text("device    ", name(), reason_.empty() ? "" : "; no card: ", reason_, "\n", out.plan);
   return out;
 }

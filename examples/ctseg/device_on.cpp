@@ -18,6 +18,13 @@ class CudaCard final : public Card {
     const int number = ctx_.options().cuda.device;
     return cs::text("cuda:", number, ", ", cs::cuda::device_facts(number).name);
   }
+  cs::Context<cs::Cuda>& context() override { return ctx_; }
+  void begin(const cs::ContextOptions& options) override {
+    if (options.cuda.tf32 == ctx_.traits().tf32)
+      ctx_.host() = cs::Context<cs::Cpu>(options);   // stream and plans of convolutions stay
+    else
+      ctx_ = cs::Context<cs::Cuda>(options);
+  }
   cs::Segmentation segment(const std::vector<const cs::LoadedModel*>& models, const cs::SegmentInput& input,
                            const cs::SegmentOptions& options) override {
     std::vector<cs::AnyModelOf<float, cs::Cuda>> networks;

@@ -127,9 +127,8 @@ void Jobs::finish(Job& job, const std::string& state, const std::string& error) 
 }
 
 void Jobs::run(Job& job) {
-  cli::Device device(parts_.device, {.threads = parts_.threads,
-                                     .accuracy = job.options.accuracy.value_or(cs::Accuracy::standard),
-                                     .cancel = job.stop.get_token()});
+  cli::Device& device = parts_.device;
+  device.begin({.accuracy = job.options.accuracy.value_or(cs::Accuracy::standard), .cancel = job.stop.get_token()});
   cs::Context<cs::Cpu>& ctx = device.host();
   const std::string sha256 = cs::sha256_of(job.model.path);   // the file may be another one than at the last job
   if (!loaded_ || loaded_sha256_ != sha256) {
@@ -144,7 +143,7 @@ void Jobs::run(Job& job) {
   options.progress = {[](void* user, double done) { static_cast<Job*>(user)->progress = done; }, &job};
   const cs::Segmentation result = device.segment({loaded_.get()}, {.channels = {&volume}}, options);
   ctx.check_cancelled("job");
-  const MaskRow mask = write(job, {*scan, volume, result, device});
+  const MaskRow mask = write(job, {*scan, volume, result});
   {
     const std::lock_guard lock(mutex_);
     job.row.facts["mask"] = mask.id;
@@ -192,8 +191,8 @@ MaskRow Jobs::write(Job& job, const Made& made) {
   cs::io::write_volume(folder / "mask.nii.gz", labels);
   cs::io::write_png(folder / "preview.png", cs::io::preview(scan.display, display));
   run.outputs = {"mask.nii.gz", "preview.png", "run.json"};
-  run.device = made.device.name(), run.device_reason = made.device.reason();
-  run.threads = parts_.threads, clock.finish(), run.seconds = seconds.total;
+  run.device = parts_.device.name(), run.device_reason = parts_.device.reason();
+  run.threads = parts_.device.host().executor().threads(), clock.finish(), run.seconds = seconds.total;
   const std::string json = cs::to_json(run);
   cs::io::write_file(folder / "run.json", std::as_bytes(std::span(json)));
   return parts_.masks.save(

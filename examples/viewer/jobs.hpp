@@ -23,8 +23,7 @@ class Jobs {
     Scans& scans;
     Masks& masks;
     Models& models;
-    int threads = 0;
-    cli::DeviceChoice device{};
+    cli::Device& device;   // the worker's alone
   };
   explicit Jobs(const Parts& parts);
   Jobs(const Jobs&) = delete;
@@ -55,7 +54,6 @@ class Jobs {
     const OpenScan& scan;
     const cs::Volume<float>& volume;   // as it is stored
     const cs::Segmentation& result;
-    const cli::Device& device;
   };
   MaskRow write(Job& job, const Made& made);
   void finish(Job& job, const std::string& state, const std::string& error);

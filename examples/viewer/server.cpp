@@ -81,11 +81,12 @@ void serve(const ViewerOptions& options, cli::Console& console) try {
   if (!options.mask.empty()) add_given_mask(options, scan, {store, scans, masks, models}, console);
   console.check_cancelled();
 
-  const std::string device = cli::Device(options.device, {.threads = 1}).name();   // one that must be there is not: now
-  Jobs jobs({store, scans, masks, models, threads, options.device});
+  cli::Device device(options.device, {.threads = threads});   // for all jobs; one that must be there and is not, is missed now
+  const std::string name = device.name();
+  Jobs jobs({store, scans, masks, models, device});
   const std::string token = new_token();
   Routes routes({store, scans, masks, models, jobs},
-                {.token = token, .threads = threads, .max_upload = options.max_upload, .scan = scan, .device = device});
+                {.token = token, .threads = threads, .max_upload = options.max_upload, .scan = scan, .device = name});
   const HttpServer server({[&](const Request& r) { return routes.intake(r); }, [&](Request& r) { return routes.answer(r); }},
                           {.port = options.port});
   routes.serve_at(server.port());

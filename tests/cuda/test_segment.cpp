@@ -176,3 +176,56 @@ TEST_CASE("auto takes a card, and the CPU for what the card refuses; cuda never 
   CHECK(card.reason().find("are needed") != std::string::npos);
   CHECK(plan.plan.starts_with("device    cpu; no card: segment: on the card "));
 }
+
+TEST_CASE("one device for many jobs: the card's context stays, and nothing of a job stays with it") {
+  const LoadedModel model = regions();
+  const Volume<float> ct = scan();
+  const SegmentInput input{.channels = {&ct}};
+  cli::Device device(cli::device_named("auto"), {.threads = 1});
+  Context<Cuda>* const context = device.card();
+  REQUIRE(context);
+  const cuda::ConvPlans* const plans = &context->conv_plans();
+  const Executor* const threads = &device.host().executor();
+  const Index before = cuda::memory_facts().free;
+  const Segmentation first = device.segment({&model}, input, {});
+  const Index free = cuda::memory_facts().free;
+  if (cuda::emulated()) CHECK(before - free < 1024);   // the context's random key
+
+  std::stop_source stop;   // of one job, not of those after it
+  stop.request_stop();
+  device.begin({.seed = 5, .cancel = stop.get_token()});
+  CHECK(device.card()->seed() == 5);
+  CHECK_THROWS_WITH_AS(device.segment({&model}, input, {}), doctest::Contains("stop"), Error);
+  device.begin({.accuracy = Accuracy::strict});
+  CHECK((device.segment({&model}, input, {}).labels->voxels() == first.labels->voxels()));
+
+  LoadedModel large = model;   // so is what the card refused
+  large.recipe.sliding_window = SlidingWindowOptions<3>{.window = 2048};
+  device.segment({&large}, input, {.dry_run = true});
+  CHECK(!device.card());
+  CHECK(!device.reason().empty());
+  device.begin({});
+  CHECK(device.reason().empty());
+  CHECK(device.card() == context);
+  CHECK(&context->conv_plans() == plans);
+  CHECK(&device.host().executor() == threads);
+  if (cuda::emulated()) CHECK(cuda::memory_facts().free == free);   // nobody else is on it
+
+  device.begin({.accuracy = Accuracy::fast});
+  CHECK(device.card()->traits().tf32);
+  device.begin({});
+  CHECK(!device.card()->traits().tf32);
+}
+
+TEST_CASE("what the CPU is to do in the card's place, and what is nobody's to do") {
+  cli::Device any(cli::device_named("auto"), {.threads = 1}), card(cli::device_named("cuda"), {.threads = 1});
+  const Error refused(Code::unsupported, "net", "is not for cards."), wrong(Code::bad_input, "net", "is broken.");
+  CHECK_THROWS_AS(any.leave_card(wrong), Error);
+  CHECK(any.card());
+  any.leave_card(refused);
+  CHECK(!any.card());
+  CHECK(any.name() == "cpu");
+  CHECK(any.reason() == "net: is not for cards.");
+  CHECK_THROWS_AS(card.leave_card(refused), Error);
+  CHECK(card.card());
+}

@@ -249,6 +249,54 @@ TEST_CASE("view takes scans and models as uploads, by their content") {
   CHECK(names_in(store / "s/incoming").empty());
 }
 
+TEST_CASE("jobs of one server on an emulated card: one after the other, stopped, at two accuracies") {
+  const Files& f = files();
+  TempFolder store;
+  Viewer viewer({f.ct(), "-m", f.model(), "--store", store / "s", "--device", "cuda"}, "ctseg_emulated");
+  REQUIRE(viewer.running());
+  CHECK(viewer.get("/info").json()["device"] == "cuda:0, emulated card");
+  const auto start = [&](const std::string& more) -> Index {
+    return viewer.post("/jobs", "{\"scan\": 1" + more + "}").json()["id"];
+  };
+  const auto mask_of = [&](Index id) {
+    const json job = wait_for(viewer, id);
+    INFO(job.dump());
+    REQUIRE(job["state"] == "done");
+    CHECK(job["device"] == "cuda:0, emulated card");
+    const std::filesystem::path folder = job["folder"].get<std::string>();
+    const json run = json::parse(slurp(folder / "run.json"));
+    CHECK(run["device"] == "cuda:0, emulated card");
+    CHECK(!run.contains("device_reason"));
+    return io::read_volume<std::uint8_t>(folder / "mask.nii.gz").voxels();
+  };
+  const auto first = mask_of(start(""));
+  const Index long_one = start(", \"overlap\": 0.9");
+  CHECK(viewer({.method = "DELETE", .target = text("/jobs/", long_one)}).status < 300);
+  CHECK(wait_for(viewer, long_one)["state"] == "cancelled");
+  CHECK((mask_of(start("")) == first));
+  mask_of(start(", \"accuracy\": \"fast\""));
+  CHECK((mask_of(start("")) == first));
+  CHECK(viewer.stop() == 0);
+}
+
+TEST_CASE("view: a card that must be there and is not, and one that may") {
+  const Files& f = files();
+  TempFolder store;
+  ::setenv("CUDA_VISIBLE_DEVICES", "", 1);   // hides cards
+  const Ran missing = run_ctseg({"view", f.ct(), "--store", store / "s", "--device", "cuda"});
+  CHECK(missing.status == 4);
+  CHECK(has(missing.err, "Hint: --device cpu, or auto."));
+  const Viewer viewer({f.ct(), "-m", f.model(), "--store", store / "s"});
+  ::unsetenv("CUDA_VISIBLE_DEVICES");
+  REQUIRE(viewer.running());
+  for (int i = 0; i < 2; ++i) {
+    const json job = wait_for(viewer, viewer.post("/jobs", "{\"scan\": 1}").json()["id"]);
+    CHECK(job["device"] == "cpu");
+    CHECK(
+        json::parse(slurp(std::filesystem::path(job["folder"].get<std::string>()) / "run.json"))["device_reason"].is_string());
+  }
+}
+
 TEST_CASE("CTSEG_MODEL names the default model, which names the labels of a given mask") {
   const Files& f = files();
   TempFolder store;

@@ -22,8 +22,8 @@ struct Ask {
 
 class Viewer {
  public:
-  explicit Viewer(const std::vector<std::string>& arguments) {
-    std::string program = ctseg_program().string();
+  explicit Viewer(const std::vector<std::string>& arguments, const std::string& name = "ctseg") {
+    std::string program = ctseg_program(name).string();
     std::vector<std::string> copies{"view", "--json", "--quiet"};
     copies.insert(copies.end(), arguments.begin(), arguments.end());
     std::vector<char*> words{program.data()};
