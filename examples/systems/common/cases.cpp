@@ -44,9 +44,15 @@ Job::Job(Arguments a, Config c, Console& words)
     : arguments(std::move(a)),
       config(std::move(c)),
       console(words),
-      ctx(context_options(arguments, words)),
+      device(cli::device_named(arguments.device), context_options(arguments, words)),
+      ctx(device.host()),
       find(find_cases),
       read(prepare_cases) {}
+
+void Job::describe(cs::RunRecord& run) const {
+  run.device = device.name(), run.device_reason = device.reason();
+  run.threads = ctx.executor().threads(), run.isa = text(ctx.traits().isa), run.accuracy = arguments.accuracy;
+}
 
 cs::CaseSplit find_cases(const Job& job) { return find_cases(job.data(), job.config, job.arguments.seed); }
 
@@ -99,8 +105,7 @@ Segmented segment_scan(Job& job, const cs::LoadedModel& model) {
   if (input.empty() && job.arguments.phantom) input = first_scan(find_cases(job).test);
   if (input.empty()) throw cs::Error(cs::Code::bad_argument, "segment", "no scan was named. Hint: segment CASE, or --phantom.");
   cs::RunRecord run{.command = job.arguments.command, .inputs = {input}};
-  run.model = job.model().string(), run.model_name = model.recipe.about.name, run.accuracy = job.arguments.accuracy;
-  run.threads = job.ctx.executor().threads(), run.isa = text(job.ctx.traits().isa);
+  run.model = job.model().string(), run.model_name = model.recipe.about.name;
   cs::RunClock clock(run);
   job.console.keep(input), job.console.keep(run.model);
   Scan scan = cli::read_scan({input}, job.console);
@@ -109,7 +114,8 @@ Segmented segment_scan(Job& job, const cs::LoadedModel& model) {
   cs::SegmentOptions options{};
   options.progress = {[](void* to, double done) { static_cast<cli::Progress*>(to)->done(static_cast<Index>(100 * done)); },
                       &progress};
-  cs::Segmentation made = cs::segment(job.ctx, model, scan.volume, options);
+  cs::Segmentation made = job.device.segment({&model}, {.channels = {&scan.volume}}, options);
+  job.describe(run);
   const cs::SegmentSeconds& t = made.seconds;
   for (const auto& [name, seconds] :
        {std::pair("preprocess", t.preprocess), std::pair("network", t.network), std::pair("stitch", t.stitch),
@@ -166,7 +172,7 @@ cs::EvaluationReport evaluate_cases(Job& job, const cs::LoadedModel& model, cons
     job.console.check_cancelled();
     const Scan scan = cli::read_scan({files.image.string()}, job.console);
     const cs::Volume<std::uint8_t> truth = read_truth(job, files.label, scan);
-    const cs::Segmentation made = cs::segment(job.ctx, model, scan.volume);
+    const cs::Segmentation made = job.device.segment({&model}, {.channels = {&scan.volume}}, {});
     report.add(files.name, *made.labels, truth);
     if (options.each) options.each({files, scan, truth, *made.labels, made, report.cases.back()});
     progress.done(std::ssize(report.cases));

@@ -14,9 +14,6 @@ void set_defaults(const System& system, Arguments& a) {
       (a.config.empty() ? preset(system.name, a.phantom ? "phantom" : "config") : find_config(system.name, a.config)).string();
   if (a.output.empty()) a.output = text(system.name, "_run");
   if (a.data.empty() && a.phantom) a.data = (fs::path(a.output) / "data").string();
-  if (a.device == "cuda")
-    throw cs::Error(cs::Code::unsupported, "--device",
-                    "cuda: these programs compute on the CPU. Hint: ctseg segment --device cuda runs their models.");
 }
 
 int fail(const System& system, int status, const std::string& message) {
@@ -43,7 +40,7 @@ Parsed parse(const System& system, const std::vector<const char*>& words) {
     c.add_option("-d,--data", a.data, "folder of the data set; with --phantom: where phantoms are made, OUTPUT/data");
     c.add_option("-o,--output", a.output, text("folder for everything that is written; unset: ", system.name, "_run"));
     c.add_option("-m,--model", a.model, "the model file; unset: OUTPUT/model.safetensors");
-    c.add_option("--device", a.device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+    c.add_option("--device", a.device, "where networks run: auto (a card if there is one), cpu, cuda or cuda:N");
     c.add_option("--accuracy", a.accuracy, "how convolutions may round: strict, standard or fast")
         ->check(CLI::IsMember({"strict", "standard", "fast"}));
     c.add_flag("--phantom", a.phantom, "synthetic patients, made where they are missing: runs without data");

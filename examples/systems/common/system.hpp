@@ -6,10 +6,10 @@
 #include <ctseg/data/loader.hpp>
 #include <ctseg/data/phantom.hpp>
 #include <ctseg/metrics/report.hpp>
-#include <ctseg/recipe/segment.hpp>
 #include <ctseg/report/run.hpp>
 
 #include "../../ctseg/console.hpp"
+#include "../../ctseg/device.hpp"
 #include "../../ctseg/models.hpp"
 #include "../../ctseg/volumes.hpp"
 #include "config.hpp"
@@ -26,18 +26,23 @@ struct Arguments {
   std::uint64_t seed = 0;
 };
 
-/// One run of one command: what it was told, where it may speak, and the context that its networks run in.
+/// One run of one command: what it was told, where it may speak, and what its networks run on.
 struct Job {
   Arguments arguments;
   Config config;
   Console& console;
-  cs::Context<cs::Cpu> ctx;
+  cli::Device device;
+  cs::Context<cs::Cpu>& ctx;   // the CPU's, for all but networks
 
   /// How train comes by its cases; a system that prepares in its own way puts other functions here.
   cs::CaseSplit (*find)(const Job&);
   std::vector<cs::Case> (*read)(Job&, const std::vector<cs::CaseFiles>&);
 
+  Index steps = 0;   // that it has trained
+
   Job(Arguments a, Config c, Console& console);
+  /// Into its record, once its networks have run: on what, with how many threads, how exactly.
+  void describe(cs::RunRecord& run) const;
   fs::path output() const { return arguments.output; }
   /// The data set.
   /// Errors    bad_argument where none was named.

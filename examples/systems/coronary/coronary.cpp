@@ -21,7 +21,9 @@ fs::path choose_model(const Job& job) {
 cs::LoadedModel load_chosen(Job& job) {
   job.arguments.model = choose_model(job).string();
   job.console.note("model: " + job.arguments.model);
-  return job.model().extension() == ".onnx" ? load_onnx(job.model(), job.config.recipe) : load(job, job.model());
+  if (job.model().extension() != ".onnx") return load(job, job.model());
+  if (job.device.card()) job.device.leave_card({cs::Code::unsupported, job.arguments.model, "is ONNX, which the CPU runs."});
+  return load_onnx(job.model(), job.config.recipe);
 }
 
 /// Dice and clDice (overlap with the other's centre line: broken vessels cost much) of the test cases, and time.
@@ -57,7 +59,7 @@ void segment(Job& job) {
   const cs::LoadedModel model = load_chosen(job);
   Segmented s = segment_scan(job, model);
   const cs::Json json{{"model", job.arguments.model},
-                      {"device", "cpu"},
+                      {"device", s.run.device},
                       {"inference_seconds", s.made.seconds.total},
                       {"network_seconds", s.made.seconds.network},
                       {"windows", s.made.windows},

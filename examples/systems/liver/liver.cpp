@@ -68,6 +68,7 @@ void measure(Job& job) {
   const cs::SegmentSeconds& t = s.made.seconds;
   const cs::Json out{{"config", fs::path(job.arguments.config).stem().string()},
                      {"parameters", model.model.parameter_count()},
+                     {"device", s.run.device},
                      {"threads", s.run.threads},
                      {"accuracy", s.run.accuracy},
                      {"windows", s.made.windows},

@@ -159,6 +159,7 @@ void measure(Job& job) {
                  {"slices", slices},
                  {"seconds_per_slice", s.made.seconds.total / slices},
                  {"network_seconds_per_slice", s.made.seconds.network / slices},
+                 {"device", s.run.device},
                  {"threads", s.run.threads},
                  {"peak_memory_mb", s.run.peak_memory_mb}};
   job.console.result(out.dump(2) + "\n");

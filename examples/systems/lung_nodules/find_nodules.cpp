@@ -42,7 +42,7 @@ double number_of(const std::string& flag, const std::string& words) {
 /// and of scales.
 class Finder {
  public:
-  explicit Finder(Job& job) : ctx_(job.ctx) {
+  explicit Finder(Job& job) : device_(job.device) {
     const auto named = [](char axis) { return looks.mirror.find(axis) != std::string::npos; };
     if (looks.mirror.find_first_not_of("xyz") != std::string::npos)
       throw cs::Error(cs::Code::bad_argument, "--mirror", text("is \"", looks.mirror, "\"; must be letters of xyz."));
@@ -53,10 +53,12 @@ class Finder {
     for (const cs::LoadedModel& m : models_) pointers_.push_back(&m);
   }
   const std::string& name() const { return models_[0].recipe.about.name; }
-  cs::Segmentation operator()(const cs::Volume<float>& ct) const { return cs::segment(ctx_, pointers_, ct, options_); }
+  cs::Segmentation operator()(const cs::Volume<float>& ct) const {
+    return device_.segment(pointers_, {.channels = {&ct}}, options_);
+  }
 
  private:
-  cs::Context<cs::Cpu>& ctx_;
+  cli::Device& device_;
   std::vector<cs::LoadedModel> models_;
   std::vector<const cs::LoadedModel*> pointers_;
   cs::SegmentOptions options_;
@@ -152,7 +154,6 @@ void lung_nodules::infer(Job& job) {
   if (input.empty() && job.arguments.phantom) input = cs::find_cases(job.data(), cs::layouts::luna16).back().image;
   if (input.empty()) throw cs::Error(cs::Code::bad_argument, "infer", "no scan was named. Hint: infer CASE, or --phantom.");
   cs::RunRecord run{.command = "infer", .inputs = {input.string()}, .model = job.model().string()};
-  run.accuracy = job.arguments.accuracy, run.threads = job.ctx.executor().threads(), run.isa = text(job.ctx.traits().isa);
   cs::RunClock clock(run);
   const Finder find(job);
   job.console.keep(input);
@@ -187,6 +188,7 @@ void lung_nodules::infer(Job& job) {
   out.write("nodules.json", nodules);
   clock.stage("write");
   clock.finish();
+  job.describe(run);
   run.grid = scan.volume.grid(), run.model_name = find.name();
   run.labels = cs::measure_labels(*made.labels, {.ct = &scan.volume, .names = {"background", "nodule"}});
   run.figures = {{"nodules", static_cast<double>(list.size())}, {"windows", static_cast<double>(made.windows)}};
