@@ -75,7 +75,8 @@ template <AnySpec S> class PatchSampler {
     const auto k = static_cast<std::size_t>(random.below(std::ssize(cases_)));
     At centre = draw_centre(k, random);
     if (options_.off_centre > 0)
-      for (std::size_t d = 3 - S::kDim; d < 3; ++d) centre[d] += random.below(2 * options_.off_centre + 1) - options_.off_centre;
+      for (std::size_t d = 3 - S::kDim; d < 3; ++d)
+        centre[d] += random.below(2 * options_.off_centre + 1) - options_.off_centre;
     return {k, corner_around(cases_[k], centre)};
   }
   const PatchSamplerOptions<S::kDim>& options() const { return options_; }
