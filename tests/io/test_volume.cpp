@@ -48,7 +48,8 @@ TEST_CASE("what is no volume is refused with what would be") {
   CHECK(refusal("scan.nrrd", "NRRD0004\n").find("is NRRD; " + supported) != std::string::npos);
   CHECK(refusal("x", std::string(128, '\0') + "DICM....").find("read_volume(path, dicom::reader())") != std::string::npos);
   CHECK(refusal("x.png", "PNG").find("neither content nor name") != std::string::npos);
-  CHECK(refusal("x.nii", "").find("sizeof_hdr") != std::string::npos);
+  CHECK(refusal("x.nii", "").find("is empty, 0 bytes") != std::string::npos);
+  CHECK(refusal("x.nii", std::string(400, 'x')).find("sizeof_hdr") != std::string::npos);
   CHECK(refusal("x.mhd", "what").find("not a MetaImage header") != std::string::npos);
   CHECK(error_of([&] { io::read_volume<float>(folder.path); }).find("is a folder. Hint: a DICOM series") != std::string::npos);
   CHECK(error_of([&] { io::read_volume<float>(folder / "none.mha"); }).find("cannot open") != std::string::npos);
