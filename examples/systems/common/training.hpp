@@ -46,7 +46,6 @@ template <cs::AnySpec S> cs::PatchSampler<S> sampler_of(Job& job) {
            .positive = t.positive,
            .negative = t.negative,
            .class_weights = t.sampling,
-           .off_centre = t.off_centre,
            .outside = window.outside,
            .augment = augmentation(t),
            .executor = &job.ctx.executor()}};

@@ -20,9 +20,6 @@ template <int Dim> struct PatchSamplerOptions {
   // Of each label's class, background first, in place of positive and negative: how often it lies under the centre. What a case
   // lacks falls to the classes it has.
   std::vector<double> class_weights{};
-  // Whole voxels by which the patch may lie beside that, up to as many along each axis: what is always in the middle is soon
-  // looked for there alone. A move of RandAffine would do it too, but blur what is a few voxels large.
-  Index off_centre = 0;
   float outside = 0;              // image value where a patch hangs over the border; the label there is 0
   AugmentOption augment{};        // what may happen to a patch; moves at its beginning read the case around the patch
   Executor* executor = nullptr;   // samples in parallel, with the same bits; unset: the calling thread
@@ -53,14 +50,12 @@ template <AnySpec S> class PatchSampler {
       for (const char c : names) sum = (sum ^ static_cast<unsigned char>(c)) * 0x100000001b3;
       names = names.substr(0, 60) + text(" ... #", sum);
     }
-    std::vector<std::pair<std::string, std::string>> all{{"positive", text(options_.positive)},
-                                                         {"negative", text(options_.negative)},
-                                                         {"class_weights", weights.empty() ? "none" : weights},
-                                                         {"outside", text(double{options_.outside})},
-                                                         {"augment", options_.augment.names()},
-                                                         {"cases", text(cases_.size(), ": ", names)}};
-    if (options_.off_centre > 0) all.emplace_back("off_centre", text(options_.off_centre));   // older trainings do not say it
-    return all;
+    return {{"positive", text(options_.positive)},
+            {"negative", text(options_.negative)},
+            {"class_weights", weights.empty() ? "none" : weights},
+            {"outside", text(double{options_.outside})},
+            {"augment", options_.augment.names()},
+            {"cases", text(cases_.size(), ": ", names)}};
   }
 
   using At = std::array<Index, 3>;   // z, y, x
@@ -73,11 +68,7 @@ template <AnySpec S> class PatchSampler {
   Place place(const RandomKey& key, Index number) const {
     RandomStream random({key.seed, static_cast<std::uint64_t>(number), kStream + key.op});
     const auto k = static_cast<std::size_t>(random.below(std::ssize(cases_)));
-    At centre = draw_centre(k, random);
-    if (options_.off_centre > 0)
-      for (std::size_t d = 3 - S::kDim; d < 3; ++d)
-        centre[d] += random.below(2 * options_.off_centre + 1) - options_.off_centre;
-    return {k, corner_around(cases_[k], centre)};
+    return {k, corner_around(cases_[k], draw_centre(k, random))};
   }
   const PatchSamplerOptions<S::kDim>& options() const { return options_; }
 
@@ -210,8 +201,6 @@ template <AnySpec S> PatchSampler<S>::PatchSampler(std::vector<Case> cases, cons
   if (!is_finite(sum) || options.positive < 0 || options.negative < 0 || sum <= 0)
     throw Error(Code::bad_argument, "patch_sampler",
                 text("positive = ", options.positive, ", negative = ", options.negative, "; both must be >= 0 and one > 0."));
-  if (options.off_centre < 0)
-    throw Error(Code::bad_argument, "patch_sampler", text("off_centre = ", options.off_centre, "; must be >= 0 voxels."));
   double of_classes = 0;
   for (const double w : options.class_weights) {
     of_classes += w;
