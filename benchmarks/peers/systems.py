@@ -106,18 +106,39 @@ def measured(command, **more):
 
 
 def judge(program, system, base, model):
-    subprocess.run([program, "validate" if system == "lung_nodules" else "evaluate", *base, "-m", model, "-q"], check=True,
+    """The scores of a model, and the Dice of each patient that was held out (None where it is not defined)."""
+    nodules = system == "lung_nodules"
+    subprocess.run([program, "validate" if nodules else "evaluate", *base, "-m", model, "-q"], check=True,
                    stdout=subprocess.DEVNULL)
     out = base[base.index("-o") + 1]
-    report = "validation.json" if system == "lung_nodules" else "evaluation/evaluation.json"
-    with open(os.path.join(out, report)) as file:
+    with open(os.path.join(out, "validation.json" if nodules else "evaluation/evaluation.json")) as file:
         said = json.load(file)
-    if system == "liver":
-        return {"dice": said["mean"]["dice"]}
-    if system == "spine":
-        return {"dice": said["dice_mean"]}
+    scores = {"dice": said["mean"]["dice"] if system == "liver" else said["dice_mean"] if system == "spine"
+              else said["dice"]["mean"]}
     more = {"coronary": ("cldice", "mean"), "lung_nodules": ("cpm", "value")}.get(system)
-    return {"dice": said["dice"]["mean"]} | ({more[0]: said[more[0]][more[1]]} if more else {})
+    if more:
+        scores[more[0]] = said[more[0]][more[1]]
+    if system in ("liver", "coronary"):
+        patients = {name: [case["dice"]] for name, case in said["cases"].items()}
+    else:   # a row for each patient, or for each of its labels
+        patients = {}
+        with open(os.path.join(out, "validation.csv" if nodules else "evaluation/cases.csv")) as file:
+            for row in csv.DictReader(file):
+                dice = patients.setdefault(row["patient" if nodules else "case"], [])
+                dice.append(float(row["dice"]) if row["dice"] not in ("", "nan") else None)
+    scores["dice_of_patients"] = {}
+    for name, dice in patients.items():
+        known = [d for d in dice if d is not None]
+        scores["dice_of_patients"][name] = sum(known) / len(known) if known else None
+    return scores
+
+
+def paired(ours, theirs):
+    """Mean difference of the same patients' Dice, and its standard error."""
+    pairs = [(d, theirs["dice_of_patients"][name]) for name, d in ours["dice_of_patients"].items()]
+    by = [a - b for a, b in pairs if a is not None and b is not None]
+    mean = sum(by) / len(by)
+    return mean, math.sqrt(sum((d - mean) ** 2 for d in by) / (len(by) - 1) / len(by)), len(by)
 
 
 def compare(system, steps, options):
@@ -376,10 +397,9 @@ def table(lines):
 
 {processor}, {os.cpu_count()} processors, {threads} threads, float; by benchmarks/peers/systems.py.
 Synthetic patients; phantoms, network, initial weights, steps, batch, loss, optimizer, schedule and kinds of augmentation are the
-same, the random numbers of patches and augmentation are not; one seed. Both models are judged by ctseg. CPU seconds are of the
-training, for ctseg with reading the cases and a validation at its end; seconds depend on what else the machine did (load). MB:
-peak of resident memory; in brackets without PyTorch's and MONAI's libraries. A Dice near 0 after few steps says nothing: there
-the losses are to be compared; and of 20 steps ctseg's time is mostly that validation.
+same, the random numbers of patches and augmentation are not; one seed. Both models are judged by ctseg on patients that neither
+has seen. CPU seconds are of the training, for ctseg with reading the cases and a validation at its end; seconds depend on what
+else the machine did (load). MB: peak of resident memory; in brackets without PyTorch's and MONAI's libraries.
 
 | system | steps (of the preset's) | arm | parameters | Dice | more | loss of the last 20 steps | CPU s | s (load) | MB |
 |---|---|---|---|---|---|---|---|---|---|""")
@@ -392,10 +412,23 @@ the losses are to be compared; and of 20 steps ctseg's time is mostly that valid
             more = ", ".join(f"{k} {a[w]:.3f}" for k, w in (("clDice", "cldice"), ("CPM", "cpm")) if a.get(w) is not None)
             beside = f" ({a['memory_mb'] - a['memory_of_libraries_mb']:.0f})" if "memory_of_libraries_mb" in a else ""
             dice = "none" if a["dice"] is None else f"{a['dice']:.3f}"
-            start = "" if r.get("same_start", True) else ", other initial weights"
-            print(f"| {TITLES[name]} | {r['steps']} of {r['preset_steps']}{start} | {'MONAI' if arm == 'monai' else arm} | "
+            print(f"| {TITLES[name]} | {r['steps']} of {r['preset_steps']} | {'MONAI' if arm == 'monai' else arm} | "
                   f"{a['parameters']:,.0f} | {dice} | {more} | {a['loss']:.3f} | {a['cpu_seconds']:.0f} | "
                   f"{a['seconds']:.0f} ({r['load']:.0f}) | {a['memory_mb']:.0f}{beside} |")
+    print("""
+The same patients by both models: ctseg's Dice minus MONAI's, its mean and standard error, and how many times more CPU seconds
+and memory MONAI took.
+
+| system | patients | Dice, ctseg - MONAI | CPU s | MB | MB without the libraries |
+|---|---|---|---|---|---|""")
+    for name in TITLES:
+        if name not in rows:
+            continue
+        ours, theirs = rows[name]["ctseg"], rows[name]["monai"]
+        mean, error, patients = paired(ours, theirs)
+        beside = theirs["memory_mb"] - theirs["memory_of_libraries_mb"]
+        print(f"| {TITLES[name]} | {patients} | {mean:+.3f} +- {error:.3f} | {theirs['cpu_seconds'] / ours['cpu_seconds']:.1f} | "
+              f"{theirs['memory_mb'] / ours['memory_mb']:.1f} | {beside / ours['memory_mb']:.1f} |")
 
 
 def main():
