@@ -3,11 +3,12 @@
 schedule, kinds of augmentation and initial weights, trained by ctseg and by PyTorch with MONAI, and judged by one program
 (ctseg's reads both).
 
-    systems.py BIN FOLDER SYSTEM[:STEPS]... [--threads N] [--lines FILE] [--table FILE]
+    systems.py BIN FOLDER SYSTEM[:STEPS]... [--seed N] [--threads N] [--lines FILE] [--table FILE]
 
 BIN is build/release/bin. SYSTEM is liver, lung_nodules, liver_slices, coronary or spine; STEPS, where it takes too long, in
-place of what its preset says, for both. A line of JSON each is added to --lines, --table is made of all of them. What lies in
-FOLDER is not done again. Patches and augmentation are drawn by other random numbers. Needs torch, monai, nibabel, safetensors.
+place of what its preset says, for both. --seed is of initial weights, patches and augmentation, and of which patients are held
+out; the patients stay the same. A line of JSON each is added to --lines, --table is made of all of them. What lies in FOLDER is
+not done again. Patches and augmentation are drawn by other random numbers. Needs torch, monai, nibabel, safetensors.
 
 CPU seconds are of the whole training command of ctseg (reading the prepared cases and a validation at its end included) and of
 the training loop of PyTorch.
@@ -141,12 +142,23 @@ def paired(ours, theirs):
     return mean, math.sqrt(sum((d - mean) ** 2 for d in by) / (len(by) - 1) / len(by)), len(by)
 
 
-def compare(system, steps, options):
-    folder = os.path.join(os.path.abspath(options.folder), system)
+def folder_of(system, seed, options):
+    """Of one training by each; all of a system have the same patients."""
+    first = os.path.join(os.path.abspath(options.folder), system)
+    folder = f"{first}.{seed}" if seed else first
     os.makedirs(folder, exist_ok=True)
+    for name in ("data", "prepared"):
+        if seed and os.path.exists(os.path.join(first, name)) and not os.path.exists(os.path.join(folder, name)):
+            os.symlink(os.path.join("..", system, name), os.path.join(folder, name))
+    return folder
+
+
+def compare(system, steps, options):
+    folder = folder_of(system, options.seed, options)
     program = os.path.join(os.path.abspath(options.bin), "ctseg_" + system)
     config, steps = config_of(system, steps, folder)
-    base = ["--phantom", "-c", config, "-o", folder, "--threads", str(options.threads)]
+    base = ["--phantom", "-c", config, "-o", folder, "--threads", str(options.threads),
+            "--seed", str(options.seed)]
     subprocess.run([program, "preprocess" if system == "lung_nodules" else "prepare", *base, "-q"], check=True,
                    stdout=subprocess.DEVNULL)
     own, times = os.path.join(folder, "model.safetensors"), os.path.join(folder, "ctseg.json")
@@ -164,13 +176,14 @@ def compare(system, steps, options):
     other = os.path.join(folder, "monai")
     if not os.path.exists(other + ".json"):
         initial_weights(program, base[:1] + base[5:], folder)
-        subprocess.run([sys.executable, os.path.abspath(__file__), "--torch", folder, config, str(options.threads)], check=True)
+        subprocess.run([sys.executable, os.path.abspath(__file__), "--torch", system, folder, config, str(options.threads),
+                        str(options.seed)], check=True)
     with open(other + ".json") as file:
         theirs = json.load(file)
     ours |= judge(program, system, base, own)
     theirs |= judge(program, system, base, other + ".safetensors")
     preset = steps_of(merged(os.path.join(SYSTEMS, system, "phantom.json"))["training"])
-    return {"system": system, "steps": steps, "preset_steps": preset, "threads": options.threads,
+    return {"system": system, "steps": steps, "preset_steps": preset, "seed": options.seed, "threads": options.threads,
             "date": time.strftime("%Y-%m-%d", time.gmtime()), "load": os.getloadavg()[2], "ctseg": ours, "monai": theirs}
 
 
@@ -218,7 +231,7 @@ def prepared(image, steps):
 def cases_of(system, folder, recipe):
     """Patients that ctseg trained on, as the network sees them: [1, z, y, x]."""
     import torch
-    names = open(os.path.join(folder, "trained_on.txt")).read().split()
+    names = open(os.path.join(folder, "start", "trained_on.txt")).read().split()
     cases = []
     for name in names:
         if system == "lung_nodules":   # cut to the lungs by preprocess, and the masks are drawn there
@@ -307,7 +320,7 @@ def cpu_seconds():
     return use.ru_utime + use.ru_stime
 
 
-def train_with_torch(folder, config_path, threads):
+def train_with_torch(system, folder, config_path, threads, seed):
     import numpy
     import torch
     from monai.data import set_track_meta
@@ -318,11 +331,11 @@ def train_with_torch(folder, config_path, threads):
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
     set_track_meta(False)   # as fast as MONAI can: tensors stay plain
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     idle = resident("VmRSS")
-    system, config = os.path.basename(folder), merged(config_path)
+    config = merged(config_path)
     t, with_loss = config["training"], config["training"]["loss"]
-    with open(os.path.join(folder, "model.safetensors"), "rb") as file:   # what ctseg used, the split's statistics included
+    with open(os.path.join(folder, "start", "model.safetensors"), "rb") as file:   # what ctseg uses, statistics included
         recipe_text = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))["__metadata__"]["ctseg"]
     recipe, steps, batch = json.loads(recipe_text), steps_of(t), t.get("batch", 2)
     dim, many = recipe["network"]["dim"], recipe["network"]["out_channels"] > 1
@@ -338,11 +351,11 @@ def train_with_torch(folder, config_path, threads):
     ready = Compose([SpatialPadd(both, wide), FgBgToIndicesd(["label"])])
     cases = [ready(case) for case in cases_of(system, folder, recipe)]
     crop = RandCropByPosNegLabeld(both, "label", wide, t.get("positive", 1), t.get("negative", 1), 1,
-                                  fg_indices_key="label_fg_indices", bg_indices_key="label_bg_indices").set_random_state(0)
+                                  fg_indices_key="label_fg_indices", bg_indices_key="label_bg_indices").set_random_state(4 * seed)
     move = [RandSpatialCropd(both, patch, random_size=False)] if off else []
-    augment = Compose(augmentation(t.get("augment", "none"), dim)).set_random_state(1)
-    move = Compose(move).set_random_state(2)
-    random = numpy.random.RandomState(0)
+    augment = Compose(augmentation(t.get("augment", "none"), dim)).set_random_state(4 * seed + 1)
+    move = Compose(move).set_random_state(4 * seed + 2)
+    random = numpy.random.RandomState(4 * seed)
 
     def sample():
         part = crop(cases[random.randint(len(cases))])[0]
@@ -433,12 +446,13 @@ and memory MONAI took.
 
 def main():
     if sys.argv[1:2] == ["--torch"]:
-        return train_with_torch(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        return train_with_torch(*sys.argv[2:5], int(sys.argv[5]), int(sys.argv[6]))
     parser = argparse.ArgumentParser()
     parser.add_argument("bin")
     parser.add_argument("folder")
     parser.add_argument("systems", nargs="*")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lines", default=os.path.join(ROOT, "benchmarks", "results", "systems.jsonl"))
     parser.add_argument("--table", default=os.path.join(ROOT, "benchmarks", "results", "systems.md"))
     options = parser.parse_args()

@@ -442,7 +442,7 @@ def reload():
 def says_how_to_begin():
     """As a server without a scan and a model is met."""
     page.call("Page.addScriptToEvaluateOnNewDocument", source="""
-      sessionStorage.removeItem('open');
+      if (location.protocol !== 'about:') sessionStorage.removeItem('open');   // a blank page has none
       const real = fetch;
       window.fetch = async (path, ...more) => path === '/models' ? new Response('[]')
         : path === '/info' ? new Response(JSON.stringify({...await (await real(path, ...more)).json(), scan: null}))
