@@ -8,7 +8,7 @@ schedule, kinds of augmentation and initial weights, trained by ctseg and by PyT
 BIN is build/release/bin. SYSTEM is liver, lung_nodules, liver_slices, coronary or spine; STEPS, where it takes too long, in
 place of what its preset says, for both. --seed is of initial weights, patches and augmentation, and of which patients are held
 out; the patients stay the same. A line of JSON each is added to --lines, --table is made of all of them. What lies in FOLDER is
-not done again. Patches and augmentation are drawn by other random numbers. Needs torch, monai, nibabel, safetensors.
+not done again. Patches and augmentation are drawn by other random numbers. Needs torch, monai, scipy, nibabel, safetensors.
 
 CPU seconds are of the whole training command of ctseg (reading the prepared cases and a validation at its end included) and of
 the training loop of PyTorch.
@@ -322,6 +322,7 @@ def cpu_seconds():
 
 def train_with_torch(system, folder, config_path, threads, seed):
     import numpy
+    import scipy.ndimage
     import torch
     from monai.data import set_track_meta
     from monai.losses import DiceCELoss
@@ -350,6 +351,9 @@ def train_with_torch(system, folder, config_path, threads, seed):
     wide = [n + 2 * off for n in patch]
     ready = Compose([SpatialPadd(both, wide), FgBgToIndicesd(["label"])])
     cases = [ready(case) for case in cases_of(system, folder, recipe)]
+    for case in cases if t.get("by_component") else []:
+        numbered, count = scipy.ndimage.label(case["label"][0].numpy(), numpy.ones([3] * 3))
+        case["pieces"] = [torch.tensor(numpy.flatnonzero(numbered == k + 1)) for k in range(count)]
     crop = RandCropByPosNegLabeld(both, "label", wide, t.get("positive", 1), t.get("negative", 1), 1,
                                   fg_indices_key="label_fg_indices", bg_indices_key="label_bg_indices").set_random_state(4 * seed)
     move = [RandSpatialCropd(both, patch, random_size=False)] if off else []
@@ -358,7 +362,10 @@ def train_with_torch(system, folder, config_path, threads, seed):
     random = numpy.random.RandomState(4 * seed)
 
     def sample():
-        part = crop(cases[random.randint(len(cases))])[0]
+        case = cases[random.randint(len(cases))]
+        if case.get("pieces"):
+            case = case | {"label_fg_indices": case["pieces"][random.randint(len(case["pieces"]))]}
+        part = crop(case)[0]
         part = move({k: part[k] for k in both})
         part = {k: part[k].reshape(1, *t["patch"]) for k in both}
         return augment(part)

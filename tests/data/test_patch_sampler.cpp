@@ -94,6 +94,43 @@ TEST_CASE("a case without foreground, or with nothing else, still gives patches"
   CHECK(batch.labels.data()[0] == 1);
 }
 
+TEST_CASE("by_component draws small lesions as often as large ones") {
+  Case c = make_case({.x = 30, .y = 30, .z = 30}, 1);
+  std::fill(c.label.voxels().begin(), c.label.voxels().end(), std::uint8_t{0});
+  c.label(2, 2, 2) = 1;
+  for (Index i = 0; i < 512; ++i) c.label(12 + i / 64, 12 + i / 8 % 8, 12 + i % 8) = 1;   // and a part of another label, touching
+  for (Index i = 0; i < 64; ++i) c.label(20, 12 + i / 8, 12 + i % 8) = 2;
+  const int n = 3000;
+  const auto counted = [&](PatchSamplerOptions<3> options) {   // centres on the voxel, in the cube, in the plate, elsewhere
+    options.patch = 1;
+    const PatchSampler<S> sampler({c}, options);
+    std::array<double, 4> share{};
+    for (int k = 0; k < n; ++k) {
+      const auto at = sampler.place({7}, k).corner;
+      const int label = c.label(at[0], at[1], at[2]);
+      ++share[label == 0 ? 3 : label == 2 ? 2 : at[0] == 2 ? 0 : 1];
+    }
+    for (double& s : share) s /= n;
+    return share;
+  };
+  const auto near = [](std::array<double, 4> share, std::array<double, 4> wanted) {
+    for (std::size_t i = 0; i < 4; ++i) CHECK(share[i] == doctest::Approx(wanted[i]).epsilon(0.01).scale(3));
+  };
+  near(counted({.negative = 0}), {1. / 577, 512. / 577, 64. / 577, 0});
+  near(counted({.negative = 0, .by_component = true}), {1. / 3, 1. / 3, 1. / 3, 0});
+  near(counted({.positive = 3, .by_component = true}), {0.25, 0.25, 0.25, 0.25});
+  near(counted({.class_weights = {1, 2, 1}}), {0.5 / 513, 0.5 * 512 / 513, 0.25, 0.25});
+  near(counted({.class_weights = {1, 2, 1}, .by_component = true}), {0.25, 0.25, 0.25, 0.25});
+  const auto said = [&](bool by_component) {
+    const PatchSampler<S> sampler({c}, {.by_component = by_component});
+    for (const auto& [name, value] : sampler.settings())
+      if (name == "by_component") return value;
+    return std::string("nothing");
+  };
+  CHECK(said(true) == "yes");
+  CHECK(said(false) == "nothing");   // as in checkpoints of before
+}
+
 TEST_CASE("a 2-D patch is a piece of an axial slice") {
   const PatchSampler<Spec<float, 2, Cpu>> sampler({make_case({.x = 12, .y = 10, .z = 9}, 0)}, {.patch = {5, 6}});
   Tensor<float, 2> images(sampler.shape(20));
@@ -106,7 +143,43 @@ TEST_CASE("a 2-D patch is a piece of an axial slice") {
   }
 }
 
+TEST_CASE("off_centre lays patches beside what was drawn, by whole voxels, and inside still") {
+  const Case c = make_case({.x = 40, .y = 40, .z = 40}, 1);
+  const Index n = 2000;
+  std::array<std::array<Index, 2>, 3> reached{};
+  for (const Index off : {Index{0}, Index{3}}) {
+    Case one = c;
+    std::fill(one.label.voxels().begin(), one.label.voxels().end(), std::uint8_t{0});
+    one.label(20, 21, 22) = 1;
+    const PatchSampler<S> sampler({one}, {.patch = 9, .negative = 0, .off_centre = off});
+    Batch b(sampler.shape(n));
+    sampler.fill({7}, 0, b.images, b.labels);
+    for (auto& r : reached) r = {99, -99};
+    for (Index k = 0; k < n; ++k) {
+      const Index first = static_cast<Index>(b.images(k, 0, 0, 0, 0)) - 1;
+      const std::array<Index, 3> corner = {first / 1600, first / 40 % 40, first % 40};
+      const std::array<Index, 3> at = {20 - corner[0], 21 - corner[1], 22 - corner[2]};   // of the label in the patch
+      REQUIRE(b.labels(k, 0, at[0], at[1], at[2]) == 1);
+      REQUIRE(b.images(k, 0, at[0], at[1], at[2]) == c.image(20, 21, 22));   // not blurred
+      for (std::size_t d = 0; d < 3; ++d) reached[d] = {std::min(reached[d][0], at[d]), std::max(reached[d][1], at[d])};
+    }
+    for (const auto& r : reached) CHECK(r == std::array<Index, 2>{4 - off, 4 + off});
+  }
+  const PatchSampler<S> wide({c}, {.patch = {8, 9, 10}, .off_centre = 100});
+  for (Index k = 0; k < n; ++k) {
+    const auto corner = wide.place({7}, k).corner;
+    for (std::size_t d = 0; d < 3; ++d) REQUIRE((corner[d] >= 0 && corner[d] <= 40 - wide.shape(1).space[d]));
+  }
+  const PatchSampler<Spec<float, 2, Cpu>> slices({c}, {.patch = 5, .negative = 0, .off_centre = 2});
+  for (Index k = 0; k < 50; ++k) {
+    const Index z = slices.place({7}, k).corner[0];
+    REQUIRE((z == 2 || z == 3));   // in the slices of the label
+  }
+}
+
 TEST_CASE("what cannot be sampled is an error") {
+  CHECK_THROWS_WITH_AS((PatchSampler<S>({make_case({.x = 7, .y = 5, .z = 4}, 1)}, {.off_centre = -2})),
+                       doctest::Contains("off_centre = -2"), Error);
   CHECK_THROWS_WITH_AS((PatchSampler<S>({}, {})), doctest::Contains("no cases"), Error);
   CHECK_THROWS_WITH_AS((PatchSampler<S>({make_case({.x = 7, .y = 5, .z = 4}, 1)}, {.positive = -1})),
                        doctest::Contains("positive = -1"), Error);

@@ -1,9 +1,5 @@
 // --device of the systems: without a card, and on the emulated one, by programs of the same objects (ctseg_NAME_emulated).
-#include <doctest/doctest.h>
-
-#include <fstream>
-
-#include "../cli/run_ctseg.hpp"
+#include "tiny.hpp"
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -13,43 +9,15 @@ namespace {
 const char* const kEmulated = "cuda:0, emulated card";
 const std::vector<std::pair<std::string, std::string>> kNoCard{{"CUDA_VISIBLE_DEVICES", ""}};
 
-/// A system in a folder of its own, with its phantom task made tiny; `card`: on the emulated one.
-class Tiny {
- public:
-  Tiny(const std::string& name, const std::string& changes) : name_(name) {
-    json config = json::parse(changes);
-    config["base"] = (fs::path(CTSEG_SOURCE_DIR) / "examples" / "systems" / name / "phantom.json").string();
-    std::ofstream(folder_ / "tiny.json") << config.dump();
-  }
-  fs::path operator/(const std::string& file) const { return folder_ / "out" / file; }
-  Ran start(bool card, std::vector<std::string> words, RunOptions options = {}) const {
-    for (const std::string& word : {std::string("--phantom"), std::string("-q"), "-c" + (folder_ / "tiny.json").string(),
-                                    "-o" + (folder_ / "out").string(), std::string("--threads"), std::string("2")})
-      words.push_back(word);
-    options.program = "ctseg_" + name_ + (card ? "_emulated" : "");
-    return run_ctseg(words, options);
-  }
-  std::string run(bool card, const std::vector<std::string>& words, const RunOptions& options = {}) const {
-    const Ran ran = start(card, words, options);
-    CAPTURE(ran.err);
-    CHECK(ran.status == 0);
-    return ran.out;
-  }
-  json read(const std::string& file) const { return json::parse(slurp(*this / file)); }
-  /// Of every step.
-  std::vector<double> losses() const {
-    std::vector<double> all;
-    std::ifstream in(*this / "log.csv");
-    std::string line;
-    std::getline(in, line);   // the head
-    while (std::getline(in, line)) all.push_back(std::atof(line.c_str() + line.find(',', line.find(',') + 1) + 1));
-    return all;
-  }
-
- private:
-  TempFolder folder_;
-  std::string name_;
-};
+/// Of every step.
+std::vector<double> losses_of(const Tiny& system) {
+  std::vector<double> all;
+  std::ifstream in(system / "log.csv");
+  std::string line;
+  std::getline(in, line);   // the head
+  while (std::getline(in, line)) all.push_back(std::atof(line.c_str() + line.find(',', line.find(',') + 1) + 1));
+  return all;
+}
 
 const char* const kLiver = R"({
   "recipe": {"network": {"features": [4, 8]}, "sliding_window": {"window": [16, 16, 16], "overlap": 0.1},
@@ -99,8 +67,8 @@ TEST_CASE("--device of every system: no card is an error where it must be one, a
 
 TEST_CASE("--device auto without a card: the CPU, and why, in run.json of trainings, scans and findings") {
   const Tiny nodules("lung_nodules", kNodules);
-  for (const char* command : {"preprocess", "train", "infer"}) nodules.run(false, {command}, {.environment = kNoCard});
-  nodules.run(false, {"infer", "--device", "cpu", "-m", nodules / "model.safetensors"});
+  for (const char* command : {"preprocess", "train", "infer"}) nodules.run({command}, {.environment = kNoCard});
+  nodules.run({"infer", "--device", "cpu", "-m", nodules / "model.safetensors"});
   CHECK(nodules.read("run.json")["device"] == "cpu");
   CHECK(nodules.read("run.json")["device_reason"].get<std::string>().size() > 10);
   CHECK(nodules.read("phantom_4/run.json")["device"] == "cpu");
@@ -109,49 +77,49 @@ TEST_CASE("--device auto without a card: the CPU, and why, in run.json of traini
 
 TEST_CASE("a card trains, segments and judges the liver as the CPU does") {
   const Tiny host("liver", kLiver), card("liver", kLiver);
-  host.run(false, {"train", "--device", "cpu"});
-  card.run(true, {"train"});
-  check_alike(host.losses(), card.losses());
+  host.run({"train", "--device", "cpu"});
+  card.run_on_card({"train"});
+  check_alike(losses_of(host), losses_of(card));
   CHECK(host.read("run.json")["device"] == "cpu");
   CHECK(card.read("run.json")["device"] == kEmulated);
   CHECK(!card.read("run.json").contains("device_reason"));
   CHECK(card.read("run.json")["figures"]["best_dice"].get<double>() ==
         doctest::Approx(host.read("run.json")["figures"]["best_dice"].get<double>()).epsilon(0.02));
 
-  const json judged = json::parse(card.run(true, {"evaluate", "--device", "cuda"}));
-  const json by_host = json::parse(card.run(false, {"evaluate", "--device", "cpu"}));   // the same model file
+  const json judged = json::parse(card.run_on_card({"evaluate", "--device", "cuda"}));
+  const json by_host = json::parse(card.run({"evaluate", "--device", "cpu"}));   // the same model file
   CHECK(judged["mean"]["volume_ml"].get<double>() == doctest::Approx(by_host["mean"]["volume_ml"].get<double>()).epsilon(0.01));
   CHECK(judged["mean"]["dice"].get<double>() == doctest::Approx(by_host["mean"]["dice"].get<double>()).epsilon(0.01));
-  const json made = json::parse(card.run(true, {"segment", "--device", "cuda:0"}));
+  const json made = json::parse(card.run_on_card({"segment", "--device", "cuda:0"}));
   CHECK(made["volume_ml"] == judged["mean"]["volume_ml"]);
   CHECK(card.read("phantom_3/run.json")["device"] == kEmulated);
-  CHECK(json::parse(card.run(true, {"measure"}))["device"] == kEmulated);
-  card.run(false, {"train", "--resume", "--device", "cpu"});   // the card's checkpoint is the CPU's: nothing is left to do
-  CHECK(card.losses().size() == 3);
+  CHECK(json::parse(card.run_on_card({"measure"}))["device"] == kEmulated);
+  card.run({"train", "--resume", "--device", "cpu"});   // the card's checkpoint is the CPU's: nothing is left to do
+  CHECK(losses_of(card).size() == 3);
 }
 
 TEST_CASE("slices are trained and segmented on a card as on the CPU") {
   const Tiny host("liver_slices", kSlices), card("liver_slices", kSlices);
-  host.run(false, {"prepare"}), card.run(true, {"prepare"});
-  host.run(false, {"train", "--device", "cpu"}), card.run(true, {"train", "--device", "cuda"});
-  check_alike(host.losses(), card.losses());
-  card.run(true, {"segment", (card / "data/ct_scans/phantom_3.nii.gz").string()});
+  host.run({"prepare"}), card.run_on_card({"prepare"});
+  host.run({"train", "--device", "cpu"}), card.run_on_card({"train", "--device", "cuda"});
+  check_alike(losses_of(host), losses_of(card));
+  card.run_on_card({"segment", (card / "data/ct_scans/phantom_3.nii.gz").string()});
   CHECK(card.read("phantom_3/run.json")["device"] == kEmulated);
 }
 
 TEST_CASE("a card with too little memory: auto trains and segments on the CPU, cuda ends") {
   const RunOptions small{.environment = {{"CTSEG_EMULATED_MEMORY", "300000"}}};
   const Tiny liver("liver", kLiver);
-  const Ran ended = liver.start(true, {"train", "--device", "cuda"}, small);
+  const Ran ended = liver.start_on_card({"train", "--device", "cuda"}, small);
   CHECK(ended.status == 4);
   CHECK(!fs::exists(liver / "model.safetensors"));
-  liver.run(true, {"train"}, small);
+  liver.run_on_card({"train"}, small);
   const json run = liver.read("run.json");
   CHECK(run["device"] == "cpu");
   CHECK(has(run["device_reason"].get<std::string>(), "the device has"));
-  CHECK(liver.losses().size() == 3);
-  CHECK(liver.start(true, {"segment", "--device", "cuda"}, small).status == 4);
-  liver.run(true, {"segment"}, small);
+  CHECK(losses_of(liver).size() == 3);
+  CHECK(liver.start_on_card({"segment", "--device", "cuda"}, small).status == 4);
+  liver.run_on_card({"segment"}, small);
   CHECK(liver.read("phantom_3/run.json")["device"] == "cpu");
   CHECK(has(liver.read("phantom_3/run.json")["device_reason"].get<std::string>(), "are free"));
 }

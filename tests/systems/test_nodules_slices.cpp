@@ -1,47 +1,15 @@
 // Lung nodules and liver slices, from phantoms to everything they write, with networks of a few channels and a threshold under
 // which all of a scan is a finding: then names, numbers and geometry can be told in advance.
-#include <doctest/doctest.h>
-#include <ctseg/image/orientation.hpp>
-
 #include <cstring>
-#include <fstream>
+#include <ctseg/image/orientation.hpp>
 #include <set>
 
-#include "../cli/run_ctseg.hpp"
+#include "tiny.hpp"
 
 namespace fs = std::filesystem;
 using nlohmann::json;
 
 namespace {
-
-/// A system in a folder of its own, with its phantom task made tiny.
-class Tiny {
- public:
-  Tiny(const std::string& name, const std::string& changes) : name_(name) {
-    json config = json::parse(changes);
-    config["base"] = (fs::path(CTSEG_SOURCE_DIR) / "examples" / "systems" / name / "phantom.json").string();
-    std::ofstream(folder_ / "tiny.json") << config.dump();
-  }
-  fs::path operator/(const std::string& file) const { return folder_ / "out" / file; }
-  std::string config() const { return folder_ / "tiny.json"; }
-  Ran start(std::vector<std::string> words) const {
-    for (const std::string& word : {std::string("--phantom"), "-c" + (folder_ / "tiny.json").string(),
-                                    "-o" + (folder_ / "out").string(), std::string("--threads"), std::string("2")})
-      words.push_back(word);
-    return run_ctseg(words, {.program = "ctseg_" + name_});
-  }
-  std::string run(const std::vector<std::string>& words) const {
-    const Ran ran = start(words);
-    CAPTURE(ran.err);
-    CHECK(ran.status == 0);
-    return ran.out;
-  }
-  json read(const std::string& file) const { return json::parse(slurp(*this / file)); }
-
- private:
-  TempFolder folder_;
-  std::string name_;
-};
 
 std::set<std::string> keys_of(const json& j) {
   std::set<std::string> keys;
@@ -113,8 +81,10 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
   system.run({"train"});
   for (const char* file : {"model.safetensors", "log.csv", "curve.svg", "run.json", "checkpoints/best.safetensors"})
     CHECK(fs::exists(system / file));
-  // The checkpoint knows how patches were drawn: moved out of their middle (an affine map, always), then turned and mirrored.
-  CHECK(has(slurp(system / "checkpoints/step_000000003.safetensors"), "augment\":\"4:1 0:0.5 1:0.5"));
+  // The checkpoint knows how patches were drawn: beside what is sought, then turned and mirrored.
+  const std::string checkpoint = slurp(system / "checkpoints/step_000000003.safetensors");
+  CHECK(has(checkpoint, "augment\":\"0:0.5 1:0.5"));
+  CHECK(has(checkpoint, "sampler off_centre\":\"16\""));
   CHECK(system.start({"validate", "--mirror", "left"}).status == 2);
   CHECK(system.start({"validate", "--scales", "1,half"}).status == 2);
   const std::string told = system.run({"validate", "--mirror", "x", "--scales", "1"});

@@ -18,6 +18,7 @@ template <class F> void fields(TrainingConfig& t, F& f) {
   f("positive", t.positive, cs::json::Range{0, 1e6});
   f("negative", t.negative, cs::json::Range{0, 1e6});
   f("sampling", t.sampling, cs::json::Range{0, 1e6});
+  f("by_component", t.by_component);
   f("off_centre", t.off_centre, cs::json::Range{0, 4096});
   f("augment", t.augment);
   f("loss", t.loss);

@@ -24,7 +24,8 @@ struct TrainingConfig {
   std::vector<Index> patch{};          // z, y, x, or y, x; unset: the recipe's window
   double positive = 1, negative = 1;   // share of patches around foreground and background
   std::vector<double> sampling{};      // in their place: how often each class lies under the centre
-  double off_centre = 0;               // voxels that a patch may then be moved by: else what is sought lies in its middle
+  bool by_component = false;           // large and small connected pieces of foreground alike, in place of voxels alike
+  Index off_centre = 0;                // voxels that a patch may then be moved by: else what is sought lies in its middle
   std::string augment = "none";        // none, light, coronary, lung_nodules, liver_slices
   LossConfig loss{};
   std::string optimizer = "adam";   // adam, adamw

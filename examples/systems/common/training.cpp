@@ -19,19 +19,13 @@ cs::Recipe light_recipe() {
 
 }   // namespace
 
-/// The augmentation by its name, after the move away from the middle: a network that never saw a nodule elsewhere than in the
-/// middle of a patch looks for it there alone.
 cs::Recipe augmentation(const TrainingConfig& t) {
-  cs::Recipe r = one_of<cs::Recipe (*)()>("training.augment", t.augment,
-                                          {{"none", [] { return cs::Recipe{}; }},
-                                           {"light", light_recipe},
-                                           {"coronary", [] { return cs::coronary_recipe(); }},
-                                           {"lung_nodules", [] { return cs::lung_nodule_recipe(); }},
-                                           {"liver_slices", [] { return cs::liver_slice_recipe(); }}})();
-  if (t.off_centre > 0)
-    r.transforms.insert(r.transforms.begin(),
-                        cs::RandAffine{.probability = 1, .translate_voxels = cs::all_axes(cs::symmetric(t.off_centre))});
-  return r;
+  return one_of<cs::Recipe (*)()>("training.augment", t.augment,
+                                  {{"none", [] { return cs::Recipe{}; }},
+                                   {"light", light_recipe},
+                                   {"coronary", [] { return cs::coronary_recipe(); }},
+                                   {"lung_nodules", [] { return cs::lung_nodule_recipe(); }},
+                                   {"liver_slices", [] { return cs::liver_slice_recipe(); }}})();
 }
 
 cs::Schedule schedule_of(const TrainingConfig& t) {

@@ -46,6 +46,8 @@ template <cs::AnySpec S> cs::PatchSampler<S> sampler_of(Job& job) {
            .positive = t.positive,
            .negative = t.negative,
            .class_weights = t.sampling,
+           .by_component = t.by_component,
+           .off_centre = t.off_centre,
            .outside = window.outside,
            .augment = augmentation(t),
            .executor = &job.ctx.executor()}};

@@ -6,6 +6,7 @@
 #include "../core/context.hpp"
 #include "../core/finite.hpp"
 #include "../core/parallel.hpp"
+#include "../image/components.hpp"
 #include "../ops/axes.hpp"
 #include "augment/recipe.hpp"
 #include "case.hpp"
@@ -20,6 +21,12 @@ template <int Dim> struct PatchSamplerOptions {
   // Of each label's class, background first, in place of positive and negative: how often it lies under the centre. What a case
   // lacks falls to the classes it has.
   std::vector<double> class_weights{};
+  // Which foreground voxel: any, each as likely, so that what is large is seen most; or any of a connected component (touching
+  // labels are apart) that was drawn first, so that a lesion of 10 voxels counts as much as one of 10,000.
+  bool by_component = false;
+  // Whole voxels by which the patch may lie beside that, up to as many along each axis: what is always in the middle is soon
+  // looked for there alone. A move of RandAffine would do it too, but blur what is a few voxels large.
+  Index off_centre = 0;
   float outside = 0;              // image value where a patch hangs over the border; the label there is 0
   AugmentOption augment{};        // what may happen to a patch; moves at its beginning read the case around the patch
   Executor* executor = nullptr;   // samples in parallel, with the same bits; unset: the calling thread
@@ -50,12 +57,16 @@ template <AnySpec S> class PatchSampler {
       for (const char c : names) sum = (sum ^ static_cast<unsigned char>(c)) * 0x100000001b3;
       names = names.substr(0, 60) + text(" ... #", sum);
     }
-    return {{"positive", text(options_.positive)},
-            {"negative", text(options_.negative)},
-            {"class_weights", weights.empty() ? "none" : weights},
-            {"outside", text(double{options_.outside})},
-            {"augment", options_.augment.names()},
-            {"cases", text(cases_.size(), ": ", names)}};
+    std::vector<std::pair<std::string, std::string>> all{{"positive", text(options_.positive)},
+                                                         {"negative", text(options_.negative)},
+                                                         {"class_weights", weights.empty() ? "none" : weights},
+                                                         {"outside", text(double{options_.outside})},
+                                                         {"augment", options_.augment.names()},
+                                                         {"cases", text(cases_.size(), ": ", names)}};
+    // These only where they are in use: checkpoints of before do not say them.
+    if (options_.by_component) all.emplace_back("by_component", "yes");
+    if (options_.off_centre > 0) all.emplace_back("off_centre", text(options_.off_centre));
+    return all;
   }
 
   using At = std::array<Index, 3>;   // z, y, x
@@ -68,7 +79,11 @@ template <AnySpec S> class PatchSampler {
   Place place(const RandomKey& key, Index number) const {
     RandomStream random({key.seed, static_cast<std::uint64_t>(number), kStream + key.op});
     const auto k = static_cast<std::size_t>(random.below(std::ssize(cases_)));
-    return {k, corner_around(cases_[k], draw_centre(k, random))};
+    At centre = draw_centre(k, random);
+    if (options_.off_centre > 0)
+      for (std::size_t d = 3 - S::kDim; d < 3; ++d)
+        centre[d] += random.below(2 * options_.off_centre + 1) - options_.off_centre;
+    return {k, corner_around(cases_[k], centre)};
   }
   const PatchSamplerOptions<S::kDim>& options() const { return options_; }
 
@@ -78,13 +93,24 @@ template <AnySpec S> class PatchSampler {
  private:
   static constexpr std::uint32_t kStream = 0x50415443;   // keeps these draws apart from every op's
 
-  static std::vector<std::uint32_t> foreground_of(const Volume<std::uint8_t>& label) {
+  using Voxels = std::vector<std::uint32_t>;
+
+  static Voxels foreground_of(const Volume<std::uint8_t>& label) {
     if (label.grid().voxels() > Index{0xffffffff})
       throw Error(Code::unsupported, "patch_sampler", text("a volume of ", label.shape(), " has more than 2^32 voxels."));
-    std::vector<std::uint32_t> at;
+    Voxels at;
     for (std::size_t i = 0; i < label.voxels().size(); ++i)
       if (label.voxels()[i] > 0) at.push_back(static_cast<std::uint32_t>(i));
     return at;
+  }
+
+  /// Voxels as they are drawn from: each component's, or all as one.
+  static std::vector<Voxels> pieces_of(Voxels voxels, const std::optional<Components>& components) {
+    if (!components) return {std::move(voxels)};
+    std::vector<Voxels> pieces(components->list.size());
+    for (const std::uint32_t i : voxels) pieces[components->labels.voxels()[i] - 1].push_back(i);
+    std::erase_if(pieces, [](const Voxels& piece) { return piece.empty(); });   // of other labels
+    return pieces;
   }
 
   At draw_centre(std::size_t k, RandomStream& random) const {
@@ -99,7 +125,8 @@ template <AnySpec S> class PatchSampler {
     const Index voxels = label.grid().voxels(), background = voxels - std::ssize(foreground);
     const bool want = random.uniform() * (options_.positive + options_.negative) < options_.positive;
     const bool positive = foreground.empty() ? false : background == 0 || want;   // falls back to the class there is
-    return positive ? one_of(foreground, random) : background_voxel(foreground, random.below(background));
+    if (!positive) return background_voxel(foreground, random.below(background));
+    return pieces_.empty() ? one_of(foreground, random) : one_of(pieces_[k], random);
   }
 
   /// By weight among the classes that the case has; any voxel if it has none of those with a weight.
@@ -120,12 +147,15 @@ template <AnySpec S> class PatchSampler {
     }
     return drawn == 0 ? background_voxel(foreground_[k], random.below(background)) : one_of(by_class_[k][drawn], random);
   }
-  static Index one_of(const std::vector<std::uint32_t>& list, RandomStream& random) {
+  static Index one_of(const Voxels& list, RandomStream& random) {
     return Index{list[static_cast<std::size_t>(random.below(std::ssize(list)))]};
+  }
+  static Index one_of(const std::vector<Voxels>& pieces, RandomStream& random) {
+    return one_of(pieces.size() == 1 ? pieces[0] : pieces[static_cast<std::size_t>(random.below(std::ssize(pieces)))], random);
   }
 
   /// Voxel number `rank` among those that are not in the sorted list: before its k-th voxel there are list[k] - k others.
-  static Index background_voxel(const std::vector<std::uint32_t>& sorted, Index rank) {
+  static Index background_voxel(const Voxels& sorted, Index rank) {
     Index low = 0, high = std::ssize(sorted);
     while (low < high) {
       const Index k = (low + high) / 2;
@@ -189,8 +219,9 @@ template <AnySpec S> class PatchSampler {
 
   std::vector<Case> cases_;
   PatchSamplerOptions<S::kDim> options_;
-  std::vector<std::vector<std::uint32_t>> foreground_;
-  std::vector<std::vector<std::vector<std::uint32_t>>> by_class_;   // [case][label], only with class_weights
+  std::vector<Voxels> foreground_;                          // [case], sorted
+  std::vector<std::vector<Voxels>> pieces_;                 // [case][component], with by_component
+  std::vector<std::vector<std::vector<Voxels>>> by_class_;   // [case][label][component, or all as one], with class_weights
   std::shared_ptr<PatchPool> pool_ = std::make_shared<PatchPool>();
 };
 
@@ -201,6 +232,8 @@ template <AnySpec S> PatchSampler<S>::PatchSampler(std::vector<Case> cases, cons
   if (!is_finite(sum) || options.positive < 0 || options.negative < 0 || sum <= 0)
     throw Error(Code::bad_argument, "patch_sampler",
                 text("positive = ", options.positive, ", negative = ", options.negative, "; both must be >= 0 and one > 0."));
+  if (options.off_centre < 0)
+    throw Error(Code::bad_argument, "patch_sampler", text("off_centre = ", options.off_centre, "; must be >= 0 voxels."));
   double of_classes = 0;
   for (const double w : options.class_weights) {
     of_classes += w;
@@ -215,10 +248,18 @@ template <AnySpec S> PatchSampler<S>::PatchSampler(std::vector<Case> cases, cons
           Code::shape_mismatch, "patch_sampler",
           text("case ", c.name, ": image is ", c.image.shape(), ", label ", c.label.shape(), "; both must lie on one grid."));
     foreground_.push_back(foreground_of(c.label));
-    if (options.class_weights.empty()) continue;
-    auto& lists = by_class_.emplace_back(options.class_weights.size());
+    std::optional<Components> components;
+    if (options.by_component) components = label_components(c.label, {.by_value = true, .executor = options.executor});
+    if (options.class_weights.empty()) {
+      if (components) pieces_.push_back(pieces_of(foreground_.back(), components));
+      continue;
+    }
+    std::vector<Voxels> lists(options.class_weights.size());
     for (const std::uint32_t i : foreground_.back())
       if (const std::size_t label = c.label.voxels()[i]; label < lists.size()) lists[label].push_back(i);
+    auto& by_label = by_class_.emplace_back(lists.size());
+    for (std::size_t label = 0; label < lists.size(); ++label)
+      if (!lists[label].empty()) by_label[label] = pieces_of(std::move(lists[label]), components);
   }
 }
 
