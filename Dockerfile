@@ -30,7 +30,7 @@ RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-ins
 WORKDIR /source
 COPY . .
 RUN cmake --preset release -DCTSEG_BUILD_TESTS=OFF -DCTSEG_BUILD_BENCHMARKS=OFF -DCTSEG_DICOM=ON -DCTSEG_ONNX=OFF \
-      -DCTSEG_MPI=OFF ${OPTIONS} && \
+      -DCTSEG_MPI=OFF -DCTSEG_UNITY=ON ${OPTIONS} && \
     cmake --build --preset release --target ctseg_cli
 # The program, and which packages its libraries come from: that is what the second image installs, whatever its names there.
 RUN mkdir /result && cp build/release/bin/ctseg /result/ctseg && strip /result/ctseg && \

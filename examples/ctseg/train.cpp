@@ -30,6 +30,8 @@ struct TrainingConfig {
   std::string schedule = "cosine";
   Index warm_up = 10;
   double positive = 1, negative = 1;
+  bool by_component = false;   // large and small connected pieces of foreground alike
+  Index off_centre = 0;        // voxels that a patch may lie beside its middle
   Index validate_every = 0, checkpoint_every = 500, workers = 0;   // validate_every: 0 is at the end only
 };
 struct TrainConfig {
@@ -53,6 +55,8 @@ template <class F> void fields(TrainingConfig& t, F& f) {
   f("warm_up", t.warm_up, cs::json::Range{0, 1e8});
   f("positive", t.positive, cs::json::Range{0, 1e6});
   f("negative", t.negative, cs::json::Range{0, 1e6});
+  f("by_component", t.by_component);
+  f("off_centre", t.off_centre, cs::json::Range{0, 4096});
   f("validate_every", t.validate_every, cs::json::Range{0, 1e8});
   f("checkpoint_every", t.checkpoint_every, cs::json::Range{1, 1e8});
   f("workers", t.workers, cs::json::Range{0, 256});
@@ -190,7 +194,11 @@ template <class S> cs::PatchSamplerOptions<S::kDim> sampling_of(const Setting& s
   const TrainingConfig& t = s.task.config.training;
   const auto& window = std::get<cs::SlidingWindowOptions<S::kDim>>(s.task.recipe.sliding_window);
   if (s.task.preset) return nn::training_sampling(*s.task.preset, window.window);
-  cs::PatchSamplerOptions<S::kDim> sampling{.patch = window.window, .positive = t.positive, .negative = t.negative};
+  cs::PatchSamplerOptions<S::kDim> sampling{.patch = window.window,
+                                            .positive = t.positive,
+                                            .negative = t.negative,
+                                            .by_component = t.by_component,
+                                            .off_centre = t.off_centre};
   sampling.outside = window.outside;
   if (t.patch.empty()) return sampling;
   auto patch = sampling.patch.value;

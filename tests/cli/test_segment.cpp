@@ -17,7 +17,7 @@ const char* const kConfig = R"({
     "sliding_window": {"window": [16, 16, 16], "overlap": 0.25},
     "labels": [{"id": 0, "name": "background"}, {"id": 5, "name": "body"}]},
   "data": {"folder": "data", "validation": 0.34},
-  "training": {"steps": 30, "batch": 2, "learning_rate": 0.01, "checkpoint_every": 10}
+  "training": {"steps": 30, "batch": 2, "learning_rate": 0.01, "checkpoint_every": 10, "by_component": true, "off_centre": 2}
 })";
 
 struct Trained {
@@ -55,6 +55,9 @@ TEST_CASE("train makes a model file, logs and a record") {
         std::vector<std::string>{"checkpoints", "curve.svg", "log.csv", "model.safetensors", "run.json"});
   const std::string log = slurp(t.folder / "run/log.csv");
   CHECK(std::count(log.begin(), log.end(), '\n') == 31);
+  const std::string checkpoint = slurp(t.folder / "run/checkpoints/step_000000030.safetensors");   // knows how patches were drawn
+  CHECK(has(checkpoint, "sampler by_component\":\"yes\""));
+  CHECK(has(checkpoint, "sampler off_centre\":\"2\""));
 }
 
 TEST_CASE("the configuration that docs/command_line.md shows is one that trains") {
