@@ -6,9 +6,9 @@ schedule, kinds of augmentation and initial weights, trained by ctseg and by PyT
     systems.py BIN FOLDER SYSTEM[:STEPS]... [--seed N] [--threads N] [--lines FILE] [--table FILE]
 
 BIN is build/release/bin. SYSTEM is liver, lung_nodules, liver_slices, coronary or spine; STEPS, where it takes too long, in
-place of what its preset says, for both. --seed is of initial weights, patches and augmentation, and of which patients are held
-out; the patients stay the same. A line of JSON each is added to --lines, --table is made of all of them. What lies in FOLDER is
-not done again. Patches and augmentation are drawn by other random numbers. Needs torch, monai, scipy, nibabel, safetensors.
+place of what its preset says, for both. --seed is of initial weights, patches and augmentation, and for systems that split their
+patients themselves of which are held out; the patients stay the same. A line of JSON each is added to --lines, --table is made of
+all of them. What lies in FOLDER is not done again, and refused if it was done with another configuration. Patches and augmentation are drawn by other random numbers. Needs torch, monai, scipy, nibabel, safetensors.
 
 CPU seconds are of the whole training command of ctseg (reading the prepared cases and a validation at its end included) and of
 the training loop of PyTorch.
@@ -147,10 +147,21 @@ def folder_of(system, seed, options):
     first = os.path.join(os.path.abspath(options.folder), system)
     folder = f"{first}.{seed}" if seed else first
     os.makedirs(folder, exist_ok=True)
-    for name in ("data", "prepared"):
+    for name in ("data", "prepared") if system == "lung_nodules" else ("data",):
         if seed and os.path.exists(os.path.join(first, name)) and not os.path.exists(os.path.join(folder, name)):
             os.symlink(os.path.join("..", system, name), os.path.join(folder, name))
     return folder
+
+
+def known(path, told):
+    """What an earlier call wrote, if it is of the same training."""
+    if not os.path.exists(path):
+        return None
+    with open(path) as file:
+        found = json.load(file)
+    if found["of"] != told:
+        raise SystemExit(f"{path} is of another configuration. Hint: another FOLDER.")
+    return found
 
 
 def compare(system, steps, options):
@@ -161,25 +172,32 @@ def compare(system, steps, options):
             "--seed", str(options.seed)]
     subprocess.run([program, "preprocess" if system == "lung_nodules" else "prepare", *base, "-q"], check=True,
                    stdout=subprocess.DEVNULL)
+    told = merged(config)
+    told = {"training": told["training"], "recipe": told["recipe"], "threads": options.threads}
     own, times = os.path.join(folder, "model.safetensors"), os.path.join(folder, "ctseg.json")
-    if not os.path.exists(times):
+    ours = known(times, told)
+    if not ours:
         wall, cpu = measured([program, "train", *base, "-q"])
         with open(os.path.join(folder, "run.json")) as file:
             run = json.load(file)
         with open(os.path.join(folder, "log.csv")) as file:
             losses = [float(row["last_loss"]) for row in csv.DictReader(file) if row["last_loss"]][-20:]
+        ours = {"of": told, "seconds": run["figures"]["training_seconds"], "cpu_seconds": cpu,
+                "memory_mb": run["peak_memory_mb"], "parameters": run["figures"]["parameters"],
+                "loss": sum(losses) / len(losses)}
         with open(times, "w") as file:
-            json.dump({"seconds": run["figures"]["training_seconds"], "cpu_seconds": cpu, "memory_mb": run["peak_memory_mb"],
-                       "parameters": run["figures"]["parameters"], "loss": sum(losses) / len(losses)}, file)
-    with open(times) as file:
-        ours = json.load(file)
+            json.dump(ours, file)
     other = os.path.join(folder, "monai")
-    if not os.path.exists(other + ".json"):
+    theirs = known(other + ".json", told)
+    if not theirs:
         initial_weights(program, base[:1] + base[5:], folder)
         subprocess.run([sys.executable, os.path.abspath(__file__), "--torch", system, folder, config, str(options.threads),
                         str(options.seed)], check=True)
-    with open(other + ".json") as file:
-        theirs = json.load(file)
+        with open(other + ".json") as file:
+            theirs = {"of": told} | json.load(file)
+        with open(other + ".json", "w") as file:
+            json.dump(theirs, file)
+    del ours["of"], theirs["of"]
     ours |= judge(program, system, base, own)
     theirs |= judge(program, system, base, other + ".safetensors")
     preset = steps_of(merged(os.path.join(SYSTEMS, system, "phantom.json"))["training"])
@@ -347,24 +365,28 @@ def train_with_torch(system, folder, config_path, threads, seed):
         raise SystemExit(f"the initial weights do not fit: {missing[:3]}, {unknown[:3]}")
 
     both, patch = ["image", "label"], [1] * (3 - dim) + t["patch"]
-    off = int(t.get("off_centre", 0))   # a larger patch is cut, and one of the right size out of it anywhere
-    wide = [n + 2 * off for n in patch]
+    off = t.get("off_centre", 0)   # a larger patch is cut, and one of the right size out of it anywhere
+    wide = [1] * (3 - dim) + [n + 2 * off for n in t["patch"]]
     ready = Compose([SpatialPadd(both, wide), FgBgToIndicesd(["label"])])
     cases = [ready(case) for case in cases_of(system, folder, recipe)]
-    for case in cases if t.get("by_component") else []:
-        numbered, count = scipy.ndimage.label(case["label"][0].numpy(), numpy.ones([3] * 3))
-        case["pieces"] = [torch.tensor(numpy.flatnonzero(numbered == k + 1)) for k in range(count)]
+    pieces = [[] for _ in cases]
+    for case, found in zip(cases, pieces if t.get("by_component") else []):
+        label = case["label"][0].numpy()
+        for value in numpy.unique(label[label > 0]):
+            numbered, count = scipy.ndimage.label(label == value, numpy.ones([3] * 3))
+            found += [torch.tensor(numpy.flatnonzero(numbered == k + 1)) for k in range(count)]
     crop = RandCropByPosNegLabeld(both, "label", wide, t.get("positive", 1), t.get("negative", 1), 1,
                                   fg_indices_key="label_fg_indices", bg_indices_key="label_bg_indices").set_random_state(4 * seed)
     move = [RandSpatialCropd(both, patch, random_size=False)] if off else []
     augment = Compose(augmentation(t.get("augment", "none"), dim)).set_random_state(4 * seed + 1)
     move = Compose(move).set_random_state(4 * seed + 2)
-    random = numpy.random.RandomState(4 * seed)
+    random = numpy.random.RandomState(4 * seed + 3)
 
     def sample():
-        case = cases[random.randint(len(cases))]
-        if case.get("pieces"):
-            case = case | {"label_fg_indices": case["pieces"][random.randint(len(case["pieces"]))]}
+        k = random.randint(len(cases))
+        case = cases[k]
+        if pieces[k]:
+            case = case | {"label_fg_indices": pieces[k][random.randint(len(pieces[k]))]}
         part = crop(case)[0]
         part = move({k: part[k] for k in both})
         part = {k: part[k].reshape(1, *t["patch"]) for k in both}
@@ -409,15 +431,19 @@ def train_with_torch(system, folder, config_path, threads, seed):
 def table(lines):
     with open("/proc/cpuinfo") as file:
         names = [line.split(": ", 1)[1].strip() for line in file if line.startswith("model name")]
-    rows = {}
+    trainings = {}   # the last of each seed, of what was trained last
     for line in lines:
-        rows[line["system"]] = line   # the last of each
+        of = trainings.setdefault(line["system"], {})
+        if of and next(iter(of.values()))["steps"] != line["steps"]:
+            of.clear()
+        of[line.get("seed", 0)] = line
+    rows = {name: of[min(of)] for name, of in trainings.items()}
     processor, threads = (names or ["Unknown processor"])[0], next(iter(rows.values()))["threads"]
     print(f"""# Systems beside the stack they come from
 
 {processor}, {os.cpu_count()} processors, {threads} threads, float; by benchmarks/peers/systems.py.
 Synthetic patients; phantoms, network, initial weights, steps, batch, loss, optimizer, schedule and kinds of augmentation are the
-same, the random numbers of patches and augmentation are not; one seed. Both models are judged by ctseg on patients that neither
+same, the random numbers of patches and augmentation are not; one seed, unless it says more. Both models are judged by ctseg on patients that neither
 has seen. CPU seconds are of the training, for ctseg with reading the cases and a validation at its end; seconds depend on what
 else the machine did (load). MB: peak of resident memory; in brackets without PyTorch's and MONAI's libraries.
 
@@ -439,16 +465,16 @@ else the machine did (load). MB: peak of resident memory; in brackets without Py
 The same patients by both models: ctseg's Dice minus MONAI's, its mean and standard error, and how many times more CPU seconds
 and memory MONAI took.
 
-| system | patients | Dice, ctseg - MONAI | CPU s | MB | MB without the libraries |
-|---|---|---|---|---|---|""")
+| system | seed | patients | Dice, ctseg - MONAI | CPU s | MB | MB without the libraries |
+|---|---|---|---|---|---|---|""")
     for name in TITLES:
-        if name not in rows:
-            continue
-        ours, theirs = rows[name]["ctseg"], rows[name]["monai"]
-        mean, error, patients = paired(ours, theirs)
-        beside = theirs["memory_mb"] - theirs["memory_of_libraries_mb"]
-        print(f"| {TITLES[name]} | {patients} | {mean:+.3f} +- {error:.3f} | {theirs['cpu_seconds'] / ours['cpu_seconds']:.1f} | "
-              f"{theirs['memory_mb'] / ours['memory_mb']:.1f} | {beside / ours['memory_mb']:.1f} |")
+        for seed, line in sorted(trainings.get(name, {}).items()):
+            ours, theirs = line["ctseg"], line["monai"]
+            mean, error, patients = paired(ours, theirs)
+            beside = theirs["memory_mb"] - theirs["memory_of_libraries_mb"]
+            print(f"| {TITLES[name]} | {seed} | {patients} | {mean:+.3f} +- {error:.3f} | "
+                  f"{theirs['cpu_seconds'] / ours['cpu_seconds']:.1f} | {theirs['memory_mb'] / ours['memory_mb']:.1f} | "
+                  f"{beside / ours['memory_mb']:.1f} |")
 
 
 def main():

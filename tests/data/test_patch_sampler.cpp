@@ -2,6 +2,7 @@
 
 #include <ctseg/core/tensor.hpp>
 #include <ctseg/data/patch_sampler.hpp>
+#include <set>
 
 using namespace ctseg;
 using S = Spec<float, 3, Cpu>;
@@ -165,11 +166,22 @@ TEST_CASE("off_centre lays patches beside what was drawn, by whole voxels, and i
     }
     for (const auto& r : reached) CHECK(r == std::array<Index, 2>{4 - off, 4 + off});
   }
-  const PatchSampler<S> wide({c}, {.patch = {8, 9, 10}, .off_centre = 100});
+  Case some = c;
+  std::fill(some.label.voxels().begin(), some.label.voxels().end(), std::uint8_t{0});
+  some.label(20, 1, 38) = 1;
+  const PatchSampler<S> wide({some}, {.patch = {8, 9, 10}, .negative = 0, .off_centre = 100});
+  std::set<Index> seen;   // how far from the corner in z
   for (Index k = 0; k < n; ++k) {
     const auto corner = wide.place({7}, k).corner;
-    for (std::size_t d = 0; d < 3; ++d) REQUIRE((corner[d] >= 0 && corner[d] <= 40 - wide.shape(1).space[d]));
+    const std::array<Index, 3> drawn{20, 1, 38};
+    for (std::size_t d = 0; d < 3; ++d) {
+      const Index size = wide.shape(1).space[d];
+      REQUIRE((corner[d] >= 0 && corner[d] <= 40 - size));
+      REQUIRE((drawn[d] >= corner[d] && drawn[d] < corner[d] + size));   // what was drawn is in the patch
+    }
+    seen.insert(drawn[0] - corner[0]);
   }
+  CHECK(seen == std::set<Index>{1, 2, 3, 4, 5, 6, 7});
   const PatchSampler<Spec<float, 2, Cpu>> slices({c}, {.patch = 5, .negative = 0, .off_centre = 2});
   for (Index k = 0; k < 50; ++k) {
     const Index z = slices.place({7}, k).corner[0];

@@ -69,6 +69,21 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
   system.run({"preprocess"});   // all of it is in the manifest
   CHECK(fs::last_write_time(prepared / "images" / "phantom_0.mha") == before);
 
+  // Corrected annotations, or a scan that was replaced, are prepared again, and no other.
+  const std::string annotations = slurp(data / "annotations.csv"), first = rows[1].substr(0, rows[1].find(','));
+  const std::string second = first == "phantom_0" ? "phantom_1" : "phantom_0";
+  const auto of = [&](const std::string& name) { return fs::last_write_time(prepared / "images" / (name + ".mha")); };
+  const auto then = of(first), there = of(second);
+  std::string corrected = annotations;
+  spill(data / "annotations.csv", corrected.insert(corrected.find(rows[1]) + rows[1].size(), "1"));   // its diameter
+  system.run({"preprocess"});
+  CHECK(of(first) != then);
+  CHECK(of(second) == there);
+  spill(data / "annotations.csv", annotations);
+  fs::last_write_time(data / "subset0" / (second + ".mhd"), fs::file_time_type::clock::now());
+  system.run({"preprocess"});
+  CHECK(of(second) != there);
+
   const Ran within = run_ctseg({"preprocess", "-c" + system.config(), "-d" + data.string(), "-o" + (data / "run").string()},
                                {.program = "ctseg_lung_nodules"});
   CHECK(within.status == 2);   // else the scans of data/run/prepared would be in the data set

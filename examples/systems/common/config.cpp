@@ -33,7 +33,7 @@ template <class F> void fields(TrainingConfig& t, F& f) {
   f("max_memory_mb", t.max_memory_mb, cs::json::Range{0, 1e9});
   f("workers", t.workers, cs::json::Range{0, 256});
   f("validate_every", t.validate_every, cs::json::Range{0, 1e8});
-  f("checkpoint_every", t.checkpoint_every, cs::json::Range{1, 1e8});
+  f("checkpoint_every", t.checkpoint_every, cs::json::Range{0, 1e8});
   f("patience", t.patience, cs::json::Range{0, 1e6});
 }
 template <class F> void fields(Relabel& r, F& f) {
@@ -69,10 +69,11 @@ cs::Json read_json(const fs::path& file) {
 cs::Json read_merged(const fs::path& file, int depth = 0) {
   if (depth > 8) throw cs::Error(cs::Code::bad_input, file.string(), "\"base\" leads more than 8 files away.");
   cs::Json own = read_json(file);
-  if (own.contains("recipe") && own["recipe"].is_string())
-    own["recipe"] = read_json(file.parent_path() / own["recipe"].get<std::string>());
+  const bool other_recipe = own.contains("recipe") && own["recipe"].is_string();   // a whole one: nothing of the base's is left
+  if (other_recipe) own["recipe"] = read_json(file.parent_path() / own["recipe"].get<std::string>());
   if (!own.contains("base") || !own["base"].is_string()) return own;
   cs::Json merged = read_merged(file.parent_path() / own["base"].get<std::string>(), depth + 1);
+  if (other_recipe) merged.erase("recipe");
   own.erase("base");
   merged.merge_patch(own);
   return merged;

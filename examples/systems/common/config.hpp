@@ -34,7 +34,8 @@ struct TrainingConfig {
   double factor = 0.95;                // of exponential and step
   Index every = 1, warm_up = 0;        // epochs for exponential and step, else steps
   Index max_memory_mb = 0;             // above 0: stages are computed again in backward, then batches halved, to fit
-  Index workers = 0, validate_every = 0, checkpoint_every = 500, patience = 0;   // validate_every: 0 is at the end only
+  Index workers = 0, patience = 0;
+  Index validate_every = 0, checkpoint_every = 0;   // steps; 0: at the end, and every 500
 };
 struct Relabel {
   Index from = 0, to = 0;

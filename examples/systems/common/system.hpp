@@ -81,6 +81,8 @@ int run(const System& system, int argc, const char* const* argv);
 
 /// The data set's cases, in parts.
 cs::CaseSplit find_cases(const Job& job);
+/// Whom a model is judged by: patients that were kept from all of the training, else those that chose its weights.
+inline std::vector<cs::CaseFiles> judged(const cs::CaseSplit& parts) { return parts.test.empty() ? parts.val : parts.test; }
 /// Cases as the network sees them, with labels as its classes; kept in OUTPUT/prepared for the next time.
 std::vector<cs::Case> prepare_cases(Job& job, const std::vector<cs::CaseFiles>& files);
 /// Prepares all parts and says what there is: grids, ranges, voxels of each class.

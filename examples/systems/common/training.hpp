@@ -41,6 +41,10 @@ template <cs::AnySpec S> cs::PatchSampler<S> sampler_of(Job& job) {
     throw cs::Error(cs::Code::bad_input, job.arguments.config,
                     text("training.patch has ", t.patch.size(), " extents for a network of ", patch.size(), " axes."));
   std::copy(t.patch.begin(), t.patch.end(), patch.begin());
+  const Index classes = std::max<Index>(2, cs::out_channels_of(job.config.recipe.network));
+  if (!t.sampling.empty() && std::ssize(t.sampling) != classes)
+    throw cs::Error(cs::Code::bad_input, job.arguments.config,
+                    text("training.sampling has ", t.sampling.size(), " numbers for ", classes, " classes with background."));
   return {job.read(job, job.find(job).train),
           {.patch = patch,
            .positive = t.positive,
@@ -72,7 +76,8 @@ template <cs::AnySpec S> cs::FitOptions<S> options_of(Job& job, Index cases, boo
     o.validate_every = t.validate_every > 0 ? t.validate_every : last;
     o.early_stop.patience = t.patience;
   }
-  o.checkpoints = {.folder = job.output() / "checkpoints", .every = t.checkpoint_every, .resume = job.arguments.resume};
+  o.checkpoints = {.folder = job.output() / "checkpoints", .every = t.checkpoint_every > 0 ? t.checkpoint_every : 500,
+                   .resume = job.arguments.resume};
   return o;
 }
 

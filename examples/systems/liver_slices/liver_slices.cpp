@@ -97,7 +97,7 @@ void evaluate(Job& job) {
                       cs::io::preview(j.scan.volume, j.mask, {.window_hu = kWindow, .truth = &j.truth}));
   };
   const cs::EvaluationReport report =
-      evaluate_cases(job, load(job, job.model()), {.files = find_cases(job).val, .scores = {.labels = {1}}, .each = look});
+      evaluate_cases(job, load(job, job.model()), {.files = judged(find_cases(job)), .scores = {.labels = {1}}, .each = look});
   write_text(out / "cases.csv", cs::to_csv(report));
   write_text(out / "distribution.svg", cs::distribution_svg(report));
   Json summary{{"patients", report.cases.size()}, {"slices", slices}, {"seconds_per_slice", seconds / slices}};
@@ -131,7 +131,7 @@ void write_slices(cli::Staging& out, const Segmented& s) {
 
 /// One scan: its mask, slices, the liver as a surface in millimetres of the patient, and how long a slice took.
 void segment(Job& job) {
-  if (job.arguments.input.empty() && job.arguments.phantom) job.arguments.input = first_scan(find_cases(job).val);
+  if (job.arguments.input.empty() && job.arguments.phantom) job.arguments.input = first_scan(judged(find_cases(job)));
   Segmented s = segment_scan(job, load(job, job.model()));
   const double slices = slices_of(s.mask().grid()), volume = cs::volume_ml(s.mask());
   const double per_slice = s.made.seconds.total / slices;

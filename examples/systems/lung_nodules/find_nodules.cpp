@@ -116,7 +116,7 @@ void write_froc(const fs::path& out, const cs::FrocInput& input, Json& summary, 
 void lung_nodules::validate(Job& job) {
   const fs::path out = job.output(), data = job.data();
   const Finder find(job);
-  const auto files = prepared_files(job).val;
+  const auto files = judged(prepared_files(job));
   for (const std::string& model : model_files(job)) warn_of_seen(job, model, files);
   cs::FrocInput froc{.nodules = annotations(job)};
   if (const fs::path excluded = data / "annotations_excluded.csv"; fs::exists(excluded))

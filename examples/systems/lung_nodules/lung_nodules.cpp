@@ -57,6 +57,20 @@ void check_preprocessing(const Job& job) {
                     "the folder around it.");
 }
 
+/// Whether what was prepared is of these annotations and files: neither was changed since.
+bool is_current(const fs::path& out, const cs::CaseFiles& files, const std::vector<cs::Nodule>& nodules) {
+  const fs::path about = out / "metadata" / (files.name + ".json");
+  if (!fs::exists(about)) return false;
+  for (const fs::path& from : {files.image, files.label})
+    if (!from.empty() && fs::last_write_time(from) > fs::last_write_time(about)) return false;   // `about` is written last
+  const auto bytes = cs::io::read_file(about);
+  const Json said = cs::json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, about.string());
+  Json drawn = Json::array(), wanted = Json::array();
+  for (const Json& n : said["nodules"]) drawn.push_back({n["center_world"], n["diameter_mm"]});
+  for (const cs::Nodule& n : nodules) wanted.push_back({xyz(n.centre), n.diameter_mm});
+  return drawn == wanted;
+}
+
 /// Scans on the network's grid, masks drawn from the annotations, and what is known of each. A scan is in processed_files.txt
 /// once all of it is written, so a run that was stopped goes on there.
 void preprocess(Job& job) {
@@ -75,7 +89,7 @@ void preprocess(Job& job) {
   cli::Progress progress(job.console, "scans", std::ssize(files));
   for (const cs::CaseFiles& f : files) {
     job.console.check_cancelled();
-    if (done.contains(f.name)) continue;
+    if (done.contains(f.name) && is_current(out, f, nodules[f.name])) continue;
     const Scan scan = cli::read_scan({f.image.string()}, job.console);
     const auto image = cut_to_lungs(job, f, cs::apply_steps(scan.volume, job.config.recipe.preprocess, &job.ctx.executor()));
     cs::io::write_volume(out / "images" / (f.name + ".mha"), image);
@@ -98,7 +112,8 @@ void train_nodules(Job& job) {
   TrainingConfig& t = job.config.training;
   const Index cases = std::ssize(prepared_files(job).train);
   const Index epoch = t.steps_per_epoch > 0 ? t.steps_per_epoch : (cases + t.batch - 1) / t.batch;
-  t.checkpoint_every = t.validate_every = kEpochs * epoch;
+  if (t.validate_every == 0) t.validate_every = kEpochs * epoch;
+  if (t.checkpoint_every == 0) t.checkpoint_every = kEpochs * epoch;
   job.find = prepared_files, job.read = read_prepared;
   train(job);
 }
@@ -126,7 +141,7 @@ std::vector<cs::Nodule> lung_nodules::annotations(const Job& job) {
 }
 cs::CaseSplit lung_nodules::prepared_files(const Job& job) {
   return cs::split(cs::find_cases(job.output() / "prepared", cs::layouts::pairs),
-                   {.train = job.config.data.train, .seed = job.arguments.seed});
+                   {.train = job.config.data.train, .test = job.config.data.test, .seed = job.arguments.seed});
 }
 
 int main(int argc, char** argv) {

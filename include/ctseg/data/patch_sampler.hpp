@@ -21,11 +21,11 @@ template <int Dim> struct PatchSamplerOptions {
   // Of each label's class, background first, in place of positive and negative: how often it lies under the centre. What a case
   // lacks falls to the classes it has.
   std::vector<double> class_weights{};
-  // Which foreground voxel: any, each as likely, so that what is large is seen most; or any of a connected component (touching
-  // labels are apart) that was drawn first, so that a lesion of 10 voxels counts as much as one of 10,000.
+  // Which foreground voxel: any, each as likely, so that what is large is seen most; or any of a connected component (in 3-D,
+  // touching labels apart) that was drawn first, so that a lesion of 10 voxels, or a speck of one, counts like one of 10,000.
   bool by_component = false;
-  // Whole voxels by which the patch may lie beside that, up to as many along each axis: what is always in the middle is soon
-  // looked for there alone. A move of RandAffine would do it too, but blur what is a few voxels large.
+  // Whole voxels by which the patch may lie beside that, up to as many along each axis, the drawn voxel still in it: what is
+  // always in the middle is soon looked for there alone. A move of RandAffine would do it too, but blur small things.
   Index off_centre = 0;
   float outside = 0;              // image value where a patch hangs over the border; the label there is 0
   AugmentOption augment{};        // what may happen to a patch; moves at its beginning read the case around the patch
@@ -81,8 +81,10 @@ template <AnySpec S> class PatchSampler {
     const auto k = static_cast<std::size_t>(random.below(std::ssize(cases_)));
     At centre = draw_centre(k, random);
     if (options_.off_centre > 0)
-      for (std::size_t d = 3 - S::kDim; d < 3; ++d)
-        centre[d] += random.below(2 * options_.off_centre + 1) - options_.off_centre;
+      for (std::size_t d = 3 - S::kDim; d < 3; ++d) {
+        const Index most = std::min(options_.off_centre, (patch()[d] - 1) / 2);
+        centre[d] += random.below(2 * most + 1) - most;
+      }
     return {k, corner_around(cases_[k], centre)};
   }
   const PatchSamplerOptions<S::kDim>& options() const { return options_; }
