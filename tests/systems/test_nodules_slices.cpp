@@ -4,6 +4,7 @@
 #include <ctseg/image/orientation.hpp>
 #include <set>
 
+#include "dicom_series.hpp"
 #include "tiny.hpp"
 
 namespace fs = std::filesystem;
@@ -136,6 +137,16 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
   for (const char* file : {"mask.nii.gz", "overlay.png", "nodules.json", "nodule_1.png"})
     CHECK(fs::exists(system / ("phantom_4/" + std::string(file))));
   CHECK(system.read("phantom_4/run.json")["figures"]["nodules"] == 1);
+
+  write_dicom(system / "1.2.840.1", scan);
+  const std::string record = slurp(system / "run.json");
+  if (const Ran series = system.start({"infer", (system / "1.2.840.1").string() + "/", "-q"}); !has(series.err, "without DICOM")) {
+    CAPTURE(series.err);
+    CHECK(series.status == 0);
+    CHECK(fs::exists(system / "1.2.840.1/nodules.json"));
+  }
+  CHECK(!fs::exists(system / "nodules.json"));
+  CHECK(slurp(system / "run.json") == record);   // of the training
 }
 
 TEST_CASE("liver slices: a split by patient, statistics of its training part, PNGs and STL") {

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "../cli/run_ctseg.hpp"
+#include "dicom_series.hpp"
 
 namespace fs = std::filesystem;
 
@@ -101,6 +102,30 @@ TEST_CASE("liver: phantoms to the JSON of a web back end") {
   const auto scored = json_of(liver.run({"segment", (liver / "data/test/ct_scans/phantom_3.nii.gz").string(), "--truth",
                                          (liver / "data/test/masks/phantom_3.nii.gz").string()}));
   CHECK(scored["dice"] == judged["cases"]["phantom_3"]["dice"]);
+
+  // DICOM folders, whose names are UIDs, with and without the slash that a shell writes behind them.
+  const auto phantom = ctseg::io::read_volume<float>(liver / "data/test/ct_scans/phantom_3.nii.gz");
+  const auto scan = write_dicom(liver / "dicom/1.2.840.1", phantom);
+  write_dicom(liver / "dicom/1.2.840.2", phantom);
+  const std::string record = slurp(liver / "run.json");
+  const Ran plain = liver.start({"segment", liver / "dicom/1.2.840.1"});
+  if (!has(plain.err, "without DICOM")) {
+    INFO(plain.err);
+    REQUIRE(plain.status == 0);
+    liver.run({"segment", (liver / "dicom/1.2.840.2").string() + "/"});
+    ctseg::io::write_nifti(liver / "same.nii.gz", scan);
+    liver.run({"segment", liver / "same.nii.gz"});
+    const auto same = ctseg::io::read_volume<std::uint8_t>(liver / "same/mask.nii.gz");
+    for (const char* uid : {"1.2.840.1", "1.2.840.2"}) {
+      CAPTURE(uid);
+      const auto mask =
+          ctseg::reorient(ctseg::io::read_volume<std::uint8_t>(liver / (std::string(uid) + "/mask.nii.gz")), "LPS");
+      CHECK(mask.shape() == same.shape());
+      CHECK((mask.voxels() == same.voxels()));
+    }
+  }
+  CHECK(!fs::exists(liver / "mask.nii.gz"));
+  CHECK(slurp(liver / "run.json") == record);   // of the training
 }
 
 TEST_CASE("coronary: model choice, ONNX, with and without augmentation") {

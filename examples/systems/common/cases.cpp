@@ -134,10 +134,13 @@ fs::path Job::data() const {
                   "no data set was named. Hint: --data FOLDER, or --phantom for synthetic patients.");
 }
 
-fs::path folder_of(const Job& job, const Segmented& s) {
-  std::string name = cs::dataset::stem_of(s.run.inputs[0]);
-  if (name.empty()) name = fs::absolute(s.run.inputs[0]).lexically_normal().stem().string();
-  return job.output() / (name.empty() ? "scan" : name);
+fs::path folder_of(const Job& job, const fs::path& scan) {
+  fs::path whole = fs::absolute(scan).lexically_normal();
+  if (!whole.has_filename()) whole = whole.parent_path();   // of "folder/", or "."
+  std::error_code ignored;
+  std::string name = fs::is_directory(whole, ignored) ? "" : cs::dataset::stem_of(whole);
+  if (name.empty()) name = whole.filename().string();
+  return job.output() / (name.empty() ? "scan" : name);   // of "/"
 }
 
 void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window) {

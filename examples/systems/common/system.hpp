@@ -115,8 +115,9 @@ struct Segmented {
 std::string first_scan(const std::vector<cs::CaseFiles>& files);
 /// The scan that the arguments name, with --phantom and no name the first test patient.
 Segmented segment_scan(Job& job, const cs::LoadedModel& model);
-/// OUTPUT/NAME, with the name of the scan: where its results go.
-fs::path folder_of(const Job& job, const Segmented& s);
+/// OUTPUT/NAME: where the results of a scan go. A file's name loses the ending of a volume; that of a DICOM folder stays whole,
+/// for the points in it may be those of a UID, and a slash behind it makes no difference.
+fs::path folder_of(const Job& job, const fs::path& scan);
 /// mask.nii.gz, preview.png and, last, run.json. Results appear together; others may be staged before.
 void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window);
 

@@ -64,7 +64,7 @@ void segment(Job& job) {
                       {"network_seconds", s.made.seconds.network},
                       {"windows", s.made.windows},
                       {"volume_ml", cs::volume_ml(s.mask())}};
-  cli::Staging out(folder_of(job, s), job.console);
+  cli::Staging out(folder_of(job, s.run.inputs[0]), job.console);
   out.write("result.json", json.dump(2) + "\n");
   write_results(out, s, {.low = -100, .high = 500});
   job.console.result(json.dump(2) + "\n");

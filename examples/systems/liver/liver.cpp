@@ -53,7 +53,7 @@ void segment(Job& job) {
   scores.volume_ml = cs::volume_ml(s.mask());
   if (!truth_file.empty()) scores = cs::evaluate(s.mask(), read_truth(job, truth_file, s.scan), {.labels = {1}}).labels[0];
   const std::string json = metrics(scores, !truth_file.empty()).dump(2) + "\n";
-  cli::Staging out(folder_of(job, s), job.console);
+  cli::Staging out(folder_of(job, s.run.inputs[0]), job.console);
   out.write("result.json", json);
   write_results(out, s, {.low = -160, .high = 240});
   job.console.result(json);

@@ -136,7 +136,7 @@ void segment(Job& job) {
   const double slices = slices_of(s.mask().grid()), volume = cs::volume_ml(s.mask());
   const double per_slice = s.made.seconds.total / slices;
   s.run.figures = {{"slices", slices}, {"seconds_per_slice", per_slice}, {"liver_ml", volume}};
-  cli::Staging out(folder_of(job, s), job.console);
+  cli::Staging out(folder_of(job, s.run.inputs[0]), job.console);
   write_slices(out, s);
   out.supersede("liver.stl");
   if (volume > 0)

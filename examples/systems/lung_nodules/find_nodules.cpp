@@ -162,8 +162,7 @@ void lung_nodules::infer(Job& job) {
   cs::Segmentation made = find(scan.volume);
   keep_lungs(job, made, looks.lungs);
   clock.stage("segment");
-  const std::string name = cs::dataset::stem_of(input);
-  cli::Staging out(job.output() / (name.empty() ? input.filename().string() : name), job.console);
+  cli::Staging out(folder_of(job, input), job.console);
   cs::io::write_npy_volume(out / "mask.npy", *made.labels);
   cli::write_mask(out / "mask.nii.gz", *made.labels);
   cs::io::write_png(out / "overlay.png", cs::io::preview(scan.volume, *made.labels, {.window_hu = kWindow}));

@@ -113,7 +113,7 @@ void segment(Job& job) {
   for (const cs::LabelMeasure& m : s.run.labels)
     found += text(int{m.label}, ",", cell(m.name), ",", m.voxels, ",", brief(m.volume_ml), ",", brief(m.centroid_mm.x, 1), ",",
                   brief(m.centroid_mm.y, 1), ",", brief(m.centroid_mm.z, 1), "\n");
-  cli::Staging out(folder_of(job, s), job.console);
+  cli::Staging out(folder_of(job, s.run.inputs[0]), job.console);
   out.write("vertebrae.csv", found);
   out.write("ids.csv", id_table(s.recipe));
   write_planes(out, s.scan, s.mask(), nullptr);
