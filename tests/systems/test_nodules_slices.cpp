@@ -140,7 +140,8 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
 
   write_dicom(system / "1.2.840.1", scan);
   const std::string record = slurp(system / "run.json");
-  if (const Ran series = system.start({"infer", (system / "1.2.840.1").string() + "/", "-q"}); !has(series.err, "without DICOM")) {
+  if (const Ran series = system.start({"infer", (system / "1.2.840.1").string() + "/", "-q"});
+      !has(series.err, "without DICOM")) {
     CAPTURE(series.err);
     CHECK(series.status == 0);
     CHECK(fs::exists(system / "1.2.840.1/nodules.json"));

@@ -89,7 +89,12 @@ TEST_CASE("liver: phantoms to the JSON of a web back end") {
   CHECK(judged["mean"]["meets_clinical_standards"] == false);   // after three steps
   CHECK(judged["mean"]["pixel_accuracy"].is_number());
   const auto made = json_of(liver.run({"segment"}));
-  CHECK(keys_of(made) == keys);
+  auto answered = keys;   // the original's, and where the files are
+  answered.insert(answered.end() - 5, "outputs");
+  CHECK(keys_of(made) == answered);
+  CHECK(made["outputs"].size() == 4);
+  for (const auto& file : made["outputs"]) CHECK(fs::exists(file.get<std::string>()));
+  CHECK(json_of({.out = slurp(liver / "phantom_3/result.json")}) == made);
   CHECK(made["dice"].is_null());
   CHECK(made["volume_ml"] == judged["cases"]["phantom_3"]["volume_ml"]);
   for (const char* file : {"mask.nii.gz", "preview.png", "result.json", "run.json"})
@@ -160,6 +165,7 @@ TEST_CASE("coronary: model choice, ONNX, with and without augmentation") {
   const auto made = json_of(coronary.run({"segment"}));
   CHECK(made["model"] == (coronary / "model.safetensors").string());
   CHECK(made["inference_seconds"].get<double>() > 0);
+  CHECK(fs::exists(made["outputs"][0].get<std::string>()));
 
   if (const Ran exported = coronary.start({"export"}); has(exported.err, "built without ONNX")) {
     CHECK(exported.status == 3);

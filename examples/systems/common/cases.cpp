@@ -143,11 +143,15 @@ fs::path folder_of(const Job& job, const fs::path& scan) {
   return job.output() / (name.empty() ? "scan" : name);   // of "/"
 }
 
-void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window) {
+void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window, cs::Json* answer) {
   cli::write_mask(out / "mask.nii.gz", s.mask());
   cs::io::write_png(out / "preview.png", cs::io::preview(s.scan.volume, s.mask(), {.window_hu = window}));
-  const fs::path last = out / "run.json";
+  const fs::path said = answer ? out / "result.json" : fs::path(), last = out / "run.json";
   s.run.outputs = out.outputs();
+  if (answer) {
+    (*answer)["outputs"] = s.run.outputs;
+    write_text(said, answer->dump(2) + "\n");
+  }
   write_text(last, cs::to_json(s.run));
   out.commit();
 }

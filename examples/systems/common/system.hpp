@@ -118,8 +118,9 @@ Segmented segment_scan(Job& job, const cs::LoadedModel& model);
 /// OUTPUT/NAME: where the results of a scan go. A file's name loses the ending of a volume; that of a DICOM folder stays whole,
 /// for the points in it may be those of a UID, and a slash behind it makes no difference.
 fs::path folder_of(const Job& job, const fs::path& scan);
-/// mask.nii.gz, preview.png and, last, run.json. Results appear together; others may be staged before.
-void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window);
+/// mask.nii.gz, preview.png and, last, run.json. Results appear together; others may be staged before. An answer becomes
+/// result.json, and is given the "outputs": where all of them are.
+void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window, cs::Json* answer = nullptr);
 
 /// The true mask of a case in the recipe's ids, on the scan's grid.
 cs::Volume<std::uint8_t> read_truth(Job& job, const fs::path& file, const Scan& scan);

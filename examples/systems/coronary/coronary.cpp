@@ -58,15 +58,14 @@ void evaluate(Job& job) {
 void segment(Job& job) {
   const cs::LoadedModel model = load_chosen(job);
   Segmented s = segment_scan(job, model);
-  const cs::Json json{{"model", job.arguments.model},
-                      {"device", s.run.device},
-                      {"inference_seconds", s.made.seconds.total},
-                      {"network_seconds", s.made.seconds.network},
-                      {"windows", s.made.windows},
-                      {"volume_ml", cs::volume_ml(s.mask())}};
+  cs::Json json{{"model", job.arguments.model},
+                {"device", s.run.device},
+                {"inference_seconds", s.made.seconds.total},
+                {"network_seconds", s.made.seconds.network},
+                {"windows", s.made.windows},
+                {"volume_ml", cs::volume_ml(s.mask())}};
   cli::Staging out(folder_of(job, s.run.inputs[0]), job.console);
-  out.write("result.json", json.dump(2) + "\n");
-  write_results(out, s, {.low = -100, .high = 500});
+  write_results(out, s, {.low = -100, .high = 500}, &json);
   job.console.result(json.dump(2) + "\n");
   for (const std::string& path : out.outputs()) job.console.note(path);
 }

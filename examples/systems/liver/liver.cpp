@@ -52,11 +52,10 @@ void segment(Job& job) {
   cs::LabelScores scores;
   scores.volume_ml = cs::volume_ml(s.mask());
   if (!truth_file.empty()) scores = cs::evaluate(s.mask(), read_truth(job, truth_file, s.scan), {.labels = {1}}).labels[0];
-  const std::string json = metrics(scores, !truth_file.empty()).dump(2) + "\n";
+  cs::Json json = metrics(scores, !truth_file.empty());
   cli::Staging out(folder_of(job, s.run.inputs[0]), job.console);
-  out.write("result.json", json);
-  write_results(out, s, {.low = -160, .high = 240});
-  job.console.result(json);
+  write_results(out, s, {.low = -160, .high = 240}, &json);
+  job.console.result(json.dump(2) + "\n");
   for (const std::string& path : out.outputs()) job.console.note(path);
 }
 
