@@ -119,6 +119,35 @@ TEST_CASE("a disk that fills while a checkpoint is written: an error, and the ch
   ::signal(SIGXFSZ, old);
 }
 
+TEST_CASE("a training that went on says the time of all its steps, and the loss of the last; old checkpoints did not") {
+  const TempFolder folder;
+  FitOptions<S> o{.steps = 2, .batch = 1, .checkpoints = {.folder = folder.path}};
+  const FitResult first = SmallTraining<S>().fit(o);
+  CHECK(first.total_seconds == first.seconds);
+  o.steps = 4;
+  const FitResult second = SmallTraining<S>().fit(o);
+  CHECK(second.seconds > 0);
+  CHECK(second.total_seconds == first.seconds + second.seconds);
+  const FitResult over = SmallTraining<S>().fit(o);   // nothing is left to do
+  CHECK(over.steps == 0);
+  CHECK(over.seconds == 0);
+  CHECK(over.total_seconds == second.total_seconds);
+  CHECK(over.loss == second.loss);
+
+  for (const auto& path : CheckpointFolder(o.checkpoints).files()) {
+    io::TensorFile file = io::read_safetensors(path);
+    CHECK(file.metadata.erase("ctseg.seconds") + file.metadata.erase("ctseg.last_loss") == 2);
+    file.metadata["ctseg.checksum"] = detail::checksum(file);
+    io::write_safetensors(path, file);
+  }
+  CHECK(is_nan(SmallTraining<S>().fit(o).loss));   // and no figure that is not known
+  o.steps = 5;
+  const FitResult later = SmallTraining<S>().fit(o);
+  CHECK(later.first_step == 4);
+  CHECK(is_finite(later.loss));
+  CHECK(is_nan(later.total_seconds));
+}
+
 TEST_CASE("after ten steps that are not finite the training is saved, with what it learned before") {
   const TempFolder folder;
   SmallTraining<S> t;

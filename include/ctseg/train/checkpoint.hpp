@@ -26,6 +26,7 @@ struct TrainingState {
   Index best_step = -1, validations_since_better = 0;
   Index validated_step = -1;   // the last one that was judged
   Index skipped_in_a_row = 0;
+  double seconds = 0, last_loss = 0;               // of all steps up to here; NaN where an older checkpoint did not say
   Index batch = 0, accumulate = 0;                 // which samples belong to which step
   std::map<std::string, std::string> settings{};   // what must be the same where a training goes on
   std::map<std::string, std::string> notes{};      // the caller's: configuration, labels, ...
@@ -151,8 +152,10 @@ template <class F> void each_field(TrainingState& s, F f) {
   f("best_score", s.best_score), f("best_step", s.best_step), f("patience_score", s.patience_score);
   f("validations_since_better", s.validations_since_better);
   f("validated_step", s.validated_step), f("skipped_in_a_row", s.skipped_in_a_row), f("batch", s.batch);
-  f("accumulate", s.accumulate);
+  f("accumulate", s.accumulate), f("seconds", s.seconds), f("last_loss", s.last_loss);
 }
+/// What checkpoints of version 2 did not say at first.
+inline bool may_be_missing(const std::string& field) { return field == "seconds" || field == "last_loss"; }
 
 /// The same; of the loss, which another processor may compute a little differently, the first digits.
 inline bool same_setting(const std::string& name, const std::string& a, const std::string& b) {
@@ -225,6 +228,8 @@ template <class Net, class Optimizer> TrainingState load_checkpoint(const std::f
   if (field("checksum") != detail::checksum(file))
     throw Error(Code::bad_input, path.string(), "has a wrong checksum. Hint: the file is damaged; use an earlier one.");
   const auto read = [&]<class T>(const char* name, T& value) {
+    if (detail::may_be_missing(name) && !file.metadata.contains(std::string("ctseg.") + name))
+      return void(value = std::numeric_limits<T>::quiet_NaN());
     const std::string& digits = field(name);
     const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (result.ec != std::errc{} || result.ptr != digits.data() + digits.size())

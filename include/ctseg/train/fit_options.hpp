@@ -38,12 +38,12 @@ template <AnySpec S> struct FitOptions {
 struct FitResult {
   Index steps = 0, skipped = 0;          // done in this call
   Index first_step = 0, last_step = 0;   // of all steps: where this call began, and where it ended
-  double loss = 0;                       // of the last step that was not skipped
+  double loss = 0;                       // of the last step that was not skipped, in this call or before it
   double best_score = std::numeric_limits<double>::quiet_NaN();
   Index best_step = -1;
   bool stopped_early = false;
-  double seconds = 0;
-  Index batch = 0, accumulate = 0;   // as trained: max_memory may have changed them
+  double seconds = 0, total_seconds = 0;   // of this call; with what it went on from (NaN if an old checkpoint did not say)
+  Index batch = 0, accumulate = 0;         // as trained: max_memory may have changed them
   Index steps_per_epoch = 0;
   double loss_scale = 1;
   std::vector<std::string> recomputed{};

@@ -54,7 +54,8 @@ template <class Net, class Optimizer, class Sampler> class Training {
 
   FitResult run() {
     const Index first = saved_ = state_.step;
-    result_.memory = step_.memory, result_.first_step = first;
+    result_.memory = step_.memory, result_.first_step = first, result_.loss = state_.last_loss;
+    seconds_before_ = state_.seconds;
     result_.stopped_early = patience_is_over();
     tell_plan();
     start_ = epoch_start_ = Clock::now();
@@ -74,7 +75,8 @@ template <class Net, class Optimizer, class Sampler> class Training {
       save_quietly();
       throw;
     }
-    result_.last_step = state_.step, result_.best_score = state_.best_score, result_.best_step = state_.best_step;
+    result_.last_step = state_.step, result_.total_seconds = state_.seconds, result_.best_score = state_.best_score,
+    result_.best_step = state_.best_step;
     result_.batch = step_.batch, result_.accumulate = step_.accumulate, result_.recomputed = step_.recomputed;
     result_.steps_per_epoch = o_.steps_per_epoch, result_.loss_scale = scaler_.scale();
     return result_;
@@ -193,7 +195,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
     });
     feed_->settled();
     if (outcome.finite) {
-      result_.loss = outcome.loss, state_.skipped_in_a_row = 0;
+      result_.loss = state_.last_loss = outcome.loss, state_.skipped_in_a_row = 0;
       state_.loss_mean = 0.95 * state_.loss_mean + 0.05 * outcome.loss;
       state_.loss_weight = 0.95 * state_.loss_weight + 0.05;
       state_.epoch_loss += outcome.loss, ++state_.epoch_steps, ++result_.steps;
@@ -208,6 +210,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
 
   void tell_step(Index first, double value, double norm, double learning_rate) {
     result_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+    state_.seconds = seconds_before_ + result_.seconds;
     const double rate = static_cast<double>(state_.step - first) / std::max(result_.seconds, 1e-9);
     const auto epoch = end_of_epoch(learning_rate);   // first: an observer that throws must not leave it to the next epoch
     if (o_.observer)
@@ -317,6 +320,7 @@ template <class Net, class Optimizer, class Sampler> class Training {
   TrainingState state_;
   FitResult result_;
   Index saved_ = -1;
+  double seconds_before_ = 0;
   bool resumed_ = false;
   Clock::time_point start_, epoch_start_;
 };
