@@ -70,4 +70,18 @@ void expect_fresh(const fs::path& checkpoints, bool resume) {
                     "holds an earlier training. Hint: --resume goes on with it; -o names another folder for a new one.");
 }
 
+std::string write_record(const fs::path& file, const cs::RunRecord& run, bool trained) {
+  if (!trained && fs::exists(file)) {
+    const auto bytes = cs::io::read_file(file);
+    const std::string words(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    const cs::Json old = cs::Json::parse(words, nullptr, false);
+    for (const auto& [name, value] : run.figures)
+      if (name == "steps" && old.is_object() && old.value(cs::Json::json_pointer("/figures/steps"), -1.0) == value)
+        return words;
+  }
+  const std::string words = cs::to_json(run);
+  cs::io::write_file(file, std::as_bytes(std::span(words)));
+  return words;
+}
+
 }   // namespace cli

@@ -4,6 +4,7 @@
 #include <ctseg/data/case.hpp>
 #include <ctseg/data/dataset.hpp>
 #include <ctseg/recipe/recipe.hpp>
+#include <ctseg/report/run.hpp>
 
 #include "volumes.hpp"
 
@@ -37,5 +38,9 @@ cs::Case prepared_case(const std::string& name, const Scan& scan, const cs::Volu
 
 /// Errors    bad_argument if there are checkpoints, and nobody said to go on from them.
 void expect_fresh(const fs::path& checkpoints, bool resume);
+
+/// Writes the record of a training, and returns what the file says. Where a call had nothing left to do, that of the call which
+/// did the same number of "steps" stays: it tells of the training.
+std::string write_record(const fs::path& file, const cs::RunRecord& run, bool trained);
 
 }   // namespace cli

@@ -30,8 +30,8 @@ struct TrainingConfig {
   std::string schedule = "cosine";
   Index warm_up = 10;
   double positive = 1, negative = 1;
-  bool by_component = false;   // large and small connected pieces of foreground alike
-  Index off_centre = 0;        // voxels that a patch may lie beside its middle
+  bool by_component = false;                                       // large and small connected pieces of foreground alike
+  Index off_centre = 0;                                            // voxels that a patch may lie beside its middle
   Index validate_every = 0, checkpoint_every = 500, workers = 0;   // validate_every: 0 is at the end only
 };
 struct TrainConfig {
@@ -292,8 +292,7 @@ void train(const TrainArguments& a, Console& console) {
   run.warnings = console.warnings();
   for (const char* name : {"model.safetensors", "log.csv", "curve.svg", "run.json"})
     run.outputs.push_back((out / name).string());
-  const std::string json = cs::to_json(run);
-  cs::io::write_file(out / "run.json", std::as_bytes(std::span(json)));
+  const std::string json = write_record(out / "run.json", run, fitted.last_step > fitted.first_step);
   if (console.common().json) return console.result(json);
   for (const std::string& path : run.outputs) console.result(path + "\n");
 }

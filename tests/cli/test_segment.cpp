@@ -55,9 +55,21 @@ TEST_CASE("train makes a model file, logs and a record") {
         std::vector<std::string>{"checkpoints", "curve.svg", "log.csv", "model.safetensors", "run.json"});
   const std::string log = slurp(t.folder / "run/log.csv");
   CHECK(std::count(log.begin(), log.end(), '\n') == 31);
-  const std::string checkpoint = slurp(t.folder / "run/checkpoints/step_000000030.safetensors");   // knows how patches were drawn
+  const std::string checkpoint =
+      slurp(t.folder / "run/checkpoints/step_000000030.safetensors");   // knows how patches were drawn
   CHECK(has(checkpoint, "sampler by_component\":\"yes\""));
   CHECK(has(checkpoint, "sampler off_centre\":\"2\""));
+
+  const TempFolder copy;   // where nothing is left to do the record stays that of the training
+  std::filesystem::copy(t.folder / "run", copy / "run", std::filesystem::copy_options::recursive);
+  const Ran again = run_ctseg({"train", t.folder / "config.json", "-o", copy / "run", "--resume", "--json", "--threads", "2"});
+  INFO(again.err);
+  REQUIRE(again.status == 0);
+  CHECK(slurp(copy / "run/run.json") == t.ran.out);
+  CHECK(again.out == t.ran.out);
+  std::filesystem::remove(copy / "run/run.json");
+  const Ran new_record = run_ctseg({"train", t.folder / "config.json", "-o", copy / "run", "--resume", "--json"});
+  CHECK(json_of(new_record)["figures"]["loss"] == run["figures"]["loss"]);
 }
 
 TEST_CASE("the configuration that docs/command_line.md shows is one that trains") {

@@ -5,7 +5,6 @@
 #include <fstream>
 
 #include "../cli/run_ctseg.hpp"
-#include "dicom_series.hpp"
 
 namespace fs = std::filesystem;
 
@@ -77,8 +76,18 @@ TEST_CASE("liver: phantoms to the JSON of a web back end") {
   CHECK(slurp(liver / "trained_on.txt") == "phantom_0\nphantom_1\n");
   const std::string curve = slurp(liver / "curve.svg");
   CHECK(has(curve, "validation score"));
-  liver.run({"train", "--resume"});   // nothing is left to do, nothing is lost
+  const std::string said = slurp(liver / "run.json");
+  const Ran again = liver.run({"train", "--resume", "--json"});   // nothing is left to do, nothing is lost
   CHECK(slurp(liver / "curve.svg") == curve);
+  CHECK(slurp(liver / "run.json") == said);
+  CHECK(again.out == said);
+  CHECK(liver.json("run.json")["figures"]["loss"].get<double>() > 0);
+  const double seconds = liver.json("run.json")["figures"]["training_seconds"].get<double>();
+  CHECK(seconds > 0);
+  fs::remove(liver / "run.json");   // as if it had been stopped before it wrote one
+  liver.run({"train", "--resume"});
+  CHECK(liver.json("run.json")["figures"]["training_seconds"] == doctest::Approx(seconds));
+  CHECK(liver.json("run.json")["figures"]["loss"] == nlohmann::json::parse(said)["figures"]["loss"]);
 
   const std::vector<std::string> keys{"dice",           "iou",           "meets_clinical_standards",
                                       "pixel_accuracy", "quality_grade", "sensitivity",
@@ -107,30 +116,6 @@ TEST_CASE("liver: phantoms to the JSON of a web back end") {
   const auto scored = json_of(liver.run({"segment", (liver / "data/test/ct_scans/phantom_3.nii.gz").string(), "--truth",
                                          (liver / "data/test/masks/phantom_3.nii.gz").string()}));
   CHECK(scored["dice"] == judged["cases"]["phantom_3"]["dice"]);
-
-  // DICOM folders, whose names are UIDs, with and without the slash that a shell writes behind them.
-  const auto phantom = ctseg::io::read_volume<float>(liver / "data/test/ct_scans/phantom_3.nii.gz");
-  const auto scan = write_dicom(liver / "dicom/1.2.840.1", phantom);
-  write_dicom(liver / "dicom/1.2.840.2", phantom);
-  const std::string record = slurp(liver / "run.json");
-  const Ran plain = liver.start({"segment", liver / "dicom/1.2.840.1"});
-  if (!has(plain.err, "without DICOM")) {
-    INFO(plain.err);
-    REQUIRE(plain.status == 0);
-    liver.run({"segment", (liver / "dicom/1.2.840.2").string() + "/"});
-    ctseg::io::write_nifti(liver / "same.nii.gz", scan);
-    liver.run({"segment", liver / "same.nii.gz"});
-    const auto same = ctseg::io::read_volume<std::uint8_t>(liver / "same/mask.nii.gz");
-    for (const char* uid : {"1.2.840.1", "1.2.840.2"}) {
-      CAPTURE(uid);
-      const auto mask =
-          ctseg::reorient(ctseg::io::read_volume<std::uint8_t>(liver / (std::string(uid) + "/mask.nii.gz")), "LPS");
-      CHECK(mask.shape() == same.shape());
-      CHECK((mask.voxels() == same.voxels()));
-    }
-  }
-  CHECK(!fs::exists(liver / "mask.nii.gz"));
-  CHECK(slurp(liver / "run.json") == record);   // of the training
 }
 
 TEST_CASE("coronary: model choice, ONNX, with and without augmentation") {
@@ -149,6 +134,12 @@ TEST_CASE("coronary: model choice, ONNX, with and without augmentation") {
     CHECK(compared[arm]["seconds_per_case"].get<double>() > 0);
   }
   CHECK(compared["dice_difference"].is_number());
+  const std::string record = slurp(coronary / "augmented/run.json");
+  coronary.run({"compare"});   // goes on where it was, which is the end
+  CHECK(slurp(coronary / "augmented/run.json") == record);
+  CHECK(compared["baseline"]["training_seconds"].get<double>() > 0);
+  for (const char* arm : {"baseline", "augmented"})
+    CHECK(coronary.json("comparison.json")[arm]["training_seconds"] == compared[arm]["training_seconds"]);
   CHECK(fs::exists(coronary / "data/4.img.nii.gz"));
   CHECK(fs::exists(coronary / "data/4.label.nii.gz"));
 

@@ -93,9 +93,14 @@ inline constexpr const char* kTrainedOn = "trained_on.txt";
 /// Warns where cases to judge a model by have names of those that it was trained on: another --seed draws another split.
 void warn_of_seen(const Job& job, const fs::path& model, const std::vector<cs::CaseFiles>& files);
 
+struct Trained {
+  cs::RunRecord run;   // of this call
+  std::string json;    // run.json: of the last call that had something to do
+  double seconds;      // of all calls, as far as their steps are in the model
+};
 /// Trains the configuration's network and writes model.safetensors, trained_on.txt, log.csv, curve.svg, board/ (TensorBoard),
-/// checkpoints/ and run.json, which it returns, into the output folder. The model is that of the best validation, if there is any.
-cs::RunRecord train_model(Job& job);
+/// checkpoints/ and run.json into the output folder. The model is that of the best validation, if there is any.
+Trained train_model(Job& job);
 /// The same as a command: the files that were written are its result.
 void train(Job& job);
 

@@ -61,7 +61,7 @@ cs::FitResult fit_model(Job& job, cs::AnyModel& model) {
 
 constexpr const char* kTrainingFiles[] = {"model.safetensors", kTrainedOn, "log.csv", "curve.svg", "run.json"};
 
-cs::RunRecord train_model(Job& job) {
+Trained train_model(Job& job) {
   const fs::path out = job.output();
   cli::expect_fresh(out / "checkpoints", job.arguments.resume);
   job.console.keep(job.arguments.config);
@@ -87,18 +87,18 @@ cs::RunRecord train_model(Job& job) {
   run.model = (out / "model.safetensors").string(), run.model_name = job.config.recipe.about.name;
   run.figures = {{"steps", static_cast<double>(fitted.last_step)},
                  {"parameters", static_cast<double>(model.parameter_count())},
-                 {"training_seconds", fitted.seconds},
+                 {"training_seconds", fitted.total_seconds},
                  {"loss", fitted.loss},
                  {"best_dice", fitted.best_score}};
   for (const char* name : kTrainingFiles) run.outputs.push_back((out / name).string());
-  write_text(out / "run.json", cs::to_json(run));
-  return run;
+  std::string json = cli::write_record(out / "run.json", run, fitted.last_step > fitted.first_step);
+  return {std::move(run), std::move(json), fitted.total_seconds};
 }
 
 void train(Job& job) {
-  const cs::RunRecord run = train_model(job);
-  if (job.console.common().json) return job.console.result(cs::to_json(run));
-  for (const std::string& path : run.outputs) job.console.result(path + "\n");
+  const Trained trained = train_model(job);
+  if (job.console.common().json) return job.console.result(trained.json);
+  for (const std::string& path : trained.run.outputs) job.console.result(path + "\n");
 }
 
 }   // namespace systems

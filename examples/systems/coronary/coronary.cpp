@@ -88,10 +88,10 @@ void compare(Job& job) {
     arm.arguments.output = (job.output() / name).string();
     arm.arguments.resume = true;
     arm.config.training.augment = augment;
-    const cs::RunRecord run = train_model(arm);
-    arm.arguments.model = run.model;
+    const Trained trained = train_model(arm);
+    arm.arguments.model = trained.run.model;
     out[name] = scores_of(arm);
-    out[name]["training_seconds"] = run.seconds;
+    out[name]["training_seconds"] = trained.seconds;
   }
   std::string table = "case,baseline_dice,augmented_dice,difference,baseline_cldice,augmented_cldice\n";
   double difference = 0;
