@@ -138,9 +138,9 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
     CHECK(fs::exists(system / ("phantom_4/" + std::string(file))));
   CHECK(system.read("phantom_4/run.json")["figures"]["nodules"] == 1);
 
-  write_dicom(system / "1.2.840.1", scan);
+  write_dicom(system / "dicom/1.2.840.1", scan);
   const std::string record = slurp(system / "run.json");
-  if (const Ran series = system.start({"infer", (system / "1.2.840.1").string() + "/", "-q"});
+  if (const Ran series = system.start({"infer", (system / "dicom/1.2.840.1").string() + "/", "-q"});
       !has(series.err, "without DICOM")) {
     CAPTURE(series.err);
     CHECK(series.status == 0);
