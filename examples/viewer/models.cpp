@@ -8,9 +8,15 @@
 
 namespace viewer {
 
-Models::Models(Store& store, const std::vector<std::string>& named) : store_(store) {
+Models::Models(Store& store, const std::vector<std::string>& named, cli::Console& console) : store_(store) {
   for (const std::string& path : named) named_.push_back(entry_of(path, "option", ""));
-  if (const char* path = std::getenv("CTSEG_MODEL"); path && *path) named_.push_back(entry_of(path, "environment", ""));
+  if (const char* path = std::getenv("CTSEG_MODEL"); path && *path) {
+    try {
+      named_.push_back(entry_of(path, "environment", ""));
+    } catch (const cs::Error& error) {   // it may be meant for another program: an ONNX file, for instance
+      console.warn(text("warning: the model of CTSEG_MODEL is left out: ", error.what()));
+    }
+  }
   std::vector<fs::path> uploads;
   const auto try_to = [](auto&& add) {
     try {

@@ -14,8 +14,9 @@ struct ModelEntry {
 
 class Models {
  public:
-  /// Errors    those of the reader, for files that were named; others that are no models are left out.
-  Models(Store& store, const std::vector<std::string>& named);
+  /// Errors    those of the reader, for files that were named; others that are no models are left out, the environment's with a
+  ///           warning.
+  Models(Store& store, const std::vector<std::string>& named, cli::Console& console);
 
   /// In the order of choice: the first is the default.
   std::vector<ModelEntry> list();

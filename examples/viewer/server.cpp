@@ -73,7 +73,7 @@ void serve(const ViewerOptions& options, cli::Console& console) try {
   const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   const int threads = console.common().threads > 0 ? console.common().threads : processors;
   Store store(options.store.empty() ? default_store() : options.store);
-  Models models(store, options.models);
+  Models models(store, options.models, console);
   Scans scans(store, threads);
   Masks masks(store, scans);
   Index scan = 0;
