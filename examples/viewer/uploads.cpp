@@ -1,6 +1,7 @@
 #include "uploads.hpp"
 
 #include <array>
+#include <ctseg/io/metaimage_header.hpp>
 #include <ctseg/io/zip.hpp>
 
 namespace viewer {
@@ -86,6 +87,48 @@ std::vector<const io::ZipEntry*> wanted(const io::ZipDirectory& zip, const Unpac
   return out;
 }
 
+/// The text of a header above the line that names its files: the last one, or the last before their list.
+std::string_view above_names(std::string_view header) {
+  for (std::size_t at = 0; at < header.size();) {
+    const std::size_t end = std::min(header.find('\n', at), header.size());
+    const std::string_view line = header.substr(at, end - at);
+    if (io::metaimage::trimmed(line.substr(0, line.find('='))) == "ElementDataFile") return header.substr(0, at);
+    at = end + 1;
+  }
+  return header;
+}
+
+/// A MetaImage header of an archive, and the files beside it that it names, under names of our own: they are written into it.
+std::string unzip_metaimage(const io::ByteSource& source, const io::ZipDirectory& zip,
+                            const std::vector<const io::ZipEntry*>& entries, const io::ZipEntry& header,
+                            const fs::path& folder) {
+  const fs::path to = folder / "scan.mhd";
+  extract(source, zip, header, to);
+  std::string content(static_cast<std::size_t>(std::min(header.bytes, io::metaimage::kMostHeaderBytes)), '\0');
+  io::InputFile(to, false).read_exactly(std::as_writable_bytes(std::span(content)), "the header");
+  const bool whole = std::ssize(content) == header.bytes;
+  const std::vector<std::string> names = io::read_metaimage_header(content, whole, {"upload", {}}).files;
+  if (names.empty()) return "scan.mhd";   // the voxels follow it
+  std::map<std::string, const io::ZipEntry*> beside;
+  for (const io::ZipEntry* e : entries) beside[e->name] = e;
+  std::string written(above_names(content));
+  written += names.size() == 1 ? "ElementDataFile = " : "ElementDataFile = LIST\n";
+  const std::string place = header.name.substr(0, header.name.rfind('/') + 1);   // npos + 1 is 0
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    const auto found = beside.extract(place + names[k]);   // each once
+    if (found.empty())
+      throw cs::Error(cs::Code::bad_input, "upload",
+                      text("ElementDataFile = ", io::metaimage::shown(names[k]),
+                           "; must be a file beside the .mhd in the archive, named once. Hint: pack both together."));
+    char name[32];
+    std::snprintf(name, sizeof name, "%06zu.raw", k);
+    extract(source, zip, *found.mapped(), folder / name);
+    written += name + std::string("\n");
+  }
+  io::write_file(to, std::as_bytes(std::span(written)));
+  return "scan.mhd";
+}
+
 std::string unzip(const fs::path& file, const fs::path& folder, const UnpackLimits& limits) {
   const io::ByteSource source(file);
   const io::ZipDirectory zip(source);
@@ -94,6 +137,14 @@ std::string unzip(const fs::path& file, const fs::path& folder, const UnpackLimi
   for (const io::ZipEntry* e : entries) bytes += e->bytes;
   if (fs::space(folder).available < static_cast<std::uintmax_t>(bytes) + (1u << 26))
     throw Refusal{507, text("the archive unpacks to ", bytes, " bytes; the store's disk has no room for that.")};
+  std::vector<const io::ZipEntry*> headers;
+  std::copy_if(entries.begin(), entries.end(), std::back_inserter(headers),
+               [](const io::ZipEntry* e) { return io::ends_with(e->name, ".mhd"); });
+  if (headers.size() > 1)
+    throw cs::Error(
+        cs::Code::bad_input, "upload",
+        text("the archive holds ", headers.size(), " .mhd files; must be one scan. Hint: pack one with its voxels."));
+  if (headers.size() == 1) return unzip_metaimage(source, zip, entries, *headers[0], folder);
   fs::create_directory(folder / "dicom");
   for (std::size_t k = 0; k < entries.size(); ++k) {
     char name[32];
@@ -114,7 +165,7 @@ std::string unpack_upload(const fs::path& file, const fs::path& folder, const Un
   const std::string ending = ending_of(file);
   if (ending.empty())
     throw cs::Error(cs::Code::unsupported, "upload",
-                    "is neither NIfTI nor MetaImage (.mha) nor DICOM nor a zip of DICOM files.");
+                    "is neither NIfTI nor MetaImage (.mha) nor DICOM nor a zip of DICOM files or of a .mhd with its .raw.");
   if (ending == ".zip") return unzip(file, folder, limits);
   const std::string inside = ending == ".dcm" ? "dicom" : "scan" + ending;
   if (ending == ".dcm") fs::create_directory(folder / inside);

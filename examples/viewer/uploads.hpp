@@ -9,7 +9,8 @@ struct UnpackLimits {
   Index most_bytes = Index{8} << 30;   // of all entries together
 };
 
-/// Moves an upload into `folder`, or unpacks it there if it is a zip archive: then one scan or the files of a DICOM series.
+/// Moves an upload into `folder`, or unpacks it there if it is a zip archive: then one scan, a .mhd with the files that it names,
+/// or the files of a DICOM series.
 /// What to read comes back, a name within the folder. Names in archives are never used for files.
 /// Errors    Refusal; bad_input for an archive that is damaged, too large or too full.
 std::string unpack_upload(const fs::path& file, const fs::path& folder, const UnpackLimits& limits = {});

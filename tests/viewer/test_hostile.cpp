@@ -69,7 +69,7 @@ const std::vector<std::string> kMethods = {"GET",   "POST",    "DELETE", "PUT", 
                                            "TRACE", "CONNECT", "get",    "G\tT", ""};
 
 std::string body_of(Dice& dice) {
-  switch (dice.below(8)) {
+  switch (dice.below(9)) {
     case 0:
       return dice.bytes(dice.below(2000));
     case 1:
@@ -89,6 +89,15 @@ std::string body_of(Dice& dice) {
       std::string zip = zip_of({{.name = "a", .content = std::string(3000, 'x')}});
       zip[static_cast<std::size_t>(dice.below(std::ssize(zip)))] ^= static_cast<char>(1 + dice.below(255));
       return zip;
+    }
+    case 7: {   // a header that wants other files
+      const std::string files = dice.one_of<std::string>(
+          {"/etc/passwd", "../../../ctseg.sqlite", "x", "LIST\nx\nx\n/etc/passwd", "x%d 1 99999999 1"});
+      return zip_of({{.name = "a.mhd",
+                      .content = "NDims = 3\nDimSize = 9 9 3\nElementType = MET_UCHAR\nElementSpacing = 1 1 1\n"
+                                 "ElementDataFile = " +
+                                 files + "\n"},
+                     {.name = dice.below(2) ? "/etc/passwd" : "x", .content = std::string(81, 'x')}});
     }
     default:
       return std::string(8000, '\1');   // right for a mask of this scan

@@ -70,7 +70,7 @@ export async function save(note) {
 /** Downloads a file made from the stored mask: `type` is one of index.html's choices. */
 export async function download(type) {
   const {mask, label, scan} = state;
-  const base = `${scan.name.replace(/\.(nii|gz|mha|mhd|zip)/g, "")}_v${mask.version}`;
+  const base = `${scan.name.replace(/\.(nii|gz|mha|mhd|dcm|zip)/g, "")}_v${mask.version}`;
   if (type === "overlay") {
     const {n} = kPlanes[state.active], index = state.cross[n];
     const view = {plane: state.active, index, low: state.level - state.width / 2, high: state.level + state.width / 2,
