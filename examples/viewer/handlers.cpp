@@ -174,9 +174,11 @@ Response Routes::get_mask_voxels(Request& request, Index id) {
 }
 Response Routes::get_mesh(Request& request, Index id) {
   const Index label = number<Index>(request, "label", 0, {0, 255});
-  return {.type = "application/octet-stream",
-          .body = parts_.masks.compact_mesh(parts_.masks.row(id), label,
-                                            number<Index>(request, "triangles", 60'000, {100, 1'000'000}))};
+  CompactMesh mesh =
+      parts_.masks.compact_mesh(parts_.masks.row(id), label, number<Index>(request, "triangles", 60'000, {100, 1'000'000}));
+  Response out{.type = "application/octet-stream", .body = std::move(mesh.bytes)};
+  if (mesh.simplified) out.headers.emplace_back("X-Ctseg-Simplified", "1");
+  return out;
 }
 Response Routes::get_file(Request& request, Index id) {
   const MaskRow row = parts_.masks.row(id);

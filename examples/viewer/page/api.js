@@ -34,7 +34,10 @@ export const history = () => get("/history");
 
 export const scan_voxels = async (id) => new Int16Array(await bytes(`/scans/${id}/voxels`));
 export const mask_voxels = async (id) => new Uint8Array(await bytes(`/masks/${id}/voxels`));
-export const mesh = (mask_id, label) => bytes(`/masks/${mask_id}/mesh?${query({label})}`);
+export async function mesh(mask_id, label) {
+  const response = await request(`/masks/${mask_id}/mesh?${query({label})}`);
+  return {buffer: await response.arrayBuffer(), simplified: response.headers.has("X-Ctseg-Simplified")};
+}
 
 export const save_mask = (scan_id, voxels, {parent = null, note = null}) =>
   post(`/scans/${scan_id}/masks?${query({parent, note})}`, voxels);
