@@ -148,6 +148,7 @@ void Jobs::run(Job& job) {
     const std::lock_guard lock(mutex_);
     job.row.facts["mask"] = mask.id;
     job.row.facts["device"] = device.name();
+    if (!device.reason().empty()) job.row.facts["device_reason"] = device.reason();
     job.row.facts["folder"] = (parts_.store / text("jobs/", job.row.id)).string();
     job.row.facts["files"] = {"job.json", "mask.nii.gz", "preview.png", "run.json"};
     job.row.facts["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - job.begin).count();

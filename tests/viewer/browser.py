@@ -141,6 +141,12 @@ def scrolls_and_links():
     check(cross() == [target[0], before[1], before[2]], "a click in the sagittal plane")
     page.evaluate("$('#labels label').dispatchEvent(new MouseEvent('dblclick', {bubbles: true}))")
     check(page.evaluate("state.labels[0].centroid.every((c, k) => Math.abs(c - state.cross[k]) <= 0.5)"), "to a label's middle")
+    page.drag([place("axial", target)])
+    page.key("x")
+    check(page.evaluate("state.center.every((c, k) => c === state.cross[k] + 0.5)"), "X does not center the crosshair")
+    page.key("g")
+    check(page.evaluate("state.labels[0].centroid.every((c, k) => Math.abs(c - state.cross[k]) <= 0.5)"), "G to a label's middle")
+    page.key("0")
 
 
 def window_and_opacity():
@@ -409,14 +415,37 @@ def shows_the_mesh():
     })()""")
     check(seen > 0.01 and shades > 20, f"the mesh fills {seen:.3f} of its view in {shades} shades")
     shot("mesh")
+    check("simplified" not in page.evaluate("$('#mesh_info').value"), "the whole surface is said to be less")
+    page.evaluate("""(() => {
+      const has = window.has = Headers.prototype.has;   // as of a large organ
+      Headers.prototype.has = function(name) { return name === 'X-Ctseg-Simplified' || has.call(this, name); };
+    })()""")
+    page.click("#build")
+    page.wait("$('#mesh_info').value.includes('simplified')")
+    page.evaluate("(Headers.prototype.has = window.has, 0)")
 
 
 def segments_an_upload():
+    accepted = page.evaluate("$('#scan_file').accept.split(',')")
+    check({".nii", ".gz", ".mha", ".dcm", ".zip"} <= set(accepted), f"the file dialog shows {accepted} only")
     page.choose_file("#scan_file", scan)
     page.wait("state.scan.source === 'upload' && state.voxels !== null && $('#status').value.includes('voxels of')")
     check(page.evaluate("state.mask") is None, "a new scan has no mask")
+    own = page.evaluate("""(async () => {
+      const {editor, label} = state;
+      editor.begin({label});
+      editor.set(0, label);
+      editor.end();
+      const {id} = await (await import('/corrections.js')).save('mine');
+      await (await import('/cases.js')).open_mask(id);
+      return [state.mask.id === id, state.editor.voxels[label], state.editor.dice(label)];
+    })()""")
+    check(own == [True, 1, None], f"Dice with a first drawing: {own}")
+    device = page.evaluate("(() => { const {device} = state.info; state.info.device = 'elsewhere'; return device; })()")
     page.click("#segment")
     page.wait("$('#status').value.startsWith('Segmented in')", 60)
+    check(f" s on {device}" in status(), f"segmented on {device}, and the page says {status()!r}")
+    check(page.evaluate("state.editor.model !== null"), "the model's mask has no Dice")
     check("s" in page.evaluate("$('#seconds').value"), "the inference time is not shown")
     check(page.evaluate("state.mask.kind") == "model", "the mask is not the model's")
     shot("segmented")

@@ -178,7 +178,7 @@ TEST_CASE("view makes meshes, pictures and files of a mask, and interpolates sli
   CHECK(viewer.get(text("/masks/", mask, "/file?type=obj")).body.starts_with("# ctseg surface"));
   for (const std::string target : {"/file?type=png", "/overlay?plane=sagittal&index=7&opacity=1"})
     CHECK(viewer.get(text("/masks/", mask) + target).body.starts_with("\x89PNG"));
-  CHECK(viewer.get("/history").json().size() == 4);   // scan, mask, two meshes
+  CHECK(viewer.get("/history").json().size() == 4);   // scan, mask, two meshes: what the 3-D view left is not made again
 
   std::string keys(2 * 400, '\0');   // a bar of 4 x 10, and one of 8 x 10
   for (int k = 0; k < 2; ++k)
@@ -195,6 +195,58 @@ TEST_CASE("view makes meshes, pictures and files of a mask, and interpolates sli
   CHECK(viewer.get(text("/masks/", mask)).status == 404);
   CHECK(!std::filesystem::exists(store / text("s/scans/", gone)));
   CHECK(std::filesystem::exists(f.ct()));
+}
+
+TEST_CASE("a 3-D view leaves its surface in the store, and thin things do not vanish from it") {
+  Eigen::Matrix4d m = Eigen::Matrix4d::Identity();
+  Volume<std::uint8_t> mask(Grid{{40, 40, 40}, Affine<Ras>(m)});
+  for (Index z = 2; z < 22; ++z)
+    for (Index y = 10; y < 30; ++y)
+      for (Index x = 10; x < 30; ++x) mask(z, y, x) = 1;
+  for (Index z = 22; z < 39; ++z) mask(z, 21, 21) = 1;   // a vessel of one voxel, from an organ upwards
+  for (Index x = 1; x < 40; ++x) mask(35, 5, x) = 2;     // and one alone
+  TempFolder store;
+  io::write_volume(store / "ct.nii.gz", scan_of(mask)), io::write_volume(store / "mask.nii.gz", mask);
+  Viewer viewer({store / "ct.nii.gz", "--mask", store / "mask.nii.gz", "--store", store / "s"});
+  REQUIRE(viewer.running());
+  const auto look = [&](const std::string& query) {   // how far up triangles reach, and whether it says that they are fewer
+    const Answer mesh = viewer.get("/masks/1/mesh?" + query);
+    REQUIRE(mesh.status == 200);
+    std::uint32_t count = 0;
+    std::memcpy(&count, mesh.body.data(), 4);
+    float top = -1e9f;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      float z = 0;
+      std::memcpy(&z, mesh.body.data() + 8 + 12 * i + 8, 4);
+      top = std::max(top, z);
+    }
+    return std::pair(top, has(mesh.head, "X-Ctseg-Simplified"));
+  };
+  CHECK(look("label=1").first == doctest::Approx(38).epsilon(0.03));
+  CHECK(!look("label=1").second);
+  for (const char* query : {"label=1&triangles=1500", "label=1&triangles=500", "label=0&triangles=500"}) {
+    const auto [top, simplified] = look(query);
+    INFO(query, ": ", top);
+    CHECK(top == doctest::Approx(38).epsilon(0.08));   // in voxels of 2 or 4 mm
+    CHECK(simplified);
+  }
+  json events;
+  for (int i = 0; i < 200 && events.size() < 4; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    events = viewer.get("/history").json();
+  }
+  REQUIRE(events.size() == 4);   // scan, mask, label 1, everything: each once, however often it was looked at
+  const auto said = [&](const std::string& file) {
+    return std::any_of(events.begin(), events.end(), [&](const json& e) { return has(e["words"], file); });
+  };
+  CHECK(said("mesh_1_1.stl"));
+  CHECK(said("mesh_1_all.stl"));
+  const std::string kept = slurp(store / "s/scans/1/mesh_1_1.stl");
+  CHECK(kept.size() > 84);
+  CHECK(viewer.get("/masks/1/file?type=stl&label=1").body == kept);
+  CHECK(viewer.get("/masks/1/mesh?label=9").status == 404);
+  CHECK(viewer.get("/history").json().size() == 4);
+  CHECK(viewer.stop() == 0);
 }
 
 TEST_CASE("view takes scans and models as uploads, by their content") {
@@ -217,6 +269,49 @@ TEST_CASE("view takes scans and models as uploads, by their content") {
   const Answer meta = viewer.post("/scans?name=m", slurp(store / "x.mha"));
   CHECK(meta.status == 201);
   for (const Answer* a : {&zipped, &meta}) CHECK(a->json()["lps"] == plain.json()["lps"]);
+
+  // A .mhd with its .raw, from a folder, beside other things. Names in the archive and in the header are names of nothing here.
+  io::write_volume(store / "x.mhd", scan_of(f.truth));
+  const std::string header = slurp(store / "x.mhd"), raw = slurp(store / "x.raw");
+  const std::string above = header.substr(0, header.find("ElementDataFile"));
+  const Answer both = viewer.post(
+      "/scans?name=luna", zip_of({{.name = "LUNA/readme", .content = "hello"}, {"LUNA/a.MHD", header}, {"LUNA/x.raw", raw}}));
+  INFO(both.body);
+  REQUIRE(both.status == 201);
+  CHECK(both.json()["lps"] == plain.json()["lps"]);
+  CHECK(viewer.get(text("/scans/", both.json()["id"].get<Index>(), "/voxels")).body == viewer.get("/scans/1/voxels").body);
+  std::vector<ZipMember> slabs{{"a.mhd", above + "ElementDataFile = s%d.raw 0 19 1\n"}};
+  for (std::size_t z = 0; z < 20; ++z) slabs.push_back({text("s", z, ".raw"), raw.substr(z * 800, 800)});
+  const Answer slices_of = viewer.post("/scans?name=p", zip_of(slabs));
+  REQUIRE(slices_of.status == 201);
+  CHECK(viewer.get(text("/scans/", slices_of.json()["id"].get<Index>(), "/voxels")).body == viewer.get("/scans/1/voxels").body);
+  const std::string same =
+      viewer.post("/scans?name=t", zip_of({{"../../t.mhd", above + "ElementDataFile = t.raw\n"}, {"../../t.raw", raw}})).body;
+  CHECK(has(same, "\"name\":\"t\""));   // packed from a strange place, and read all the same
+  CHECK(names_in(store.path) == std::vector<std::string>{"s", "x.mha", "x.mhd", "x.raw"});
+  spill(store / "s/incoming/x.raw", raw);
+  for (const std::vector<ZipMember>& bad : std::vector<std::vector<ZipMember>>{
+           {{"a.mhd", header}},                                                         // without its voxels
+           {{"a.mhd", header}, {"DIR/x.raw", raw}},                                     // they lie elsewhere
+           {{"a.mhd", header}, {"x.raw", raw.substr(1)}},                               // some are missing
+           {{"a.mhd", header}, {"b.mhd", header}, {"x.raw", raw}},                      // which one?
+           {{"a.mhd", above + "ElementDataFile = " + f.ct() + "\n"}, {"x.raw", raw}},   // not of the archive
+           {{"a.mhd", above + "ElementDataFile = ../x.raw\n"}, {"y.raw", raw}},         // nor this
+           {{"a.mhd", above + "ElementDataFile = s.raw%d 7 7 1\n"}, {"s.raw7", raw}},   // 20 slices are 20 files
+           {{"a.mhd", above + "ElementDataFile = LIST\n" +
+                          [] {
+                            std::string twenty;
+                            for (int z = 0; z < 20; ++z) twenty += "x.raw\n";
+                            return twenty;
+                          }()},
+            {"x.raw", raw.substr(0, 800)}},   // one file twenty times
+           {{"a.mhd", "no header"}, {"x.raw", raw}}}) {
+    const Answer refused = viewer.post("/scans?name=bad", zip_of(bad));
+    INFO(bad[0].content);
+    CHECK(refused.status == 422);
+    CHECK(!has(refused.body, "root:x:"));
+  }
+  std::filesystem::remove(store / "s/incoming/x.raw");
 
   std::vector<ZipMember> slices{{.name = "DIR/README", .content = ""}};
   for (int z = 0; z < 6; ++z)
@@ -292,6 +387,7 @@ TEST_CASE("view: a card that must be there and is not, and one that may") {
   for (int i = 0; i < 2; ++i) {
     const json job = wait_for(viewer, viewer.post("/jobs", "{\"scan\": 1}").json()["id"]);
     CHECK(job["device"] == "cpu");
+    CHECK(job["device_reason"].is_string());
     CHECK(
         json::parse(slurp(std::filesystem::path(job["folder"].get<std::string>()) / "run.json"))["device_reason"].is_string());
   }
@@ -306,6 +402,26 @@ TEST_CASE("CTSEG_MODEL names the default model, which names the labels of a give
   REQUIRE(viewer.running());
   CHECK(viewer.get("/models").json()[0]["source"] == "environment");
   CHECK(viewer.get("/scans/1").json()["masks"][0]["labels"][0]["name"] == "blocks");
+}
+
+TEST_CASE("a CTSEG_MODEL of another program is left out with a warning; a model of -m must be one") {
+  const Files& f = files();
+  TempFolder store;
+  spill(store / "other.onnx", "a graph");
+  ::setenv("CTSEG_MODEL", (store / "other.onnx").c_str(), 1);
+  const Viewer viewer({f.ct(), "-m", f.model(), "--store", store / "s"});
+  const Ran second = run_ctseg({"view", "--store", store / "t", "--port", text(viewer.port())});   // taken: it ends
+  const Ran wrong = run_ctseg({"view", "-m", store / "other.onnx", "--store", store / "u"});
+  ::unsetenv("CTSEG_MODEL");
+  REQUIRE(viewer.running());
+  const json models = viewer.get("/models").json();
+  REQUIRE(models.size() == 1);
+  CHECK(models[0]["source"] == "option");
+  CHECK(has(second.err, "warning: the model of CTSEG_MODEL is left out: "));
+  CHECK(has(second.err, "other.onnx"));
+  CHECK(has(second.err, "is the port taken?"));
+  CHECK(wrong.status == 3);
+  CHECK(!has(wrong.err, "warning"));
 }
 
 TEST_CASE("a disk that fills up while jobs wait ends them, and not the server") {

@@ -43,7 +43,7 @@ export async function open_scan(id, {mask_id = null, model = null} = {}) {
 /** Loads another version of the mask. */
 export const open_mask = (id) => show_latest(() => load_mask(state.grid, id, null));
 
-/** A mask and the one it goes back to (the model's), for Dice. Null: an empty mask to draw in. */
+/** A mask and the one it goes back to, for Dice: the model's or one that was given. Null: an empty mask to draw in. */
 async function load_mask(grid, id, model) {
   if (id === null) {
     return {mask: null, labels: labels_of(model), editor: new MaskEditor(grid, new Uint8Array(grid.count), null)};
@@ -52,7 +52,8 @@ async function load_mask(grid, id, model) {
   const voxels = await api.mask_voxels(id);
   let first = mask;
   while (first.parent !== null) first = await api.mask(first.parent);
-  const reference = first === mask ? voxels.slice() : await api.mask_voxels(first.id);
+  const reference = first.kind === "edited" ? null   // somebody's own first drawing says nothing about later ones
+    : first === mask ? voxels.slice() : await api.mask_voxels(first.id);
   const labels = mask.labels.length > 0 ? mask.labels : labels_of(model);
   return {mask, labels, editor: new MaskEditor(grid, voxels, reference)};
 }

@@ -3,7 +3,7 @@
 const kMostSteps = 200;   // that undo remembers
 
 export class MaskEditor {
-  /** `labels` is changed in place; `model` is what the network said (or null), and never changes. */
+  /** `labels` is changed in place; `model`, which never changes, is what the network said, or a mask that was given, or null. */
   constructor(grid, labels, model) {
     this.grid = grid;
     this.labels = labels;

@@ -97,6 +97,11 @@ function show_labels() {
   });
 }
 
+/** Moves the crosshair to the middle of a label, as it was when the mask was loaded. */
+export function go_to_label({centroid}) {
+  if (centroid) go_to(centroid.map((v) => v + 0.5));
+}
+
 /** Visible or not; name, with a radio button that chooses it for the tools; volume; Dice. */
 function label_row(label) {
   const row = document.createElement("tr");
@@ -115,8 +120,8 @@ function label_row(label) {
   swatch.className = "swatch";
   swatch.style.background = label.color;
   const name = document.createElement("label");
-  name.title = `${label.name}; double click: go there`;
-  name.addEventListener("dblclick", () => { if (label.centroid) go_to(label.centroid.map((v) => v + 0.5)); });
+  name.title = `${label.name}; double click, or G where it is chosen: go there`;
+  name.addEventListener("dblclick", () => go_to_label(label));
   name.append(choose, swatch, label.name);
   row.insertCell().append(show);
   row.insertCell().append(name);

@@ -12,7 +12,9 @@ import {open_mask, open_scan, remembered, run_model} from "./cases.js";
 import {refresh_contour} from "./contour_tool.js";
 import * as corrections from "./corrections.js";
 import {MeshView, read_mesh} from "./mesh.js";
-import {attach_panel, change_size, choose_tool, element, fill_select, kPresets, show_panel, use_preset} from "./panel.js";
+import {
+  attach_panel, change_size, choose_tool, element, fill_select, go_to_label, kPresets, show_panel, use_preset,
+} from "./panel.js";
 import {PlaneView} from "./planes.js";
 import {go_to, label_of, on_redraw, redraw, state} from "./state.js";
 import {attach_tools} from "./tools.js";
@@ -127,7 +129,9 @@ async function segment() {
     if (!await open_mask(finished.mask)) return;
     clear_mesh();
     after_loading();
-    say(`Segmented in ${state.mask.seconds.toFixed(1)} s on ${state.info.device}.`);
+    const {device, device_reason: reason} = finished;   // not where it was to run: a card may have refused it
+    const why = device !== state.info.device && reason ? `; no card: ${reason}` : ".";
+    say(`Segmented in ${state.mask.seconds.toFixed(1)} s on ${device}${why}`);
   } finally {
     element("progress").hidden = element("stop").hidden = true;
     element("segment").disabled = false;
@@ -159,10 +163,12 @@ async function build_mesh() {
   const label = label_of(state.label);
   element("mesh_info").value = "Building ...";
   try {
-    const mesh = read_mesh(await api.mesh(state.mask.id, label.id));
+    const {buffer, simplified} = await api.mesh(state.mask.id, label.id), mesh = read_mesh(buffer);
     mesh_view.show(mesh, label.color);
+    const triangles = `${(mesh.indices.length / 3).toLocaleString("en")} triangles`;
+    const view = simplified ? ", simplified; the files are not" : "";
     const unsaved = state.editor.dirty ? "; saved version, not your latest strokes" : "";
-    element("mesh_info").value = `${label.name}, ${(mesh.indices.length / 3).toLocaleString("en")} triangles${unsaved}`;
+    element("mesh_info").value = `${label.name}, ${triangles}${view}${unsaved}`;
   } catch (error) {
     clear_mesh();
     throw error;
@@ -187,6 +193,8 @@ const kKeys = {
     state.opacity = state.opacity > 0 ? 0 : opacity_before;
   },
   i: () => interpolate(),
+  g: () => go_to_label(label_of(state.label)),
+  x: () => { state.center = state.cross.map((v) => v + 0.5); },
   l: () => element("views").classList.toggle("one"),
   "?": () => element("keys").showModal(),
 };
