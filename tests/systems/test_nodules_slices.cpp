@@ -76,7 +76,8 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
   const auto of = [&](const std::string& name) { return fs::last_write_time(prepared / "images" / (name + ".mha")); };
   const auto then = of(first), there = of(second);
   std::string corrected = annotations;
-  spill(data / "annotations.csv", corrected.insert(corrected.find(rows[1]) + rows[1].size(), "1"));   // its diameter
+  const std::size_t comma = rows[1].rfind(',') + 1;   // the diameter stands behind it
+  spill(data / "annotations.csv", corrected.replace(corrected.find(rows[1]) + comma, rows[1].size() - comma, "9"));
   system.run({"preprocess"});
   CHECK(of(first) != then);
   CHECK(of(second) == there);
