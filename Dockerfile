@@ -9,9 +9,9 @@
 #   docker run --rm -it --network host -v "$PWD:/data" -u "$(id -u):$(id -g)" ctseg view --port 8000 --store /data/viewer
 #
 # For NVIDIA's cards: the same steps on NVIDIA's images. The first has nvcc and cuDNN's headers; the second has cuDNN and what
-# cuDNN itself looks for as it runs (cuBLASLt, NVRTC), which no list of a program's libraries names. `ctseg segment` and `ctseg
-# view` then compute on the card if there is one (--device); training is done on the processor. The driver is the machine's, lent
-# by NVIDIA's container toolkit (--gpus).
+# cuDNN itself looks for as it runs (cuBLASLt, NVRTC), which no list of a program's libraries names. `ctseg segment`, `train` and
+# `view` then compute on the card if there is one (--device). The driver is the machine's, lent by NVIDIA's container toolkit
+# (--gpus).
 #
 #   docker build -t ctseg:cuda --build-arg BUILD=nvidia/cuda:13.0.1-cudnn-devel-ubuntu24.04 \
 #     --build-arg RUN=nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04 --build-arg OPTIONS=-DCTSEG_CUDA=ON .

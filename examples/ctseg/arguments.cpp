@@ -250,6 +250,11 @@ void add_train(CLI::App& program, Arguments& all) {
       ->capture_default_str();
   c.add_option("--epochs", a.epochs, "of a plan")->check(CLI::Range(1, 1000000))->capture_default_str();
   c.add_option("--steps-per-epoch", a.steps_per_epoch, "of a plan")->check(CLI::Range(1, 1000000))->capture_default_str();
+  c.add_option("--device", a.device, "where the network trains: auto (a card if there is one), cpu, cuda or cuda:N")
+      ->capture_default_str();
+  c.add_option("--accuracy", a.accuracy, "how convolutions may round")
+      ->check(CLI::IsMember({"strict", "standard", "fast"}))
+      ->capture_default_str();
   c.add_option("--seed", a.seed, "of weights, samples and augmentation")->check(kSeeds)->capture_default_str();
   c.add_flag("--resume", a.resume, "go on from the last checkpoint in the output folder");
 }

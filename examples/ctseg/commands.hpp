@@ -71,6 +71,7 @@ struct TrainArguments {
   std::string config{}, output{};
   std::string plan{}, data{}, configuration = "3d_fullres", fold = "0";   // in place of config
   Index epochs = 1000, steps_per_epoch = 250;                              // of a plan
+  std::string device = "auto", accuracy = "standard";
   std::uint64_t seed = 0;
   bool resume = false;
 };

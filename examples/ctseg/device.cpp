@@ -23,6 +23,12 @@ DeviceChoice device_named(const std::string& words) {
   return choice;
 }
 
+cs::Accuracy accuracy_named(const std::string& words) {
+  for (const cs::Accuracy a : {cs::Accuracy::strict, cs::Accuracy::standard, cs::Accuracy::fast})
+    if (cs::text(a) == words) return a;
+  throw cs::Error(cs::Code::bad_argument, "--accuracy", cs::text(words, "; must be strict, standard or fast."));
+}
+
 Device::Device(const DeviceChoice& choice, const cs::ContextOptions& options)
     : choice_(choice), threads_(options), host_(threads_.options()) {
   take_card();

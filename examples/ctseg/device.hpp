@@ -31,6 +31,9 @@ struct DeviceChoice {
 /// auto, cpu, cuda or cuda:N.
 /// Errors    bad_argument for anything else.
 DeviceChoice device_named(const std::string& words);
+/// Of --accuracy: strict, standard or fast.
+/// Errors    bad_argument for anything else.
+cs::Accuracy accuracy_named(const std::string& words);
 
 /// What a choice comes to on this machine. With auto, whatever a card refuses (no driver, not enough memory) the CPU does.
 /// Between two calls the card keeps its context and what that knows of convolutions, and nothing else. One thread at a time.

@@ -18,12 +18,6 @@ namespace cli {
 
 namespace {
 
-cs::Accuracy accuracy_named(const std::string& name) {
-  for (const cs::Accuracy a : {cs::Accuracy::strict, cs::Accuracy::fast})
-    if (text(a) == name) return a;
-  return cs::Accuracy::standard;
-}
-
 std::string labels_csv(const std::vector<cs::LabelMeasure>& labels) {
   std::string out = "label,name,voxels,volume_ml,hu_mean,hu_sd,centroid_x_lps_mm,centroid_y_lps_mm,centroid_z_lps_mm\n";
   for (const cs::LabelMeasure& m : labels) {

@@ -52,7 +52,7 @@ TEST_CASE("train makes a model file, logs and a record") {
   CHECK(run["figures"]["steps"] == 30);
   CHECK(run["model"]["name"] == "tiny");
   CHECK(names_in(t.folder / "run") ==
-        std::vector<std::string>{"checkpoints", "curve.svg", "log.csv", "model.safetensors", "run.json"});
+        std::vector<std::string>{"board", "checkpoints", "curve.svg", "log.csv", "model.safetensors", "run.json"});
   const std::string log = slurp(t.folder / "run/log.csv");
   CHECK(std::count(log.begin(), log.end(), '\n') == 31);
   const std::string checkpoint =
@@ -246,7 +246,7 @@ TEST_CASE("train stops when it is told to, keeps what it has, and goes on from t
     CHECK(ran.status == 130);
     CHECK(ran.seconds < 2 + 5);
     CHECK(ran.out.empty());
-    CHECK(names_in(out / "run") == std::vector<std::string>{"checkpoints", "log.csv"});
+    CHECK(names_in(out / "run") == std::vector<std::string>{"board", "checkpoints", "log.csv"});
     const std::string log = slurp(out / "run/log.csv");
     const Index rows = std::count(log.begin(), log.end(), '\n');
     CHECK(rows > steps + 1);
@@ -297,7 +297,7 @@ TEST_CASE("train: what is wrong with a configuration is named") {
     config[json::json_pointer(pointer)] = value;
     return train(config.dump());
   };
-  CHECK(has(changed("/training/schedule", "cosin"), "training.schedule: is \"cosin\"; must be one of constant, cosine, poly."));
+  CHECK(has(changed("/training/schedule", "cosin"), "training.schedule: is \"cosin\"; must be one of constant, cosine, poly, exponential"));
   CHECK(has(changed("/training/patch", {16, 16}), "training.patch has 2 extents for a network of 3 axes."));
   json odd = json::parse(kConfig);
   odd["data"]["folder"] = (trained().folder / "data").string(), odd["training"]["patch"] = {16, 17, 16};

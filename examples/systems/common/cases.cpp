@@ -28,12 +28,9 @@ std::string table_of(const std::vector<cs::Case>& cases) {
 }
 
 cs::ContextOptions context_options(const Arguments& a, Console& console) {
-  const cs::Accuracy accuracy = one_of<cs::Accuracy>(
-      "--accuracy", a.accuracy,
-      {{"strict", cs::Accuracy::strict}, {"standard", cs::Accuracy::standard}, {"fast", cs::Accuracy::fast}});
   return {.threads = console.common().threads,
           .seed = a.seed,
-          .accuracy = accuracy,
+          .accuracy = cli::accuracy_named(a.accuracy),
           .cancel = console.cancel(),
           .log = console.log()};
 }

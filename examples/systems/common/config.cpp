@@ -2,40 +2,6 @@
 
 namespace systems {
 
-template <class F> void fields(LossConfig& l, F& f) {
-  f("dice", l.dice, cs::json::Range{0, 100});
-  f("ce", l.ce, cs::json::Range{0, 100});
-  f("smooth", l.smooth, cs::json::Range{0, 100});
-  f("background", l.background);
-  f("class_weights", l.class_weights, cs::json::Range{0, 1e6});
-}
-template <class F> void fields(TrainingConfig& t, F& f) {
-  f("steps", t.steps, cs::json::Range{1, 1e8});
-  f("epochs", t.epochs, cs::json::Range{0, 1e6});
-  f("steps_per_epoch", t.steps_per_epoch, cs::json::Range{0, 1e6});
-  f("batch", t.batch, cs::json::Range{1, 1024});
-  f("patch", t.patch, cs::json::Range{1, 4096});
-  f("positive", t.positive, cs::json::Range{0, 1e6});
-  f("negative", t.negative, cs::json::Range{0, 1e6});
-  f("sampling", t.sampling, cs::json::Range{0, 1e6});
-  f("by_component", t.by_component);
-  f("off_centre", t.off_centre, cs::json::Range{0, 4096});
-  f("augment", t.augment);
-  f("loss", t.loss);
-  f("optimizer", t.optimizer);
-  f("learning_rate", t.learning_rate, cs::json::Range{0, 100});
-  f("weight_decay", t.weight_decay, cs::json::Range{0, 100});
-  f("clip_norm", t.clip_norm, cs::json::Range{0, 1e9});
-  f("schedule", t.schedule);
-  f("factor", t.factor, cs::json::Range{0, 1});
-  f("every", t.every, cs::json::Range{1, 1e8});
-  f("warm_up", t.warm_up, cs::json::Range{0, 1e8});
-  f("max_memory_mb", t.max_memory_mb, cs::json::Range{0, 1e9});
-  f("workers", t.workers, cs::json::Range{0, 256});
-  f("validate_every", t.validate_every, cs::json::Range{0, 1e8});
-  f("checkpoint_every", t.checkpoint_every, cs::json::Range{0, 1e8});
-  f("patience", t.patience, cs::json::Range{0, 1e6});
-}
 template <class F> void fields(Relabel& r, F& f) {
   f.required("from", r.from, cs::json::Range{0, 255});
   f.required("to", r.to, cs::json::Range{0, 255});

@@ -4,6 +4,7 @@
 #include <ctseg/data/split.hpp>
 
 #include "../../ctseg/learning.hpp"
+#include "../../ctseg/training_config.hpp"
 
 namespace systems {
 
@@ -11,32 +12,6 @@ namespace cs = ctseg;
 namespace fs = std::filesystem;
 using cli::one_of, cs::Index, cs::text;
 
-/// dice * Dice + ce * cross entropy: binary for a network of one channel. 0 leaves a term out.
-struct LossConfig {
-  double dice = 1, ce = 1, smooth = 1e-5;
-  bool background = true;                // in Dice
-  std::vector<double> class_weights{};   // one a channel
-};
-struct TrainingConfig {
-  Index steps = 1000, epochs = 0;      // epochs above 0 count instead of steps
-  Index steps_per_epoch = 0;           // 0: as many as it takes to draw one sample per case
-  Index batch = 2;                     // patches a step
-  std::vector<Index> patch{};          // z, y, x, or y, x; unset: the recipe's window
-  double positive = 1, negative = 1;   // share of patches around foreground and background
-  std::vector<double> sampling{};      // in their place: how often each class lies under the centre
-  bool by_component = false;           // large and small connected pieces of foreground alike, in place of voxels alike
-  Index off_centre = 0;                // voxels that a patch may then be moved by: else what is sought lies in its middle
-  std::string augment = "none";        // none, light, coronary, lung_nodules, liver_slices
-  LossConfig loss{};
-  std::string optimizer = "adam";   // adam, adamw
-  double learning_rate = 1e-4, weight_decay = 0, clip_norm = 0;
-  std::string schedule = "constant";   // constant, cosine, poly, exponential, step
-  double factor = 0.95;                // of exponential and step
-  Index every = 1, warm_up = 0;        // epochs for exponential and step, else steps
-  Index max_memory_mb = 0;             // above 0: stages are computed again in backward, then batches halved, to fit
-  Index workers = 0, patience = 0;
-  Index validate_every = 0, checkpoint_every = 0;   // steps; 0: at the end, and every 500
-};
 struct Relabel {
   Index from = 0, to = 0;
 };
@@ -53,7 +28,7 @@ struct PhantomConfig {
 };
 struct Config {
   cs::ModelRecipe recipe{};
-  TrainingConfig training{};
+  cli::TrainingConfig training{};
   DataConfig data{};
   PhantomConfig phantom{};
 };

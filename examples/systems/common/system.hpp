@@ -38,8 +38,6 @@ struct Job {
   cs::CaseSplit (*find)(const Job&);
   std::vector<cs::Case> (*read)(Job&, const std::vector<cs::CaseFiles>&);
 
-  Index steps = 0;   // that it has trained
-
   Job(Arguments a, Config c, Console& console);
   /// Into its record, once its networks have run: on what, with how many threads, how exactly.
   void describe(cs::RunRecord& run) const;

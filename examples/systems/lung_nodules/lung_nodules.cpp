@@ -109,7 +109,7 @@ std::vector<cs::Case> read_prepared(Job&, const std::vector<cs::CaseFiles>& file
 
 void train_nodules(Job& job) {
   if (fs::exists(job.output() / "prepared")) check_preprocessing(job);
-  TrainingConfig& t = job.config.training;
+  cli::TrainingConfig& t = job.config.training;
   const Index cases = std::ssize(prepared_files(job).train);
   const Index epoch = t.steps_per_epoch > 0 ? t.steps_per_epoch : (cases + t.batch - 1) / t.batch;
   if (t.validate_every == 0) t.validate_every = kEpochs * epoch;
