@@ -85,6 +85,14 @@ TEST_CASE("train --plan: nnU-Net's preset, a fold kept for validation, and a mod
   CHECK(run_ctseg({"segment", data + "/imagesTr/case0_0000.nii.gz", "-m", folder / "run/model.safetensors", "-o",
                    folder / "mask.nii.gz"})
             .status == 0);
+  std::vector<std::string> words = train;   // nnU-Net's optimizer and loss of several heads on a card
+  words.insert(words.end(), {"--configuration", "2d", "-o", folder / "card", "--device", "cuda", "--json"});
+  const Ran card = run_ctseg(words, {.program = "ctseg_emulated"});
+  INFO(card.err);
+  REQUIRE(card.status == 0);
+  CHECK(json::parse(card.out)["device"] == "cuda:0, emulated card");
+  CHECK(json::parse(card.out)["figures"]["loss"].get<double>() ==
+        doctest::Approx(json::parse(ran.out)["figures"]["loss"].get<double>()).epsilon(1e-3));
   CHECK(holds(with({"--configuration", "3d_lowres", "-o", folder / "x"}).err, "has no configuration \"3d_lowres\""));
   CHECK(holds(run_ctseg({"train", "--plan", plans, "-o", folder / "x"}).err, "--plan with --data"));
   CHECK(run_ctseg({"train", "-o", folder / "x"}).status == 2);
