@@ -86,8 +86,8 @@ int main() {
   bench("RandScaleIntensity", {{RandScaleIntensity{.probability = 1}}});
   bench("RandShiftIntensity", {{RandShiftIntensity{.probability = 1}}});
   bench("RandAdjustContrast", {{RandAdjustContrast{.probability = 1}}});
-  many("recipe lung nodules (S1)", lung_nodule_recipe());
-  many("recipe coronaries (S3)", coronary_recipe());
+  many("recipe lung nodules", lung_nodule_recipe());
+  many("recipe coronaries", coronary_recipe());
   bench("SpatialTransform", {{SpatialTransform{.rotation_probability = 1, .scaling_probability = 1}}}, true);
   bench("GaussianNoiseTransform", {{RandGaussianNoise{.probability = 1}}});
   bench("GaussianBlurTransform", {{GaussianBlurTransform{.probability = 1, .channel_probability = 1}}});
