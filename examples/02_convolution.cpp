@@ -62,7 +62,7 @@ int main() try {
   // Forward: every call runs at once and is remembered.
   cs::Tape<S> tape(cs::Mode::train, ctx);
   const auto y = conv(tape.input(x.view()));
-  const auto loss = cs::adaptive_average_pool(cs::multiply(y, y), 1);
+  const auto loss = cs::adaptive_average_pool(cs::multiply(y, y), 1);   // the mean of y * y over the image
   // Backward: adds the derivatives of the loss to the gradients of the parameters that are given here.
   cs::Gradients<S> gradients({&conv.weight, &conv.bias});
   tape.backward(loss, gradients);

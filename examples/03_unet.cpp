@@ -1,6 +1,10 @@
 // Lesson 3: a U-Net from blocks: layers, how they are called, and what they are named. It learns to find the liver of two
 // made-up patients for a few steps; then its weights are handed over to ctseg::UNet by name, which gives the same output to the
 // bit. basic_unet.cpp and vnet.cpp beside this file build MONAI's BasicUNet and V-Net in the same way.
+//
+// Why this shape: on the way down the image shrinks and channels grow, so that a voxel sees more and more of the body around
+// it; on the way up it grows back, and at each level `concat` adds what the way down had there, the details: the skip
+// connection. ctseg/models/unet.hpp has a drawing.
 #include <cstdio>
 #include <map>
 

@@ -1,6 +1,10 @@
 // Lesson 4: train and watch. The four lines that every training is made of; then `fit`, which adds what they lack: a learning
 // rate that moves, validation on whole scans, a table, a curve. The network learns to find the liver of made-up patients at
 // 8 mm; at the end it sees one that it has not seen before.
+//
+// A whole scan is too large to train on, so patches are cut out of it; later the network goes over the scan window by window. The
+// loss is cross entropy, which judges each voxel, plus 1 - Dice, where Dice = 2 |A and B| / (|A| + |B|) says how well the mask A
+// and the true one B overlap, however small they are.
 #include <cstdio>
 
 #include <ctseg/ctseg.hpp>
