@@ -1,6 +1,6 @@
 #!/bin/sh
 # What a card has to say: is everything right, how fast is each kernel, how fast are the networks, and how fast is PyTorch on the
-# same card in the same run. Made for a card that is lent for minutes, on a machine without internet: programs are built and
+# same card in the same run. Made for a machine without compiler and internet that one has for minutes: programs are built and
 # packed elsewhere, every part has a limit of its own, runs alone, and keeps what it found when a later one fails or is killed.
 #   first_run.sh [--parts PART,...] [FOLDER]   results in FOLDER (gpu_results), a summary at the end and in FOLDER/summary.txt
 #   first_run.sh --pack ARCHIVE.tar.xz         builds the programs and packs them with the libraries that they need; no card needed
