@@ -186,6 +186,8 @@ void add_segment(CLI::App& program, Arguments& all) {
       ->take_all();
   c.add_option("--nnunet-model", a.nnunet.path, "instead: a folder of nnUNetv2_train, with plans.json, or the one above it");
   add_nnunet(c, a.nnunet);
+  for (const char* of_folder : {"--configuration", "--folds", "--checkpoint", "--postprocessing"})
+    c.get_option(of_folder)->needs("--nnunet-model");
   c.add_option("--channel", a.channels, "further channels of the scan, on its grid, in the order of training")
       ->allow_extra_args(false)
       ->take_all();
@@ -250,6 +252,8 @@ void add_train(CLI::App& program, Arguments& all) {
       ->capture_default_str();
   c.add_option("--epochs", a.epochs, "of a plan")->check(CLI::Range(1, 1000000))->capture_default_str();
   c.add_option("--steps-per-epoch", a.steps_per_epoch, "of a plan")->check(CLI::Range(1, 1000000))->capture_default_str();
+  for (const char* of_plan : {"--configuration", "--fold", "--epochs", "--steps-per-epoch"})
+    c.get_option(of_plan)->needs("--plan");
   c.add_option("--device", a.device, "where the network trains: auto (a card if there is one), cpu, cuda or cuda:N")
       ->capture_default_str();
   c.add_option("--accuracy", a.accuracy, "how convolutions may round")

@@ -60,6 +60,12 @@ void convert(const ConvertArguments& a, Console& console) {
   if (folder && !a.recipe.empty())
     throw cs::Error(cs::Code::bad_argument, "--recipe",
                     "is for weights; a folder of nnU-Net says itself how its model is used.");
+  const NnunetArguments &n = a.nnunet, unset{};
+  const bool as_folder =
+      !n.configuration.empty() || !n.folds.empty() || !n.postprocessing.empty() || n.checkpoint != unset.checkpoint;
+  if (!folder && as_folder)
+    throw cs::Error(cs::Code::bad_argument, a.input,
+                    "is a file; --configuration, --folds, --checkpoint and --postprocessing are for a folder of nnU-Net.");
   if (!folder) console.keep(a.input);
   if (!a.recipe.empty()) console.keep(a.recipe);
   fs::path into = a.output;

@@ -140,6 +140,8 @@ std::vector<Made> export_volume(const ExportArguments& a, const std::string& for
 
 void export_mask(const ExportArguments& a, Console& console) {
   const std::string format = format_of(a);
+  if (const ExportArguments unset; !is_mesh(format) && (a.smooth != unset.smooth || a.keep != unset.keep || a.ras))
+    throw cs::Error(cs::Code::bad_argument, a.output, text("is ", format, "; --smooth, --keep and --ras are for surfaces."));
   console.keep(a.input.path);
   const std::vector<Made> made = is_mesh(format)                           ? export_surfaces(a, format, console)
                                  : format == "seg" || format == "rtstruct" ? export_dicom(a, format, console)

@@ -26,7 +26,8 @@ struct TrainingTask {
   bool resume = false;
   /// As the network sees them; asked for again where the CPU takes over from a card.
   std::function<std::vector<cs::Case>()> cases, held_out;
-  std::optional<cs::nnunet::TrainingPreset> preset{};   // nnU-Net's way: of `config` only memory, workers and the intervals count
+  std::optional<cs::nnunet::TrainingPreset>
+      preset{};   // nnU-Net's way: of `config` only memory, workers and the intervals count
 };
 
 /// Trains the model's weights, on the device's card if there is one; what that refuses before the first step, most often for want
@@ -127,9 +128,8 @@ template <cs::AnySpec S> cs::FitOptions<S> options_of(const TrainingTask& task, 
     o.validate_every = t.validate_every > 0 ? t.validate_every : last;
     o.early_stop.patience = t.patience;
   }
-  o.checkpoints = {.folder = task.output / "checkpoints",
-                   .every = t.checkpoint_every > 0 ? t.checkpoint_every : 500,
-                   .resume = task.resume};
+  o.checkpoints = {
+      .folder = task.output / "checkpoints", .every = t.checkpoint_every > 0 ? t.checkpoint_every : 500, .resume = task.resume};
   return o;
 }
 
@@ -139,6 +139,8 @@ template <class Net> cs::FitResult fit_network(Training& training, cs::Context<t
   const TrainingConfig& t = task.config;
   const cs::PatchSampler<S> patches = sampler_of<S>(training);
   const std::vector<cs::Case> held_out = task.held_out();
+  if (held_out.empty() && (t.patience > 0 || t.validate_every > 0))
+    training.console.warn("warning: no patient is kept for validation, so patience and validate_every do nothing.");
 
   Lines lines(training);
   cs::TextLog csv(task.output / "log.csv", cs::TextLogFormat::csv);
@@ -156,9 +158,10 @@ template <class Net> cs::FitResult fit_network(Training& training, cs::Context<t
   const auto weights = net.parameters();
   const auto run_by = [&](cs::AdamBase<S>&& adam) { return run(adam); };   // fit is compiled once for the two of them
   const cs::FitResult fitted =
-      task.preset              ? run(cs::Sgd<S>(weights, cs::nnunet::training_sgd()))
-      : t.optimizer == "adam"  ? run_by(cs::Adam<S>(weights, {.learning_rate = t.learning_rate, .weight_decay = t.weight_decay}))
-                               : run_by(cs::AdamW<S>(weights, {.learning_rate = t.learning_rate, .weight_decay = t.weight_decay}));
+      task.preset ? run(cs::Sgd<S>(weights, cs::nnunet::training_sgd()))
+      : t.optimizer == "adam"
+          ? run_by(cs::Adam<S>(weights, {.learning_rate = t.learning_rate, .weight_decay = t.weight_decay}))
+          : run_by(cs::AdamW<S>(weights, {.learning_rate = t.learning_rate, .weight_decay = t.weight_decay}));
   curve.write(task.output / "curve.svg");
   const fs::path best = task.output / "checkpoints" / "best.safetensors";
   if (dice && fs::exists(best)) cs::io::load_weights(best, net);

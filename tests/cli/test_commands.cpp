@@ -192,6 +192,9 @@ TEST_CASE("export: surfaces, volumes and numbers") {
   CHECK(run_ctseg({"export", folder / "mask.nii.gz", "-o", folder / "mask.npy"}).status == 0);
   CHECK(io::inspect_volume(folder / "mask.npy", {.affine = io::affine_of_spacing({1, 1, 2})}).stored == Stored::u8);
   CHECK(run_ctseg({"export", folder / "mask.nii.gz", "-o", folder / "mask.what"}).status == 2);
+  const Ran smooth = run_ctseg({"export", folder / "mask.nii.gz", "-o", folder / "smooth.mha", "--keep", "0.5"});
+  CHECK(smooth.status == 2);
+  CHECK(has(smooth.err, "--smooth, --keep and --ras are for surfaces."));
 }
 
 TEST_CASE("preview draws") {

@@ -61,8 +61,8 @@ TEST_CASE("the second network of a cascade needs the first one's folder, or its 
   std::filesystem::create_directories(alone);
   std::filesystem::copy(data + name, alone + name, std::filesystem::copy_options::recursive);
   const auto plan = [&](const std::vector<std::string>& more) {
-    std::vector<std::string> all{"segment", data + "/case_0000.nii.gz", "--nnunet-model", alone, "--dry-run", "-o",
-                                 out / "no.nii.gz"};
+    std::vector<std::string> all{"segment", data + "/case_0000.nii.gz", "--nnunet-model", alone, "--dry-run",
+                                 "-o",      out / "no.nii.gz"};
     all.insert(all.end(), more.begin(), more.end());
     return run_ctseg(all);
   };
@@ -74,6 +74,13 @@ TEST_CASE("the second network of a cascade needs the first one's folder, or its 
 
 TEST_CASE("convert and segment: what does not go together") {
   const TempFolder out;
+  for (const char* option : {"--configuration", "--folds", "--checkpoint", "--postprocessing"}) {   // of a folder of nnU-Net
+    CAPTURE(option);
+    CHECK(run_ctseg({"segment", kScan, "-m", kScan, option, "2d", "-o", out / "a.nii.gz"}).status == 2);
+    const Ran ran = run_ctseg({"convert", kScan, option, "2d", "-o", out / "a.safetensors"});
+    CHECK(ran.status == 2);
+    CHECK(has(ran.err, "are for a folder of nnU-Net."));
+  }
   CHECK(has(run_ctseg({"segment", kScan, "-o", out / "a.nii.gz"}).err,
             "segment: a model is needed, and one kind of them: -m FILE, or --nnunet-model FOLDER."));
   CHECK(has(run_ctseg({"segment", kScan, "-m", out.path.string(), "-o", out / "a.nii.gz"}).err,

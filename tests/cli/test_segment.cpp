@@ -297,7 +297,8 @@ TEST_CASE("train: what is wrong with a configuration is named") {
     config[json::json_pointer(pointer)] = value;
     return train(config.dump());
   };
-  CHECK(has(changed("/training/schedule", "cosin"), "training.schedule: is \"cosin\"; must be one of constant, cosine, poly, exponential"));
+  CHECK(has(changed("/training/schedule", "cosin"),
+            "training.schedule: is \"cosin\"; must be one of constant, cosine, poly, exponential"));
   CHECK(has(changed("/training/patch", {16, 16}), "training.patch has 2 extents for a network of 3 axes."));
   json odd = json::parse(kConfig);
   odd["data"]["folder"] = (trained().folder / "data").string(), odd["training"]["patch"] = {16, 17, 16};

@@ -14,9 +14,7 @@ struct Lab {
   TempFolder folder;
   int runs = 0;
 
-  Lab() {
-    run_ctseg({"phantom", "abdomen", "-o", folder / "data", "--count", "3", "--mask", "liver", "--shape", "24,24,20"});
-  }
+  Lab() { run_ctseg({"phantom", "abdomen", "-o", folder / "data", "--count", "3", "--mask", "liver", "--shape", "24,24,20"}); }
 
   json config(const json& training) const {
     json c = json::parse(R"({
@@ -111,6 +109,15 @@ TEST_CASE("train: what a configuration says of patches, optimizer and schedule i
   CHECK(has(all, "0.005,"));   // the second epoch's rate
 }
 
+TEST_CASE("train: stopping early needs somebody to judge by") {
+  Lab lab;
+  json config = lab.config({{"patience", 2}});
+  CHECK(!has(lab.train(config).err, "do nothing"));
+  config["data"]["validation"] = 0;
+  CHECK(has(lab.train(config).err, "no patient is kept for validation, so patience and validate_every do nothing."));
+  CHECK(lab.record()["warnings"].size() == 1);
+}
+
 TEST_CASE("train: names and lists that fit nothing are refused before anything is read") {
   Lab lab;
   const auto refused = [&](const json& training, const std::string& words) {
@@ -127,6 +134,10 @@ TEST_CASE("train: names and lists that fit nothing are refused before anything i
   refused({{"loss", {{"dice", 0}, {"ce", 0}}}}, "training.loss is a sum of nothing.");
   refused({{"loss", {{"focus", 1}}}}, "focus");
   refused({{"checkpoint_every", -1}}, "training.checkpoint_every is -1");
+  for (const char* option : {"--configuration", "--fold", "--epochs", "--steps-per-epoch"}) {   // of a plan
+    CAPTURE(option);
+    CHECK(lab.train(lab.config(json::object()), {}, {option, "2"}).status == 2);
+  }
   CHECK(lab.train(lab.config(json::object()), {}, {"--device", "gpu"}).status == 2);
   CHECK(lab.train(lab.config(json::object()), {}, {"--accuracy", "exact"}).status == 2);
 }

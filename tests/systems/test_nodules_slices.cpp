@@ -83,6 +83,10 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
   CHECK(of(second) == there);
   spill(data / "annotations.csv", annotations);
   fs::last_write_time(data / "subset0" / (second + ".mhd"), fs::file_time_type::clock::now());
+  const Ran early = system.start({"train"});   // on scans that are not those of DATA any more
+  CHECK(early.status == 2);
+  CHECK_MESSAGE(has(early.err, "lacks 2 of 5 scans"), early.err);   // the replaced one, and that with its old diameter again
+  CHECK(has(early.err, "Hint: preprocess, with the same --data and --output."));
   system.run({"preprocess"});
   CHECK(of(second) != there);
 
@@ -95,7 +99,10 @@ TEST_CASE("lung nodules: LUNA16's folders to findings in millimetres of the pati
                               {.program = "ctseg_lung_nodules"});
   CHECK(other.status == 2);
   CHECK(has(other.err, "prepared in another way"));
+  for (const char* folder : {"images", "labels"})   // of a scan that has left DATA, or of another data set
+    fs::copy_file(prepared / folder / "phantom_0.mha", prepared / folder / "left.mha");
   system.run({"train"});
+  CHECK(!has(slurp(system / "trained_on.txt"), "left"));
   for (const char* file : {"model.safetensors", "log.csv", "curve.svg", "run.json", "checkpoints/best.safetensors"})
     CHECK(fs::exists(system / file));
   // The checkpoint knows how patches were drawn: beside what is sought, then turned and mirrored.

@@ -116,6 +116,17 @@ TEST_CASE("liver: phantoms to the JSON of a web back end") {
   const auto scored = json_of(liver.run({"segment", (liver / "data/test/ct_scans/phantom_3.nii.gz").string(), "--truth",
                                          (liver / "data/test/masks/phantom_3.nii.gz").string()}));
   CHECK(scored["dice"] == judged["cases"]["phantom_3"]["dice"]);
+
+  const std::string same = liver.preset("same", "{}");   // without --phantom, which would make anew what is taken away
+  const auto judge = [&] {
+    return run_ctseg({"evaluate", "-c", same, "-d", liver / "data", "-o", liver / ""}, {.program = "ctseg_liver"});
+  };
+  fs::rename(liver / "data/test", liver / "test");
+  CHECK(json_of(judge())["cases"].contains("phantom_2"));   // those that chose its weights
+  fs::rename(liver / "data/val", liver / "val");
+  const Ran nobody = judge();
+  CHECK(nobody.status == 2);
+  CHECK_MESSAGE(has(nobody.err, "there is no patient to judge by: all 2 of "), nobody.err);
 }
 
 TEST_CASE("coronary: model choice, ONNX, with and without augmentation") {
@@ -209,6 +220,11 @@ TEST_CASE("presets of all systems are read; mistakes are named") {
     CHECK(has(ran.err, "model.safetensors: is not there. Hint: train makes it"));
   }
   const TempFolder folder;
+  std::ofstream(folder / "light.json") << R"({"base": ")" << CTSEG_SOURCE_DIR
+                                       << R"(/examples/systems/liver/config.json", "training": {"augment": "lihgt"}})";
+  const Ran light = run_ctseg({"segment", "no_scan.nii", "-c", folder / "light.json"}, {.program = "ctseg_liver"});
+  CHECK(light.status == 3);   // whatever the command is
+  CHECK(has(light.err, "light.json: training.augment: is \"lihgt\"; must be one of none, light"));
   std::ofstream(folder / "odd.json") << R"({"recipe": {}, "training": {"setps": 3}})";
   const Ran odd = run_ctseg({"train", "-c", folder / "odd.json"}, {.program = "ctseg_liver"});
   CHECK(odd.status == 3);

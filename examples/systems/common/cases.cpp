@@ -99,7 +99,7 @@ std::string first_scan(const std::vector<cs::CaseFiles>& files) {
 
 Segmented segment_scan(Job& job, const cs::LoadedModel& model) {
   std::string input = job.arguments.input;
-  if (input.empty() && job.arguments.phantom) input = first_scan(find_cases(job).test);
+  if (input.empty() && job.arguments.phantom) input = first_scan(judged(find_cases(job)));
   if (input.empty()) throw cs::Error(cs::Code::bad_argument, "segment", "no scan was named. Hint: segment CASE, or --phantom.");
   cs::RunRecord run{.command = job.arguments.command, .inputs = {input}};
   run.model = job.model().string(), run.model_name = model.recipe.about.name;
@@ -166,7 +166,10 @@ void warn_of_seen(const Job& job, const fs::path& model, const std::vector<cs::C
 }
 
 cs::EvaluationReport evaluate_cases(Job& job, const cs::LoadedModel& model, const EvaluateOptions& options) {
-  if (options.files.empty()) throw cs::Error(cs::Code::bad_argument, "evaluate", "there is no case to evaluate on.");
+  if (options.files.empty())
+    throw cs::Error(cs::Code::bad_argument, job.arguments.command,
+                    text("there is no patient to judge by: all ", job.find(job).train.size(), " of ", job.data().string(),
+                         " are to train on. Hint: a test/ folder beside train/, or data.test above 0."));
   warn_of_seen(job, job.model(), options.files);
   cs::EvaluationReport report{.options = options.scores};
   report.options.label_names = cli::label_names(model.recipe);

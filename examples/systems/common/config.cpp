@@ -58,6 +58,7 @@ Config read_config(const fs::path& file) {
   members("phantom", config.phantom);
   members.finish();
   config.recipe = cs::recipe_from_json(recipe, file.string());
+  cli::check(config.training, config.recipe.network, file.string());
   return config;
 }
 

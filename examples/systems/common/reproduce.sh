@@ -7,6 +7,7 @@ name=$1 target=$2
 bin=${3:-build/release/bin} out=${4:-build/systems/$1} threads=${5:-2}
 program=$bin/ctseg_$name
 mkdir -p "$out"
+unset CTSEG_MODEL   # judged is what is trained here
 
 "$program" prepare --phantom -o "$out" --threads "$threads" > "$out/prepared.txt"
 [ -e "$out/model.safetensors" ] || "$program" train --phantom --resume -o "$out" --threads "$threads"
@@ -19,7 +20,6 @@ case $name in
   liver) dice=$(number "$out/judged.json" '"mean"' dice) ;;
   coronary) dice=$(number "$out/judged.json" '"dice": {' mean) ;;
   spine) dice=$(number "$out/judged.json" '"dice_mean"' dice_mean) ;;
-  *) dice=$(number "$out/judged.json" '"dice' dice) ;;
 esac
 met=$(awk "BEGIN { print ($dice >= $target) ? \"true\" : \"false\" }")
 cldice=$(number "$out/judged.json" '"cldice": {' mean)
@@ -41,3 +41,4 @@ cat > "$out/summary.json" << END
 }
 END
 cat "$out/summary.json"
+[ "$met" = true ] || { echo "Dice $dice is below the target, $target" >&2; exit 1; }

@@ -12,7 +12,6 @@ Trained train_model(Job& job) {
   job.console.keep(job.arguments.config);
   for (const char* name : kTrainingFiles) job.console.expect_output(out / name);
   cli::class_of_id(job.config.recipe, job.arguments.config);   // errors before anything is read
-  cli::check(job.config.training, job.config.recipe.network, job.arguments.config);
   cs::RunRecord run{.command = "train", .inputs = {job.arguments.config, job.arguments.data}};
   run.seed = job.arguments.seed;
   cs::RunClock clock(run);

@@ -37,8 +37,8 @@ cs::Json scores_of(Job& job) {
                            {"precision", s.precision}, {"hd95_mm", s.hd95_mm}, {"seconds", j.made.seconds.total}};
     seconds += j.made.seconds.total;
   };
-  const cs::EvaluationReport report =
-      evaluate_cases(job, model, {.files = find_cases(job).test, .scores = {.labels = {1}, .centerlines = true}, .each = add});
+  const cs::EvaluationReport report = evaluate_cases(
+      job, model, {.files = judged(find_cases(job)), .scores = {.labels = {1}, .centerlines = true}, .each = add});
   write_text(job.output() / "evaluation" / "cases.csv", cs::to_csv(report));
   const cs::Summary dice = cs::summarize(report, 1, &cs::LabelScores::dice),
                     cldice = cs::summarize(report, 1, &cs::LabelScores::cldice);

@@ -30,7 +30,7 @@ void evaluate(Job& job) {
     seconds += j.made.seconds.total;
   };
   const cs::EvaluationReport report =
-      evaluate_cases(job, load(job, job.model()), {.files = find_cases(job).test, .scores = {.labels = {1}}, .each = add});
+      evaluate_cases(job, load(job, job.model()), {.files = judged(find_cases(job)), .scores = {.labels = {1}}, .each = add});
   cs::LabelScores mean;
   for (const auto score : {&cs::LabelScores::dice, &cs::LabelScores::iou, &cs::LabelScores::sensitivity,
                            &cs::LabelScores::specificity, &cs::LabelScores::accuracy, &cs::LabelScores::volume_ml})

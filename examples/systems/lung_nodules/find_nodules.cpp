@@ -156,7 +156,7 @@ void lung_nodules::infer(Job& job) {
   cs::RunRecord run{.command = "infer", .inputs = {input.string()}, .model = job.model().string()};
   cs::RunClock clock(run);
   const Finder find(job);
-  job.console.keep(input);
+  for (const fs::path& given : {input, fs::path(looks.lungs)}) job.console.keep(given);
   const Scan scan = cli::read_scan({input.string()}, job.console);
   clock.stage("read");
   cs::Segmentation made = find(scan.volume);

@@ -107,12 +107,28 @@ std::vector<cs::Case> read_prepared(Job&, const std::vector<cs::CaseFiles>& file
   return cases;
 }
 
+/// What DATA has and `preprocess` has not seen would quietly be left out.
+void check_prepared(const Job& job) {
+  const fs::path out = job.output() / "prepared";
+  const auto files = cs::find_cases(job.data(), cs::layouts::luna16);
+  auto nodules = cs::by_series(annotations(job));
+  const cs::ProcessedFiles done(out / "processed_files.txt");
+  const auto missing = std::count_if(files.begin(), files.end(), [&](const cs::CaseFiles& f) {
+    return !done.contains(f.name) || !is_current(out, f, nodules[f.name]);
+  });
+  if (missing > 0)
+    throw cs::Error(cs::Code::bad_argument, out.string(),
+                    text("lacks ", missing, " of ", files.size(), " scans of ", job.data().string(),
+                         ", or has them as they were before a change. Hint: preprocess, with the same --data and --output."));
+}
+
 void train_nodules(Job& job) {
   if (fs::exists(job.output() / "prepared")) check_preprocessing(job);
+  if (!job.arguments.data.empty()) check_prepared(job);   // else what was prepared is all there is
   cli::TrainingConfig& t = job.config.training;
   const Index cases = std::ssize(prepared_files(job).train);
   const Index epoch = t.steps_per_epoch > 0 ? t.steps_per_epoch : (cases + t.batch - 1) / t.batch;
-  if (t.validate_every == 0) t.validate_every = kEpochs * epoch;
+  if (t.validate_every == 0 && !prepared_files(job).val.empty()) t.validate_every = kEpochs * epoch;
   if (t.checkpoint_every == 0) t.checkpoint_every = kEpochs * epoch;
   job.find = prepared_files, job.read = read_prepared;
   train(job);
@@ -140,8 +156,13 @@ std::vector<cs::Nodule> lung_nodules::annotations(const Job& job) {
   return cs::read_luna16_annotations(job.data() / "annotations.csv");
 }
 cs::CaseSplit lung_nodules::prepared_files(const Job& job) {
-  return cs::split(cs::find_cases(job.output() / "prepared", cs::layouts::pairs),
-                   {.train = job.config.data.train, .test = job.config.data.test, .seed = job.arguments.seed});
+  std::vector<cs::CaseFiles> files = cs::find_cases(job.output() / "prepared", cs::layouts::pairs);
+  if (!job.arguments.data.empty()) {   // of another data set, or taken out of this one, since
+    std::set<std::string> there;
+    for (const cs::CaseFiles& f : cs::find_cases(job.data(), cs::layouts::luna16)) there.insert(f.name);
+    std::erase_if(files, [&](const cs::CaseFiles& f) { return !there.contains(f.name); });
+  }
+  return cs::split(files, {.train = job.config.data.train, .test = job.config.data.test, .seed = job.arguments.seed});
 }
 
 int main(int argc, char** argv) {

@@ -73,7 +73,7 @@ void evaluate(Job& job) {
   const cs::LoadedModel model = load(job, job.model());
   const fs::path out = job.output() / "evaluation";
   double seconds = 0;
-  EvaluateOptions how{.files = find_cases(job).test, .scores = {.empty = cs::EmptyPolicy::nnunet, .surfaces = false}};
+  EvaluateOptions how{.files = judged(find_cases(job)), .scores = {.empty = cs::EmptyPolicy::nnunet, .surfaces = false}};
   for (const cs::LabelInfo& l : model.recipe.labels)
     if (l.id > 0) how.scores.labels.push_back(static_cast<std::uint8_t>(l.id));
   how.each = [&](const Judged& j) {
