@@ -163,6 +163,12 @@ void guard_folder(const fs::path& folder) {
   remains().folders.push_back(fs::absolute(folder));
 }
 
+namespace {
+
+constexpr const char* kBefore = ".before";   // in the hidden folder: results that are being replaced
+
+}   // namespace
+
 Staging::Staging(fs::path folder, const Console& console) : console_(console), folder_(std::move(folder)) {
   if (fs::exists(folder_) && !fs::is_directory(folder_))
     throw cs::Error(cs::Code::io, folder_.string(), "is a file; results need a folder.");
@@ -180,12 +186,16 @@ Staging::Staging(fs::path folder, const Console& console) : console_(console), f
 }
 Staging::~Staging() {
   std::error_code ignored;
-  fs::remove_all(hidden_, ignored);
-  if (committed_ || made_.empty()) return;
-  for (std::size_t i = 0; i < moved_; ++i) {   // into a folder that was not there: nothing of anybody else
-    fs::remove(folder_ / names_[i], ignored);
-    if (names_[i].has_parent_path()) fs::remove(folder_ / names_[i].parent_path(), ignored);
+  for (std::size_t i = 0; i < moved_ && !committed_; ++i) {   // back to what was there before
+    const fs::path place = folder_ / names_[i], before = hidden_ / kBefore / names_[i];
+    if (fs::exists(before, ignored))
+      fs::rename(before, place, ignored);
+    else if (is_new_[i])
+      fs::remove(place, ignored);
+    if (is_new_[i] && names_[i].has_parent_path()) fs::remove(place.parent_path(), ignored);
   }
+  fs::remove_all(hidden_, ignored);
+  if (committed_) return;
   for (const fs::path& folder : made_) fs::remove(folder, ignored);   // not one with something in it
 }
 fs::path Staging::operator/(const fs::path& name) {
@@ -199,6 +209,13 @@ void Staging::write(const fs::path& name, std::string_view words) {
 }
 void Staging::supersede(const fs::path& pattern) { superseded_.push_back(pattern); }
 void Staging::commit() {
+  for (const fs::path& name : names_) {   // an earlier result stays until all of them are replaced
+    std::error_code error;
+    is_new_.push_back(!fs::exists(folder_ / name, error));
+    if (is_new_.back()) continue;
+    fs::create_directories((hidden_ / kBefore / name).parent_path(), error);
+    fs::create_hard_link(folder_ / name, hidden_ / kBefore / name, error);   // a copy costs nothing, or there is none
+  }
   for (; moved_ < names_.size(); ++moved_) {
     const fs::path& name = names_[moved_];
     std::error_code error;

@@ -103,7 +103,7 @@ class Staging {
   /// What an earlier run left under such a name, "nodule_*.png" or "liver.stl", goes when the results come, unless it is one of
   /// them: it would be taken for theirs.
   void supersede(const fs::path& pattern);
-  /// Moves everything to its place.
+  /// Moves everything to its place. Where one cannot be moved, what was there before comes back (on file systems with links).
   void commit();
   /// Where everything will be, in the order in which it was asked for.
   std::vector<std::string> outputs() const;
@@ -115,6 +115,7 @@ class Staging {
   fs::path folder_, hidden_;
   std::vector<fs::path> made_;   // folders that were not there before, the innermost first
   std::vector<fs::path> names_, superseded_;
+  std::vector<bool> is_new_;   // of names_, in commit()
   std::size_t moved_ = 0;   // of names_
   bool committed_ = false;
 };
