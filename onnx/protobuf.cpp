@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstring>
 #include <ctseg/io/file.hpp>
+#include <ctseg/io/onnx.hpp>
 #include <ctseg/version.hpp>
 #include <exception>
 #include <limits>
@@ -174,6 +175,12 @@ pb::ModelProto parse(const std::filesystem::path& path, Index max_bytes) {
   return model;
 }
 
+std::map<std::string, std::string> metadata_of(const pb::ModelProto& model) {
+  std::map<std::string, std::string> out;
+  for (const auto& entry : model.metadata_props()) out[entry.key()] = entry.value();
+  return out;
+}
+
 void write_tensor(TensorData& t, pb::TensorProto& out) {
   out.set_name(t.name);
   out.set_data_type(static_cast<int>(t.element));
@@ -247,8 +254,12 @@ Graph read_graph(const std::filesystem::path& path, Index max_bytes) {
   for (auto& t : *g.mutable_initializer()) out.tensors.push_back(read_tensor(t, where));
   for (const auto& v : g.input()) out.inputs.push_back(read_value(v));
   for (const auto& v : g.output()) out.outputs.push_back(read_value(v));
-  for (const auto& entry : model.metadata_props()) out.metadata[entry.key()] = entry.value();
+  out.metadata = metadata_of(model);
   return out;
+}
+
+std::map<std::string, std::string> read_metadata(const std::filesystem::path& path, const ImportOptions& options) {
+  return metadata_of(parse(path, options.max_bytes));
 }
 
 void write_graph(const std::filesystem::path& path, Graph graph) {

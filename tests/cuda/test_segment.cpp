@@ -168,6 +168,17 @@ TEST_CASE("auto takes a card, and the CPU for what the card refuses; cuda never 
   CHECK(cpu.segment({&model}, input, {}).plan.starts_with("device    cpu\n"));
   CHECK_THROWS_AS(cli::Device(cli::device_named("cuda:999"), {}), Error);
 
+  LoadedModel graph = model;   // its weights would fit, and what it computes is not known
+  graph.graph = true;
+  CHECK_THROWS_WITH_AS(cli::Device(cli::device_named("cuda"), {.threads = 1}).segment({&graph}, input, {}),
+                       doctest::Contains("graphs are run by the CPU only. Hint: --device cpu, or auto."), Error);
+  cli::Device either(cli::device_named("auto"), {.threads = 1});
+  CHECK(either.segment({&model, &graph}, input, {}).labels.has_value());
+  CHECK(either.name() == "cpu");
+  CHECK(either.reason().find("is a graph (ONNX)") != std::string::npos);
+  either.begin({.threads = 1});
+  CHECK(either.segment({&model}, input, {.dry_run = true}).plan.starts_with("device    cuda:0, "));
+
   LoadedModel large = model;   // the window's logits alone are more than any card has
   large.recipe.sliding_window = SlidingWindowOptions<3>{.window = 2048};
   CHECK_THROWS_AS(cli::Device(cli::device_named("cuda"), {.threads = 1}).segment({&large}, input, {.dry_run = true}), Error);

@@ -69,6 +69,11 @@ TEST_CASE("onnx: weights keep their names, metadata and extents come back, the s
   CHECK(mine == theirs);
   CHECK(mine.contains("down_1.convs.conv_0.adn.N.weight"));
   CHECK(model.metadata().at("spacing_mm") == "1 1");
+  CHECK(onnx::read_metadata(folder / "a.onnx") == model.metadata());
+  CHECK_THROWS_WITH_AS(onnx::read_metadata(folder / "a.onnx", {.max_bytes = 100}), doctest::Contains("more than 100 bytes"),
+                       Error);
+  io::write_file(folder / "words", std::as_bytes(std::span("no model", 8)));
+  CHECK_THROWS_WITH_AS(onnx::read_metadata(folder / "words"), doctest::Contains("holds no ONNX model"), Error);
   CHECK(model.input_extents() == std::vector<Index>{0, 1, 32, 48});
   CHECK(model.output_names() == std::vector<std::string>{"output"});
   onnx::export_model(model, {.shape = {1, 1, {32, 48}}}, folder / "again.onnx");   // an import is a network like any other

@@ -57,6 +57,10 @@ struct ImportOptions {
   Index max_bytes = Index{1} << 31;   // of the file; protobuf itself reads no more than 2 GB
 };
 
+/// The metadata_props of a file, without making a network of its graph.
+/// Errors    io; bad_input for a file that holds no ONNX model.
+std::map<std::string, std::string> read_metadata(const std::filesystem::path& path, const ImportOptions& options = {});
+
 /// The operators that Model knows, sorted; docs/onnx.md says under which conditions.
 std::vector<std::string_view> operators();
 

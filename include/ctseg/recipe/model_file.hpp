@@ -38,6 +38,7 @@ struct LoadedModel {
   AnyModel model;
   bool verified = false;   // there was a test, and it was repeated
   double difference = 0;   // of its logits, relative to the largest
+  bool graph = false;      // the network is a graph of its own (ONNX): recipe.network says no more than its channels
 };
 
 namespace model_file {

@@ -38,7 +38,11 @@ template <class From, class To> void copy_weights(const From& from, To& to) {
 }
 
 /// The network of a model for a card. Compiles all networks where make_model<T, Cuda> is not an extern template.
+/// Errors    unsupported for a graph: a network of the recipe's options may have the same weights and compute something else.
 template <class T = float> AnyModelOf<T, Cuda> for_card(const LoadedModel& model) {
+  if (model.graph)
+    throw Error(Code::unsupported, "cuda",
+                "the model is a graph (ONNX), and graphs are run by the CPU only. Hint: --device cpu, or auto.");
   AnyModelOf<T, Cuda> network = make_model<T, Cuda>(model.model.config());
   copy_weights(model.model, network);
   return network;
