@@ -182,7 +182,7 @@ void add_segment(CLI::App& program, Arguments& all) {
                   all.common);
   add_case(c, a.input);
   c.add_option("-m,--model", a.models,
-               "the model file, which carries its recipe; several, or a folder of them, are an ensemble")
+               "the model file (.safetensors, .onnx), which carries its recipe; several, or a folder of them, are an ensemble")
       ->take_all();
   c.add_option("--nnunet-model", a.nnunet.path, "instead: a folder of nnUNetv2_train, with plans.json, or the one above it");
   add_nnunet(c, a.nnunet);
@@ -227,10 +227,11 @@ void add_convert(CLI::App& program, Arguments& all) {
   CLI::App& c = add_command(program, "convert", "Turn a trained model into one file: weights, recipe, and a test of itself",
                             "  ctseg convert Dataset003_Liver --configuration 3d_fullres --folds 0 -o liver.safetensors\n"
                             "  ctseg convert Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres -o folds/\n"
-                            "  ctseg convert model.pt --recipe spleen.json -o spleen.safetensors",
+                            "  ctseg convert model.pt --recipe spleen.json -o spleen.safetensors\n"
+                            "  ctseg convert liver.safetensors -o liver.onnx",
                             all.common);
-  c.add_option("IN", a.input, "a folder of nnU-Net, or weights: .safetensors, .pth or .pt")->required();
-  c.add_option("-o,--output", a.output, "a .safetensors file, or a folder for one file of each fold")->required();
+  c.add_option("IN", a.input, "a folder of nnU-Net, or weights: .safetensors, .pth, .pt or .onnx")->required();
+  c.add_option("-o,--output", a.output, "a .safetensors or .onnx file, or a folder for one file of each fold")->required();
   c.add_option("--recipe", a.recipe, "the recipe (JSON) of weights that have none");
   add_nnunet(c, a.nnunet);
 }

@@ -1,10 +1,10 @@
 // ctseg convert: a model that somebody else's program trained, as one file that carries its recipe and a test of itself.
-#include <ctseg/io/torch_file.hpp>
 #include <ctseg/report/run.hpp>
 #include <ctseg/report/sha256.hpp>
 
 #include "models.hpp"
 #include "nnunet_options.hpp"
+#include "onnx.hpp"
 
 namespace cli {
 
@@ -16,11 +16,31 @@ struct Converted {
   double difference = 0;   // of the test, when it was read again
 };
 
-bool is_one_file(const ConvertArguments& a) { return a.output.ends_with(".safetensors"); }
+bool is_one_file(const ConvertArguments& a) { return a.output.ends_with(".safetensors") || a.output.ends_with(".onnx"); }
+
+/// Writes a graph, reads it again, and compares the two for one window.
+Converted write_graph(const cs::LoadedModel& model, const std::string& name, const fs::path& file) {
+  onnx::write(file, model);
+  const cs::LoadedModel again = load_model_file(file);
+  cs::TestPair test{.extent = cs::model_file::window_of(model.recipe).extent};
+  Index voxels = 1;
+  for (const Index e : test.extent) voxels *= e;
+  for (Index i = 0; i < 64; ++i) test.voxels.push_back((2 * i + 1) * voxels / 128);
+  const auto logits = [&](const cs::AnyModel& m) {
+    return m.visit([&](const auto& net) { return cs::model_file::logits_at(net, test, m.in_channels(), nullptr); });
+  };
+  const cs::model_file::Comparison c = cs::model_file::compare(logits(again.model), logits(model.model));
+  if (!(c.apart <= 1e-4 * c.largest))
+    throw cs::Error(
+        cs::Code::bad_input, file.string(),
+        text("logit ", c.worst, " of a test is ", c.apart, " off; they may differ by 1e-4 of the largest, ", c.largest, "."));
+  return {name, {}, again.model.parameter_count(), c.largest > 0 ? c.apart / c.largest : 0};
+}
 
 /// Writes a model and reads it again, test included.
 Converted convert_one(const cs::LoadedModel& model, const std::string& name, Staging& out) {
   const fs::path file = out / name;
+  if (file.extension() == ".onnx") return write_graph(model, name, file);
   cs::save_model(file, model.model, model.recipe);
   const cs::LoadedModel again = cs::load_model(file);
   return {name, {}, again.model.parameter_count(), again.difference};
@@ -47,7 +67,7 @@ std::vector<Converted> convert_folder(const ConvertArguments& a, Staging& out, C
 }
 
 std::vector<Converted> convert_weights(const ConvertArguments& a, Staging& out) {
-  const cs::LoadedModel model = cs::load_model(a.input, {.recipe = a.recipe, .weights = {.reader = cs::io::torch_reader()}});
+  const cs::LoadedModel model = load_model_file(a.input, {.recipe = a.recipe});
   const std::string name =
       is_one_file(a) ? fs::path(a.output).filename().string() : fs::path(a.input).stem().string() + ".safetensors";
   return {convert_one(model, name, out)};
@@ -73,7 +93,7 @@ void convert(const ConvertArguments& a, Console& console) {
     console.expect_output(into);
     into = into.has_parent_path() ? into.parent_path() : fs::path(".");
   } else {
-    expect_folder_name(into, "one .safetensors file of each fold; a file's name ends in .safetensors");
+    expect_folder_name(into, "one .safetensors file of each fold; a file's name ends in .safetensors or .onnx");
   }
   Staging out(into, console);
   std::vector<Converted> made = folder ? convert_folder(a, out, console) : convert_weights(a, out);

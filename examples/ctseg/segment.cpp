@@ -1,7 +1,6 @@
 // ctseg segment: a scan, a model, a mask on the scan's grid.
 #include <ctseg/io/preview.hpp>
 #include <ctseg/io/reading.hpp>
-#include <ctseg/io/torch_file.hpp>
 #include <ctseg/nnunet/cascade.hpp>
 #include <ctseg/post/nodules.hpp>
 #include <ctseg/report/case_info.hpp>
@@ -87,11 +86,15 @@ std::vector<std::string> model_files(const std::vector<std::string>& models) {
       continue;
     }
     const std::size_t before = out.size();
-    for (const auto& entry : fs::directory_iterator(path))
-      if (entry.path().extension() == ".safetensors") out.push_back(entry.path().string());
+    for (const auto& entry : fs::directory_iterator(path)) {
+      fs::path weights = entry.path();   // what an .onnx may have been written from: that counts once
+      weights.replace_extension(".safetensors");
+      if (entry.path() == weights || (entry.path().extension() == ".onnx" && !fs::exists(weights)))
+        out.push_back(entry.path().string());
+    }
     if (out.size() == before)
       throw cs::Error(cs::Code::bad_input, path,
-                      "is a folder without .safetensors files. Hint: a folder of nnU-Net is named by --nnunet-model.");
+                      "is a folder without .safetensors or .onnx files. Hint: a folder of nnU-Net is named by --nnunet-model.");
     std::sort(out.begin() + static_cast<std::ptrdiff_t>(before), out.end());
   }
   return out;
@@ -118,8 +121,7 @@ Models load_models(const SegmentArguments& a, cs::Executor& executor) {
                     "a model is needed, and one kind of them: -m FILE, or --nnunet-model FOLDER.");
   Models models{.files = model_files(a.models)};
   for (const std::string& path : models.files)
-    models.all.folds.push_back(
-        cs::load_model(path, {.recipe = a.recipe, .weights = {.reader = cs::io::torch_reader()}, .executor = &executor}));
+    models.all.folds.push_back(load_model_file(path, {.recipe = a.recipe, .executor = &executor}));
   if (!a.models.empty()) return models;
   if (!a.recipe.empty())
     throw cs::Error(cs::Code::bad_argument, "--recipe", "is for -m; a folder of nnU-Net says itself how its model is used.");

@@ -84,7 +84,7 @@ TEST_CASE("convert and segment: what does not go together") {
   CHECK(has(run_ctseg({"segment", kScan, "-o", out / "a.nii.gz"}).err,
             "segment: a model is needed, and one kind of them: -m FILE, or --nnunet-model FOLDER."));
   CHECK(has(run_ctseg({"segment", kScan, "-m", out.path.string(), "-o", out / "a.nii.gz"}).err,
-            "is a folder without .safetensors files."));
+            "is a folder without .safetensors or .onnx files."));
   CHECK(has(run_ctseg({"convert", kData, "--recipe", kScan, "-o", out / "a.safetensors"}).err,
             "--recipe: is for weights; a folder of nnU-Net says itself how its model is used."));
   const Ran none = run_ctseg({"convert", kScan, "-o", out / "a.safetensors"});

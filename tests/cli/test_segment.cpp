@@ -124,6 +124,90 @@ TEST_CASE("segment writes a mask on the scan's grid, and says what is in it") {
   CHECK(!std::filesystem::exists(out / "no"));
 }
 
+TEST_CASE("an ONNX file is a model: the same mask, with its own recipe or a given one, in 3-D and 2-D") {
+  const Trained& t = trained();
+  const TempFolder out;
+  const std::string graph = out / "a/model.onnx", bare = out / "bare.onnx",
+                    recipe = out / "own.json";   // recipe.json would be found
+  std::filesystem::create_directory(out / "a");
+  const Ran made = run_ctseg({"convert", t.model(), "-o", graph, "--json"});
+  INFO(made.err);
+  if (has(made.err, "built without ONNX")) {
+    CHECK(made.status == 3);
+    spill(bare, "\b\b");
+    const Ran ran = run_ctseg({"segment", t.scan(), "-m", bare, "-o", out / "no"});
+    CHECK(ran.status == 3);
+    CHECK(has(ran.err, "bare.onnx: is ONNX, and this program was built without ONNX"));
+    return;
+  }
+  REQUIRE(made.status == 0);
+  CHECK(json_of(made)["outputs"][0]["path"] == graph);
+  CHECK(json_of(made)["outputs"][0]["test_difference"].get<double>() < 1e-4);
+  const auto mask_by = [&](const std::vector<std::string>& words, const std::string& scan) {
+    std::vector<std::string> all{"segment", scan, "-o", out / "mask.nii.gz"};
+    all.insert(all.end(), words.begin(), words.end());
+    const Ran ran = run_ctseg(all);
+    INFO(ran.err);
+    REQUIRE(ran.status == 0);
+    return io::read_volume<std::uint8_t>(out / "mask.nii.gz").voxels();
+  };
+  const auto expected = mask_by({"-m", t.model()}, t.scan());
+  CHECK((mask_by({"-m", graph}, t.scan()) == expected));
+  CHECK((mask_by({"-m", out / "a"}, t.scan()) == expected));
+  CHECK((mask_by({"-m", t.model(), "-m", graph}, t.scan()) == expected));
+
+  // Known by its content too; without a recipe it needs one.
+  std::string bytes = slurp(graph);
+  std::filesystem::copy_file(graph, out / "model");
+  CHECK((mask_by({"-m", out / "model"}, t.scan()) == expected));
+  const std::size_t key = bytes.find("\n\5ctseg");
+  REQUIRE(key != std::string::npos);
+  spill(bare, std::string(bytes).replace(key + 2, 5, "other"));
+  const json own = json::parse(kConfig)["recipe"];
+  json large = own, wide = own;
+  large["sliding_window"]["window"] = {16, 16, 32};
+  wide["network"]["out_channels"] = 3, wide["labels"].push_back({{"id", 6}, {"name", "more"}});
+  spill(recipe, own.dump()), spill(out / "large.json", large.dump()), spill(out / "wide.json", wide.dump());
+  spill(out / "cut.onnx", bytes.substr(0, bytes.size() / 2));
+  struct Refusal {
+    std::vector<std::string> words;
+    std::string says;
+  };
+  for (const Refusal& r :
+       std::vector<Refusal>{{{"-m", bare}, "bare.onnx: holds weights but no recipe (metadata \"ctseg\")"},
+                            {{"-m", bare}, "Hint: name one by --recipe;"},
+                            {{"-m", bare, "--recipe", out / "large.json"}, "the graph takes [0,1,16,16,16] (0: any)"},
+                            {{"-m", bare, "--recipe", out / "wide.json"},
+                             "makes [1,2,16,16,16] of [1,1,16,16,16], by its recipe it must be [1,3,"},
+                            {{"-m", out / "cut.onnx"}, "cut.onnx: holds no ONNX model in its "},
+                            {{"-m", out / "none.onnx"}, "none.onnx"}}) {
+    std::vector<std::string> words{"segment", t.scan(), "-o", out / "results"};
+    words.insert(words.end(), r.words.begin(), r.words.end());
+    const Ran ran = run_ctseg(words);
+    INFO(ran.err);
+    CHECK(ran.status == 3);
+    CHECK(has(ran.err, r.says));
+    CHECK(!std::filesystem::exists(out / "results"));
+  }
+  CHECK((mask_by({"-m", bare, "--recipe", recipe}, t.scan()) == expected));
+
+  // And back: the file's test shows that graph and network compute the same. Beside it the graph counts once.
+  REQUIRE(run_ctseg({"convert", graph, "-o", out / "a/model.safetensors"}).status == 0);
+  CHECK((mask_by({"-m", out / "a/model.safetensors"}, t.scan()) == expected));
+  const Ran folder = run_ctseg({"segment", t.scan(), "-m", out / "a", "-o", out / "mask.nii.gz", "--json"});
+  CHECK(json_of(folder)["model"]["path"] == (out / "a/model.safetensors").string());
+
+  json slices = json::parse(kConfig);
+  slices["recipe"]["network"]["dim"] = 2, slices["recipe"]["sliding_window"]["window"] = {16, 16};
+  slices["training"]["steps"] = 3, slices["data"] = {{"folder", (t.folder / "data").string()}, {"validation", 0}};
+  spill(out / "slices.json", slices.dump());
+  const Ran flat = run_ctseg({"train", out / "slices.json", "-o", out / "flat", "--quiet"});
+  INFO(flat.err);
+  REQUIRE(flat.status == 0);
+  REQUIRE(run_ctseg({"convert", out / "flat/model.safetensors", "-o", out / "flat.onnx"}).status == 0);
+  CHECK((mask_by({"-m", out / "flat.onnx"}, t.scan()) == mask_by({"-m", out / "flat/model.safetensors"}, t.scan())));
+}
+
 TEST_CASE("segment refuses what it must, and leaves nothing") {
   const Trained& t = trained();
   const TempFolder out;

@@ -1,7 +1,7 @@
 // From files to cases as a network sees them, from a model to masks, from masks to scores.
 #include <ctseg/io/preview.hpp>
-#include <ctseg/io/torch_file.hpp>
 
+#include "../../ctseg/onnx.hpp"
 #include "system.hpp"
 
 namespace systems {
@@ -80,7 +80,9 @@ cs::LoadedModel load(Job& job, const fs::path& file) {
   if (file == job.output() / "model.safetensors" && !fs::exists(file))
     throw cs::Error(cs::Code::io, file.string(),
                     "is not there. Hint: train makes it, with the same --output; -m names another.");
-  return cs::load_model(file, {.weights = {.reader = cs::io::torch_reader()}, .executor = &job.ctx.executor()});
+  if (cli::is_onnx(file) && !cli::onnx::metadata_of(file).contains(cs::model_file::kRecipeKey))
+    return cli::onnx::load(file, job.config.recipe);
+  return cli::load_model_file(file, {.executor = &job.ctx.executor()});
 }
 
 cs::Volume<std::uint8_t> read_truth(Job& job, const fs::path& file, const Scan& scan) {

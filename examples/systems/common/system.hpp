@@ -102,7 +102,8 @@ Trained train_model(Job& job);
 /// The same as a command: the files that were written are its result.
 void train(Job& job);
 
-/// A model file of ctseg, or weights (PyTorch's too) with a recipe beside them.
+/// A model file of ctseg, or weights (PyTorch's too) with a recipe beside them. An ONNX file without a recipe has that of the
+/// configuration.
 cs::LoadedModel load(Job& job, const fs::path& file);
 
 /// One scan and what a model made of it.

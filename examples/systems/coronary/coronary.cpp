@@ -2,7 +2,8 @@
 //   ctseg_coronary prepare | train | evaluate | segment | export | compare --phantom      README.md has the whole story
 #include <cstdlib>
 
-#include "onnx.hpp"
+#include "../../ctseg/onnx.hpp"
+#include "../common/system.hpp"
 
 namespace {
 
@@ -21,9 +22,7 @@ fs::path choose_model(const Job& job) {
 cs::LoadedModel load_chosen(Job& job) {
   job.arguments.model = choose_model(job).string();
   job.console.note("model: " + job.arguments.model);
-  if (job.model().extension() != ".onnx") return load(job, job.model());
-  if (job.device.card()) job.device.leave_card({cs::Code::unsupported, job.arguments.model, "is ONNX, which the CPU runs."});
-  return load_onnx(job.model(), job.config.recipe);
+  return load(job, job.model());
 }
 
 /// Dice and clDice (overlap with the other's centre line: broken vessels cost much) of the test cases, and time.
@@ -75,7 +74,7 @@ void export_model(Job& job) {
   const cs::LoadedModel model = load_chosen(job);
   job.console.keep(job.model());
   job.console.expect_output(file);
-  export_onnx(model, file);
+  cli::onnx::write(file, model);
   job.console.result(file.string() + "\n");
 }
 
