@@ -1,7 +1,6 @@
 #include "jobs.hpp"
 
 #include <ctseg/io/preview.hpp>
-#include <ctseg/io/torch_file.hpp>
 #include <ctseg/io/volume.hpp>
 #include <ctseg/report/run.hpp>
 #include <ctseg/report/sha256.hpp>
@@ -133,8 +132,7 @@ void Jobs::run(Job& job) {
   const std::string sha256 = cs::sha256_of(job.model.path);   // the file may be another one than at the last job
   if (!loaded_ || loaded_sha256_ != sha256) {
     loaded_.reset();
-    loaded_ = std::make_unique<cs::LoadedModel>(
-        cs::load_model(job.model.path, {.weights = {.reader = cs::io::torch_reader()}, .executor = &ctx.executor()}));
+    loaded_ = std::make_unique<cs::LoadedModel>(cli::load_model_file(job.model.path, {.executor = &ctx.executor()}));
     loaded_sha256_ = sha256;
   }
   const auto scan = parts_.scans.open(job.options.scan);

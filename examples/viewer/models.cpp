@@ -1,7 +1,6 @@
 #include "models.hpp"
 
 #include <cstdlib>
-#include <ctseg/io/torch_file.hpp>
 
 #include "../ctseg/models.hpp"
 #include "uploads.hpp"
@@ -13,7 +12,7 @@ Models::Models(Store& store, const std::vector<std::string>& named, cli::Console
   if (const char* path = std::getenv("CTSEG_MODEL"); path && *path) {
     try {
       named_.push_back(entry_of(path, "environment", ""));
-    } catch (const cs::Error& error) {   // it may be meant for another program: an ONNX file, for instance
+    } catch (const cs::Error& error) {   // it may be meant for another program
       console.warn(text("warning: the model of CTSEG_MODEL is left out: ", error.what()));
     }
   }
@@ -30,15 +29,15 @@ Models::Models(Store& store, const std::vector<std::string>& named, cli::Console
   }
   std::vector<fs::path> files;
   for (const auto& file : fs::directory_iterator(store_ / "models"))
-    if (file.path().extension() == ".safetensors" && std::find(uploads.begin(), uploads.end(), file.path()) == uploads.end())
+    if (const auto kind = file.path().extension();
+        (kind == ".safetensors" || kind == ".onnx") && std::find(uploads.begin(), uploads.end(), file.path()) == uploads.end())
       files.push_back(file.path());
   std::sort(files.begin(), files.end());
   for (const fs::path& file : files) try_to([&] { found_.push_back(entry_of(file, "store", "")); });
 }
 
 ModelEntry Models::entry_of(const fs::path& path, const std::string& source, const std::string& name) {
-  const cs::LoadModelOptions options{.weights = {.reader = cs::io::torch_reader()}};
-  const cs::ModelRecipe recipe = cs::model_file::recipe_for(path, cs::io::weights::index_of(path, options.weights), options);
+  const cs::ModelRecipe recipe = cli::recipe_of_file(path);
   ModelEntry entry{.id = ++last_, .name = recipe.about.name, .source = source, .path = path};
   if (entry.name.empty()) entry.name = name.empty() ? path.filename().string() : name;
   entry.bytes = static_cast<Index>(fs::file_size(path));
@@ -66,13 +65,16 @@ ModelEntry Models::find(Index id) {
 }
 
 ModelEntry Models::add_upload(const fs::path& file, const std::string& name) {
-  fs::path at = file;   // by this name it is no checkpoint of PyTorch, which would need a recipe beside it
-  at += ".safetensors";
+  const bool graph = cli::is_onnx(file) || fs::path(name).extension() == ".onnx";
+  const std::string kind = graph ? ".onnx" : ".safetensors";   // no checkpoint of PyTorch: it would need a recipe beside it
+  fs::path at = file;
+  at += kind;
   fs::rename(file, at);
   try {
+    if (graph) cli::load_model_file(at);   // which graphs are run is not said by their recipe
     const std::lock_guard lock(mutex_);
     ModelEntry entry = entry_of(at, "upload", shown_name(name));
-    const std::string kept = "models/upload_" + at.stem().string() + "_" + text(cs::Index{::time(nullptr)}) + ".safetensors";
+    const std::string kept = "models/upload_" + at.stem().string() + "_" + text(cs::Index{::time(nullptr)}) + kind;
     move_for_good(at, store_ / kept);
     entry.path = at = store_ / kept;
     store_.add(ModelRow{.name = shown_name(name), .file = kept});

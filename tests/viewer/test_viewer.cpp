@@ -52,6 +52,29 @@ std::string as_text(const std::vector<std::uint8_t>& bytes) { return {bytes.begi
 /// The test's grid in display order: its x runs to the left already, y forward and z to the head, so y is turned.
 std::vector<std::uint8_t> displayed(const Volume<std::uint8_t>& v) { return reorient(v, "LPS").voxels(); }
 
+/// An ONNX file, byte by byte: a graph that joins its input with itself again and again, until its channels fill any memory.
+std::string doubling_graph(int times) {
+  const auto number = [](int field, int value) { return std::string{static_cast<char>(field << 3), static_cast<char>(value)}; };
+  const auto message = [](int field, const std::string& bytes) {
+    std::string out{static_cast<char>(field << 3 | 2)};
+    for (std::size_t n = bytes.size(); n > 0 || out.size() < 2; n >>= 7)
+      out += static_cast<char>((n & 127) | (n > 127 ? 128 : 0));
+    return out + bytes;
+  };
+  const auto value = [&](const std::string& name) {   // float, [any, 1, any, any, any]
+    const std::string any = message(1, ""), axes = any + message(1, number(1, 1)) + any + any + any;
+    return message(1, name) + message(2, message(1, number(1, 1) + message(2, axes)));
+  };
+  std::string graph;
+  for (int i = 0; i < times; ++i) {
+    const std::string from = text("x", i);
+    graph += message(1, message(1, from) + message(1, from) + message(2, text("x", i + 1)) + message(4, "Concat"));
+  }
+  graph += message(11, value("x0")) + message(12, value(text("x", times)));
+  const std::string recipe = json::parse(kConfig)["recipe"].dump();
+  return number(1, 8) + message(7, graph) + message(8, number(2, 17)) + message(14, message(1, "ctseg") + message(2, recipe));
+}
+
 json wait_for(const Viewer& viewer, Index job) {
   json state;
   for (int i = 0; i < 600; ++i) {
@@ -402,6 +425,123 @@ TEST_CASE("CTSEG_MODEL names the default model, which names the labels of a give
   REQUIRE(viewer.running());
   CHECK(viewer.get("/models").json()[0]["source"] == "environment");
   CHECK(viewer.get("/scans/1").json()["masks"][0]["labels"][0]["name"] == "blocks");
+}
+
+TEST_CASE("an ONNX file is a model: uploaded, run, listed the next day; one that is no graph or another one is refused") {
+  const Files& f = files();
+  TempFolder store;
+  const std::string file = store / "model.onnx";
+  const Ran made = run_ctseg({"convert", f.model(), "-o", file});
+  if (has(made.err, "built without ONNX")) {
+    const Viewer viewer({f.ct(), "--store", store / "s"});
+    REQUIRE(viewer.running());
+    const Answer refused = viewer.post("/models?name=net.onnx", "\b\b");
+    CHECK(refused.status == 422);
+    CHECK(has(refused.body, "built without ONNX"));
+    return;
+  }
+  REQUIRE(made.status == 0);
+  const std::string graph = slurp(file);
+  REQUIRE(run_ctseg({"segment", f.ct(), "-m", f.model(), "-o", store / "m.nii.gz"}).status == 0);
+  const auto expected = io::read_volume<std::uint8_t>(store / "m.nii.gz").voxels();
+  const auto mask_by = [&](const Viewer& viewer, const json& model) {
+    const json job = wait_for(viewer, viewer.post("/jobs", text("{\"scan\": 1, \"model\": ", model.dump(), "}")).json()["id"]);
+    INFO(job.dump());
+    REQUIRE(job["state"] == "done");
+    CHECK(job["device"] == "cpu");
+    return io::read_volume<std::uint8_t>(std::filesystem::path(job["folder"].get<std::string>()) / "mask.nii.gz").voxels();
+  };
+  {
+    Viewer viewer({f.ct(), "--store", store / "s"});
+    REQUIRE(viewer.running());
+    const Answer mine = viewer.post("/models?name=mine", graph);   // its content says what it is
+    REQUIRE(mine.status == 201);
+    CHECK(mine.json()["name"] == "tiny");
+    CHECK(mine.json()["labels"][0]["name"] == "blocks");
+    CHECK(mine.json()["bytes"] == graph.size());
+    CHECK((mask_by(viewer, mine.json()["id"]) == expected));
+
+    std::string wide = graph;   // another number of channels than the graph's
+    const std::string channels = "\"in_channels\":";
+    const std::size_t at = wide.find(channels + "1");
+    REQUIRE(at != wide.npos);
+    wide[at + channels.size()] = '2';
+    std::string bare = graph;
+    bare.replace(bare.find("\n\5ctseg") + 2, 5, "other");
+    for (const auto& [name, body, says] :
+         std::vector<std::array<std::string, 3>>{{"half.onnx", graph.substr(0, graph.size() / 2), "holds no ONNX model"},
+                                                 {"words.onnx", "words", "holds no ONNX model"},
+                                                 {"bare.onnx", bare, "no recipe"},
+                                                 {"double", doubling_graph(3), "makes [1,8,16,16,16] of [1,1,16,16,16]"},
+                                                 {"doubled", doubling_graph(40), "values at once"},
+                                                 {"overfull", doubling_graph(100), "more elements than can be counted"},
+                                                 {"wide", wide, "the graph takes"}}) {
+      const Answer refused = viewer.post("/models?name=" + name, body);
+      INFO(refused.body);
+      CHECK(refused.status == 422);
+      CHECK(has(refused.body, says));
+      CHECK(!has(refused.body, store.path.string()));
+    }
+    CHECK(names_in(store / "s/models").size() == 1);
+    std::uint32_t state = 5;
+    const auto random = [&](std::size_t below) {
+      return static_cast<std::size_t>((state = state * 1664525u + 1013904223u) >> 8) % below;
+    };
+    for (int i = 0; i < 60; ++i) {
+      std::string damaged = graph;
+      for (int k = 0; k < 3; ++k) damaged[random(damaged.size())] ^= static_cast<char>(1u << random(8));
+      const int status = viewer.post("/models?name=damaged.onnx", damaged).status;
+      CHECK_MESSAGE((status == 201 || status == 422), status);
+    }
+    CHECK(names_in(store / "s/incoming").empty());
+    CHECK(viewer.running());
+    CHECK(viewer.stop() == 0);
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(store / "s/models")) CHECK(entry.path().extension() == ".onnx");
+  std::filesystem::copy_file(file, store / "s/models/laid.onnx");
+  ::setenv("CTSEG_MODEL", file.c_str(), 1);
+  const Viewer viewer({f.ct(), "-m", file, "--store", store / "s"});
+  ::unsetenv("CTSEG_MODEL");
+  REQUIRE(viewer.running());
+  const json models = viewer.get("/models").json();
+  CHECK(models[0]["source"] == "option");
+  CHECK(models[1]["source"] == "environment");
+  CHECK(models.back()["source"] == "store");
+  const json kept = models[models.size() - 2];   // the oldest upload
+  CHECK(kept["source"] == "upload");
+  CHECK(kept["name"] == "tiny");
+  for (const json& model : {models[0], models[1], models.back(), kept}) CHECK((mask_by(viewer, model["id"]) == expected));
+}
+
+TEST_CASE("an ONNX file where there is a card: the CPU takes it, and what asked for the card is told") {
+  const Files& f = files();
+  TempFolder store;
+  const std::string file = store / "model.onnx";
+  if (const Ran made = run_ctseg({"convert", f.model(), "-o", file}); made.status != 0) {
+    CHECK(has(made.err, "built without ONNX"));
+    return;
+  }
+  const Ran refused =
+      run_ctseg({"segment", f.ct(), "-m", file, "-o", store / "out", "--device", "cuda"}, {.program = "ctseg_emulated"});
+  CHECK(refused.status == 3);
+  CHECK(has(refused.err, "is a graph (ONNX), and graphs are run by the CPU only. Hint: --device cpu, or auto."));
+  CHECK(!std::filesystem::exists(store / "out"));
+  const Ran ran = run_ctseg({"segment", f.ct(), "-m", file, "-o", store / "out"}, {.program = "ctseg_emulated"});
+  INFO(ran.err);
+  REQUIRE(ran.status == 0);
+  const json run = json::parse(slurp(store / "out/run.json"));
+  CHECK(run["device"] == "cpu");
+  CHECK(has(run["device_reason"], "is a graph (ONNX)"));
+
+  const Viewer viewer({f.ct(), "-m", file, "-m", f.model(), "--store", store / "s"}, "ctseg_emulated");
+  REQUIRE(viewer.running());
+  for (const auto& [model, device] : {std::pair(1, "cpu"), std::pair(2, "cuda:0, emulated card"), std::pair(1, "cpu")}) {
+    const json job = wait_for(viewer, viewer.post("/jobs", text("{\"scan\": 1, \"model\": ", model, "}")).json()["id"]);
+    INFO(job.dump());
+    CHECK(job["state"] == "done");
+    CHECK(job["device"] == device);
+    CHECK(job.contains("device_reason") == (model == 1));
+  }
 }
 
 TEST_CASE("a CTSEG_MODEL of another program is left out with a warning; a model of -m must be one") {

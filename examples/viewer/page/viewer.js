@@ -109,7 +109,7 @@ async function upload_scan(file) {
 }
 
 async function segment() {
-  if (models.length === 0) return say("There is no model yet: Add model takes a model file of ctseg (.safetensors).", "error");
+  if (models.length === 0) return say("There is no model yet: Add model takes a model file of ctseg (.safetensors, .onnx).", "error");
   element("progress").hidden = element("stop").hidden = false;
   element("segment").disabled = true;
   const scan = state.scan.id;
