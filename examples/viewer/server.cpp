@@ -48,6 +48,23 @@ void add_given_mask(const ViewerOptions& options, Index id, const Kept& kept, cl
              names_for(display, models.list()));
 }
 
+/// The address with its token goes over no input, over no slice of a CASE that is a folder, and over nothing of the store.
+void expect_place_of_token(const fs::path& file, const fs::path& store, const fs::path& input, const cli::Console& console) {
+  if (file.empty()) return;
+  const auto place = [](const fs::path& p) { return fs::weakly_canonical(fs::absolute(p)); };
+  const auto inside = [&](const fs::path& folder) {
+    const fs::path way = place(file).lexically_relative(place(folder));
+    return !way.empty() && *way.begin() != "..";
+  };
+  if (inside(store))
+    throw cs::Error(cs::Code::bad_argument, file.string(),
+                    text("lies in the store ", store.string(), ", whose files are its own. Hint: another place."));
+  if (fs::exists(file) && fs::is_directory(input) && inside(input))
+    throw cs::Error(cs::Code::bad_argument, file.string(),
+                    "is a file in the folder of the CASE; nothing there is written over.");
+  cli::expect_place_of(file, console);
+}
+
 void say_where(const std::string& url, const ViewerOptions& options, const cli::Console& console) {
   const std::string line = console.common().json ? dumped({{"url", url}}) : url;
   std::printf("%s\n", line.c_str());
@@ -69,10 +86,12 @@ void serve(const ViewerOptions& options, cli::Console& console) try {
   ::umask(077);   // scans are nobody else's business
   console.keep(options.input.path), console.keep(options.mask);
   for (const std::string& model : options.models) console.keep(model);
-  if (!options.token_file.empty()) cli::expect_place_of(options.token_file, console);   // before the work
+  if (const char* model = std::getenv("CTSEG_MODEL")) console.keep(model);
+  const fs::path folder = options.store.empty() ? default_store() : options.store;
+  expect_place_of_token(options.token_file, folder, options.input.path, console);   // before the work
   const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   const int threads = console.common().threads > 0 ? console.common().threads : processors;
-  Store store(options.store.empty() ? default_store() : options.store);
+  Store store(folder);
   Models models(store, options.models, console);
   Scans scans(store, threads);
   Masks masks(store, scans);

@@ -630,6 +630,22 @@ TEST_CASE("view writes its address over nothing that it was given") {
     CHECK(slurp(f.folder / name) == before);
   }
   CHECK(run_ctseg({"view", "--store", folder / "s", "--token-file", folder / "none/address"}).status == 3);
+  const auto refused = [&](const std::string& file, const std::string& input, const std::string& why) {
+    const std::string before = slurp(file);
+    const Ran ran = run_ctseg({"view", input, "--store", folder / "s", "--token-file", file},
+                              {.environment = {{"CTSEG_MODEL", folder / "model.safetensors"}}});
+    INFO(ran.err);
+    CHECK(ran.status == 2);
+    CHECK(has(ran.err, why));
+    CHECK(slurp(file) == before);
+  };
+  std::filesystem::copy_file(f.model(), folder / "model.safetensors");
+  std::filesystem::create_directories(folder / "series");
+  spill(folder / "series/0001", "a slice");
+  refused(folder / "model.safetensors", f.ct(), "is an input too");
+  refused(folder / "series/0001", folder / "series", "in the folder of the CASE");
+  refused(folder / "s/../s/models/laid.safetensors", f.ct(), "lies in the store");
+  CHECK(!std::filesystem::exists(folder / "s/models/laid.safetensors"));
   spill(folder / "address", "of an earlier day, for everybody to read");
   const Viewer viewer({"--store", folder / "s", "--token-file", folder / "address"});
   REQUIRE(viewer.running());
