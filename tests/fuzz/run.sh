@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- nifti metaimage npy safetensors torch gzip dicom dicom_pixels
+[ $# -gt 0 ] || set -- nifti metaimage npy safetensors torch gzip dicom dicom_pixels config upload
 found=$PWD/build/fuzz/found
 memory=/dev/shm
 [ -w $memory ] || memory=${TMPDIR:-/tmp}
