@@ -9,6 +9,7 @@
 #include <fstream>
 #include <thread>
 
+#include <ctseg/io/metaimage.hpp>
 #include <ctseg/io/reading.hpp>
 
 namespace cli {
@@ -41,6 +42,16 @@ Remains& remains() {
 }
 
 void print_error(std::string_view line) { std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data()); }
+
+/// Where the voxels of a MetaImage are, if not in the file itself.
+std::vector<std::string> voxel_files(const fs::path& header) {
+  if (!cs::io::ends_with(header, ".mhd") && !cs::io::ends_with(header, ".mha")) return {};
+  try {
+    return cs::io::metaimage::read_header(header, {header.string(), {}}).files;
+  } catch (const cs::Error&) {   // who reads it says so
+    return {};
+  }
+}
 
 std::string duration(double seconds) {
   const auto s = static_cast<Index>(seconds + 0.5);
@@ -75,9 +86,12 @@ std::vector<std::string> Console::inputs() const {
   return inputs_;
 }
 void Console::keep(const fs::path& path) {
-  if (!path.empty()) kept_.push_back(path);
+  if (path.empty()) return;
+  kept_.push_back(path);
+  for (const std::string& name : voxel_files(path)) kept_.push_back(path.parent_path() / name);
 }
 void Console::expect_output(const fs::path& file) const {
+  if (cs::io::ends_with(file, ".mhd")) expect_output(fs::path(file).replace_extension(".raw"));   // written with it
   std::error_code ignored;
   for (const fs::path& input : kept_)
     if (fs::equivalent(file, input, ignored))

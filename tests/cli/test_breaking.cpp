@@ -12,6 +12,11 @@ TEST_CASE("what was given is never written over, whatever name it goes by") {
   io::write_metaimage(folder / "ct.mha", scan_of(blocks()));
   std::filesystem::create_symlink("mask.nii.gz", folder / "link.nii.gz");
   std::filesystem::create_hard_link(folder / "mask.nii.gz", folder / "hard.nii.gz");
+  io::write_metaimage(folder / "in.mhd", scan_of(blocks()));
+  std::filesystem::rename(folder / "in.raw", folder / "out.raw");   // where the voxels of an out.mhd would go
+  std::string header = slurp(folder / "in.mhd");
+  spill(folder / "in.mhd", header.replace(header.find("in.raw"), 6, "out.raw"));
+  const std::string voxels = slurp(folder / "out.raw");
   spill(folder / "ct.png", "not a picture");
   REQUIRE(::mkfifo((folder / "pipe.mha").c_str(), 0600) == 0);
   const auto before = names_in(folder.path);
@@ -22,6 +27,7 @@ TEST_CASE("what was given is never written over, whatever name it goes by") {
                                              {"export", mask, "-o", folder / "hard.nii.gz"},
                                              {"export", folder / "link.nii.gz", "-o", mask},
                                              {"export", ct, "-o", ct},
+                                             {"export", folder / "in.mhd", "-o", folder / "out.mhd"},
                                              {"export", ct, "-o", folder / "pipe.mha"},
                                              {"preview", folder / "ct.png", "-o", folder / "ct.png"},
                                              {"preview", ct, "-m", folder / "ct.png", "-o", folder / "ct.png"}}) {
@@ -33,6 +39,7 @@ TEST_CASE("what was given is never written over, whatever name it goes by") {
   }
   CHECK(slurp(mask) == bytes);
   CHECK(slurp(folder / "ct.png") == "not a picture");
+  CHECK(slurp(folder / "out.raw") == voxels);
   spill(folder / "old.mha", "what an earlier run left is replaced");
   CHECK(run_ctseg({"export", mask, "-o", folder / "old.mha"}).status == 0);
   CHECK(io::read_volume<std::uint8_t>(folder / "old.mha").voxels() == blocks().voxels());
