@@ -97,6 +97,11 @@ nn::DatasetFingerprint extract(const nn::RawDataset& data, Console& console) {
   return collector.finish();
 }
 
+/// Names of files need not be UTF-8: U+FFFD stands for what is none.
+std::string text_of(const cs::Json& j, int indent) {
+  return j.dump(indent, ' ', false, cs::Json::error_handler_t::replace) + "\n";
+}
+
 nn::DatasetFingerprint fingerprint_of(const PlanArguments& a, const nn::RawDataset& data, Console& console) {
   if (a.fingerprint.empty()) return extract(data, console);
   const auto bytes = cs::io::read_file(a.fingerprint, {.max_bytes = Index{256} << 20});
@@ -124,13 +129,13 @@ void plan(const PlanArguments& a, Console& console) {
   const nn::DatasetFingerprint fingerprint = fingerprint_of(a, data, console);
   const nn::ExperimentPlan planned = nn::plan_experiment(fingerprint, data.facts, options);
   const cs::Json json = to_json(planned);
-  out.write("dataset_fingerprint.json", to_json(fingerprint).dump(4) + "\n");
-  out.write(plans, json.dump(4) + "\n");
-  out.write("dataset.json", data.json.dump(4) + "\n");
+  out.write("dataset_fingerprint.json", text_of(to_json(fingerprint), 4));
+  out.write(plans, text_of(json, 4));
+  out.write("dataset.json", text_of(data.json, 4));
   console.check_cancelled();
   out.commit();
   if (console.common().json) {
-    console.result(cs::Json{{"outputs", out.outputs()}, {"plans", json}}.dump(2) + "\n");
+    console.result(text_of(cs::Json{{"outputs", out.outputs()}, {"plans", json}}, 2));
     return;
   }
   console.result(summary(planned) + "\n");

@@ -55,7 +55,13 @@ TEST_CASE("plan: files for nnU-Net, a table for people, JSON for programs; input
   CHECK(slurp(folder / "b" / "dataset_fingerprint.json") == slurp(folder / "plan" / "dataset_fingerprint.json"));
   for (const char* name : {"dataset", "../mine"})
     CHECK(has(run_ctseg({"plan", data, "-o", folder / "d", "--name", name}).err, "another name is needed."));
-  CHECK(run_ctseg({"plan", data, "-o", data}).status == 2);   // dataset.json would be written over
+  CHECK(run_ctseg({"plan", data, "-o", data}).status == 2);    // dataset.json would be written over
+  const std::string named = folder / "Dataset008_M\xfcller";   // not UTF-8
+  write_dataset(named, 5);
+  const Ran odd = run_ctseg({"plan", named, "-o", folder / "\xfc", "--json"});
+  INFO(odd.err);
+  CHECK(odd.status == 0);
+  CHECK(json_of(odd)["plans"]["dataset_name"] == "Dataset008_M\xef\xbf\xbdller");
   const Ran nowhere = run_ctseg({"plan", folder / "none", "-o", folder / "c"});
   CHECK(nowhere.status == 3);
   CHECK(
