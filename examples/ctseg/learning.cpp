@@ -1,5 +1,7 @@
 #include "learning.hpp"
 
+#include <algorithm>
+
 namespace cli {
 
 cs::Layout layout_named(const std::string& where, const std::string& name) {
@@ -65,7 +67,9 @@ cs::Case prepared_case(const std::string& name, const Scan& scan, const cs::Volu
 }
 
 void expect_fresh(const fs::path& checkpoints, bool resume) {
-  if (!resume && fs::exists(checkpoints) && !fs::is_empty(checkpoints))
+  if (resume || !fs::exists(checkpoints)) return;
+  const auto kept = [](const fs::directory_entry& e) { return e.path().filename() != "training.lock"; };   // of any beginning
+  if (std::any_of(fs::directory_iterator(checkpoints), {}, kept))
     throw cs::Error(cs::Code::bad_argument, checkpoints.string(),
                     "holds an earlier training. Hint: --resume goes on with it; -o names another folder for a new one.");
 }

@@ -1,4 +1,6 @@
 // Scans by other ways than a NIfTI file: DICOM folders, and a program of one's own that holds the voxels already.
+#include <thread>
+
 #include <ctseg/recipe/model_file.hpp>
 #include <ctseg/recipe/segment.hpp>
 
@@ -58,6 +60,105 @@ TEST_CASE("DICOM folders, named by UIDs, with and without the slash of a shell: 
     const auto mask = reorient(liver().mask(uid), "LPS");
     CHECK(mask.shape() == same.shape());
     CHECK((mask.voxels() == same.voxels()));
+  }
+}
+
+/// The patient as NAME/ct.nii.gz, below the program's output.
+std::string ct_in(const std::string& name) {
+  const std::filesystem::path file = liver() / (name + "/ct.nii.gz");
+  std::filesystem::create_directories(file.parent_path());
+  io::write_nifti(file, liver().patient());
+  return file.string();
+}
+
+TEST_CASE("scans of one name: another patient's results are not replaced, and that is said before the work; one's own are") {
+  const std::string first = ct_in("from/a"), second = ct_in("from/b"), record = liver() / "ct/run.json";
+  const auto folder_of = [](const std::string& file) { return std::filesystem::path(file).parent_path().string(); };
+  liver().run({"segment", first});
+  const auto refused = [&](const std::string& scan, const RunOptions& options = {}) {
+    const std::string before = slurp(record);
+    const Ran ran = liver().start({"segment", scan, "-m", "no_model"}, options);
+    INFO(ran.err);
+    CHECK(ran.status == 2);
+    CHECK(has(ran.err, "out/ct: holds results of "));
+    CHECK(has(ran.err, "Hint: another --output; or, if these are the same scan, delete that folder."));
+    CHECK(slurp(record) == before);
+    return ran.err;
+  };
+  CHECK(has(refused(second), first));
+  CHECK(has(refused("ct.nii.gz", {.folder = folder_of(second)}), second));
+  liver().run({"segment", first});
+  liver().run({"segment", "ct.nii.gz"}, {.folder = folder_of(first)});
+  std::filesystem::create_directory_symlink("a", liver() / "from/link");
+  liver().run({"segment", (liver() / "from/link/ct.nii.gz").string()});
+  liver().run({"measure", second});   // writes nothing
+  std::filesystem::rename(folder_of(first), liver() / "from/moved");
+  refused((liver() / "from/moved/ct.nii.gz").string());   // nobody knows that it is the same
+  spill(record, "{}");
+  refused(second);
+  std::filesystem::remove_all(liver() / "ct");
+  liver().run({"segment", second});
+  CHECK(has(slurp(record), second));
+}
+
+TEST_CASE("scans of one name segmented at once: one has its results, the other is refused") {
+  const std::string scans[] = {ct_in("at_once/a"), ct_in("at_once/b")};
+  std::filesystem::remove_all(liver() / "ct");
+  Ran ran[2];
+  {
+    const std::jthread other([&] { ran[1] = liver().start({"segment", scans[1]}); });
+    ran[0] = liver().start({"segment", scans[0]});
+  }
+  const int won = ran[0].status == 0 ? 0 : 1;
+  CHECK(ran[won].status == 0);
+  CHECK(ran[1 - won].status == 2);
+  CHECK(has(ran[1 - won].err, "holds results of " + scans[won]));
+  CHECK(has(slurp(liver() / "ct/run.json"), scans[won]));
+  CHECK(names_in(liver() / "ct") == std::vector<std::string>{"mask.nii.gz", "preview.png", "result.json", "run.json"});
+}
+
+TEST_CASE("scans whose names are not UTF-8 are segmented, and JSON stays JSON") {
+  const std::string name = "M\xfcller", file = liver() / (name + ".nii.gz");
+  io::write_nifti(file, liver().patient());
+  const auto said = nlohmann::json::parse(liver().run({"segment", file}));
+  CHECK(has(said["outputs"][0].get<std::string>(), "M\xef\xbf\xbdller/mask.nii.gz"));
+  CHECK(has_both(liver().mask(name)));
+  CHECK(nlohmann::json::accept(slurp(liver() / (name + "/result.json"))));
+  CHECK(has(liver().start({"segment", file}).err, "delete that folder"));   // the record's name may stand for several
+}
+
+TEST_CASE("a model of other labels is another system's; one of other names is worth a warning") {
+  const auto changed = [](const char* labels, const char* name) {
+    const std::string file = liver() / name;
+    const LoadedModel model = load_model(liver() / "model.safetensors");
+    ModelRecipe recipe = model.recipe;
+    recipe.labels.back().name = labels;
+    if (name == std::string("ids.safetensors"))
+      recipe.labels.back().id = 2, recipe.decision.regions_order = {2}, recipe.postprocess.clear();
+    save_model(file, model.model, recipe);
+    return file;
+  };
+  const std::string scan = liver() / "data/test/ct_scans/phantom_2.nii.gz";
+  const Ran other = liver().start({"segment", scan, "-m", changed("C2", "ids.safetensors")});
+  INFO(other.err);
+  CHECK(other.status == 3);
+  CHECK(has(other.err, "has the labels 2 C2; the configuration has 1 liver. Hint: is it another system's?"));
+  const Ran named = liver().start({"segment", scan, "-m", changed("spleen", "names.safetensors")});
+  CHECK(named.status == 0);
+  CHECK(has(named.err, "has the labels 1 spleen; the configuration has 1 liver."));
+  CHECK(has(slurp(liver() / "phantom_2/run.json"), "has the labels 1 spleen"));
+}
+
+TEST_CASE("a training that could not begin is not in the way of the next") {
+  const Tiny system("liver", R"({
+      "recipe": {"network": {"features": [4, 8]}, "sliding_window": {"window": [16, 16, 16]}},
+      "phantom": {"shape": [1, 1, 1], "train": 2, "val": 0, "test": 0},
+      "training": {"patch": [16, 16, 16], "batch": 1, "steps": 2, "validate_every": 0, "warm_up": 0, "augment": "light"}})");
+  for (int k = 0; k < 2; ++k) {
+    const Ran ran = system.start({"train"});
+    CHECK(ran.status == 3);
+    CHECK(has(ran.err, "needs two voxels"));
+    CHECK(std::filesystem::exists(system / "checkpoints"));
   }
 }
 

@@ -207,6 +207,46 @@ TEST_CASE("spine: 26 outputs by name, tables by class, part and size, a picture 
     CHECK(fs::exists(spine / ("evaluation/sub-phantom1/" + std::string(file))));
 }
 
+TEST_CASE("a command has its own options; those of others are wrong usage, and nothing is made") {
+  struct Taken {
+    std::string system, command, options;
+  };
+  const std::vector<Taken> all{{"liver", "prepare", "--seed"},
+                               {"liver", "train", "--device --accuracy --resume --seed --json"},
+                               {"liver", "evaluate", "--model --device --accuracy --seed --json"},
+                               {"liver", "segment", "CASE --model --device --accuracy --seed --json --truth"},
+                               {"liver", "measure", "CASE --device --accuracy --seed --json"},
+                               {"liver_slices", "prepare", "--seed"},
+                               {"liver_slices", "segment", "CASE --model --device --accuracy --seed --json"},
+                               {"lung_nodules", "preprocess", ""},
+                               {"lung_nodules", "validate", "--model --device --accuracy --seed --mirror --scales"},
+                               {"lung_nodules", "infer", "CASE --model --device --accuracy --json --mirror --scales --lungs"},
+                               {"coronary", "evaluate", "--model --device --accuracy --seed --json --upload"},
+                               {"coronary", "export", "--model --upload"},
+                               {"coronary", "compare", "--device --accuracy --seed --json"},
+                               {"spine", "segment", "CASE --model --device --accuracy --seed --json"},
+                               {"spine", "labels", ""}};
+  for (const Taken& t : all) {
+    const std::string help = run_ctseg({t.command, "--help"}, {.program = "ctseg_" + t.system}).out;
+    for (const std::string option : {"CASE", "--model", "--device", "--accuracy", "--resume", "--seed", "--json", "--truth",
+                                     "--mirror", "--scales", "--lungs", "--upload"}) {
+      CAPTURE(t.system);
+      CAPTURE(t.command);
+      CAPTURE(option);
+      CHECK(has(help, option == "CASE" ? "CASE TEXT" : option) == has(" " + t.options + " ", " " + option + " "));
+    }
+    for (const char* option : {"--config", "--data", "--output", "--phantom", "--threads", "--quiet"}) CHECK(has(help, option));
+  }
+  const TempFolder folder;
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"segment", "--resume"}, {"train", "ct.nii.gz"}, {"train", "-m", "model.safetensors"}, {"train", "--seed", "-1"}}) {
+    const Ran ran = run_ctseg(words, {.program = "ctseg_liver", .folder = folder.path.string()});
+    CHECK(ran.status == 2);
+    CHECK(has(ran.err, "Try: ctseg_liver " + words[0] + " --help"));
+    CHECK(fs::is_empty(folder.path));
+  }
+}
+
 TEST_CASE("presets of all systems are read; mistakes are named") {
   for (const auto& entry : fs::recursive_directory_iterator(fs::path(CTSEG_SOURCE_DIR) / "examples" / "systems")) {
     if (entry.path().extension() != ".json") continue;

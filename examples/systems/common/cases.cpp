@@ -1,4 +1,6 @@
 // From files to cases as a network sees them, from a model to masks, from masks to scores.
+#include <set>
+
 #include <ctseg/io/preview.hpp>
 
 #include "../../ctseg/onnx.hpp"
@@ -76,13 +78,40 @@ void prepare_all(Job& job) {
     if (!files->empty()) job.console.result(text(name, "\n", table_of(prepare_cases(job, *files))));
 }
 
+namespace {
+
+/// A mask of other labels would be taken for what it is not: vertebrae for a liver.
+void expect_own_labels(Job& job, const cs::ModelRecipe& model, const fs::path& file) {
+  const auto ids = [](const cs::ModelRecipe& r) {
+    std::set<Index> all;
+    for (const cs::LabelInfo& l : r.labels) all.insert(l.id);
+    return all;
+  };
+  const auto words = [](const cs::ModelRecipe& r) {
+    std::string all;
+    for (const cs::LabelInfo& l : r.labels)
+      if (l.id != 0 && all.size() < 80) all += text(all.empty() ? "" : ", ", l.id, " ", l.name);
+    return all;
+  };
+  const cs::ModelRecipe& own = job.config.recipe;
+  const std::string fact = text("has the labels ", words(model), "; the configuration has ", words(own), ".");
+  if (ids(model) != ids(own))
+    throw cs::Error(cs::Code::bad_input, file.string(),
+                    fact + " Hint: is it another system's? If not, -c names the configuration that it was trained with.");
+  if (words(model) != words(own)) job.console.warn(text("warning: ", file.string(), " ", fact));
+}
+
+}   // namespace
+
 cs::LoadedModel load(Job& job, const fs::path& file) {
   if (file == job.output() / "model.safetensors" && !fs::exists(file))
     throw cs::Error(cs::Code::io, file.string(),
                     "is not there. Hint: train makes it, with the same --output; -m names another.");
-  if (cli::is_onnx(file) && !cli::onnx::metadata_of(file).contains(cs::model_file::kRecipeKey))
-    return cli::onnx::load(file, job.config.recipe);
-  return cli::load_model_file(file, {.executor = &job.ctx.executor()});
+  const bool bare = cli::is_onnx(file) && !cli::onnx::metadata_of(file).contains(cs::model_file::kRecipeKey);
+  cs::LoadedModel model = bare ? cli::onnx::load(file, job.config.recipe)
+                               : cli::load_model_file(file, {.executor = &job.ctx.executor()});
+  expect_own_labels(job, model.recipe, file);
+  return model;
 }
 
 cs::Volume<std::uint8_t> read_truth(Job& job, const fs::path& file, const Scan& scan) {
@@ -99,11 +128,22 @@ std::string first_scan(const std::vector<cs::CaseFiles>& files) {
   return files[0].image.string();
 }
 
-Segmented segment_scan(Job& job, const cs::LoadedModel& model) {
-  std::string input = job.arguments.input;
+namespace {
+
+const std::string& scan_of(Job& job) {
+  std::string& input = job.arguments.input;
   if (input.empty() && job.arguments.phantom) input = first_scan(judged(find_cases(job)));
-  if (input.empty()) throw cs::Error(cs::Code::bad_argument, "segment", "no scan was named. Hint: segment CASE, or --phantom.");
-  cs::RunRecord run{.command = job.arguments.command, .inputs = {input}};
+  if (input.empty())
+    throw cs::Error(cs::Code::bad_argument, job.arguments.command,
+                    text("no scan was named. Hint: ", job.arguments.command, " CASE, or --phantom."));
+  return input;
+}
+
+}   // namespace
+
+Segmented segment_scan(Job& job, const cs::LoadedModel& model) {
+  const std::string input = scan_of(job);
+  cs::RunRecord run{.command = job.arguments.command, .inputs = {fs::absolute(input).string()}};
   run.model = job.model().string(), run.model_name = model.recipe.about.name;
   cs::RunClock clock(run);
   job.console.keep(input), job.console.keep(run.model);
@@ -142,6 +182,26 @@ fs::path folder_of(const Job& job, const fs::path& scan) {
   return job.output() / (name.empty() ? "scan" : name);   // of "/"
 }
 
+void expect_own_results(const fs::path& record, const fs::path& scan) {
+  if (!fs::exists(record)) return;
+  const auto bytes = cs::io::read_file(record, {.max_bytes = Index{64} << 20});
+  const cs::Json said = cs::json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, record.string());
+  const cs::Json::json_pointer first("/inputs/0");
+  const bool named = said.contains(first) && said[first].is_string();
+  const std::string earlier = named ? said[first].get<std::string>() : "an input without a name";
+  const auto place = [](const fs::path& p) { return fs::weakly_canonical(fs::absolute(p)); };   // the earlier may be gone
+  if (named && place(earlier) == place(scan)) return;
+  throw cs::Error(cs::Code::bad_argument, record.parent_path().string(),
+                  text("holds results of ", earlier, ", which results of ", fs::absolute(scan).string(),
+                       " would replace. Hint: another --output; or, if these are the same scan, delete that folder."));
+}
+
+cli::Staging results_of(Job& job) {
+  const fs::path scan = scan_of(job), folder = folder_of(job, scan);
+  expect_own_results(folder / "run.json", scan);
+  return cli::Staging(folder, job.console);
+}
+
 void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window, cs::Json* answer) {
   cli::write_mask(out / "mask.nii.gz", s.mask());
   cs::io::write_png(out / "preview.png", cs::io::preview(s.scan.volume, s.mask(), {.window_hu = window}));
@@ -149,9 +209,10 @@ void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window, cs::Jso
   s.run.outputs = out.outputs();
   if (answer) {
     (*answer)["outputs"] = s.run.outputs;
-    write_text(said, answer->dump(2) + "\n");
+    write_text(said, text_of(*answer));
   }
   write_text(last, cs::to_json(s.run));
+  expect_own_results(s.run.outputs.back(), s.run.inputs[0]);   // of a run that was faster
   out.commit();
 }
 

@@ -26,6 +26,36 @@ struct Parsed {
   cli::Common common{};
   std::optional<int> status{};   // of a program that has said all already: help, version, what is wrong with the command line
 };
+
+/// What all commands have, and what this one takes besides.
+void add_options(const System& system, const Command& command, CLI::App& c, Parsed& out) {
+  Arguments& a = out.arguments;
+  const auto takes = [words = text(" ", command.takes, " ")](const char* word) {
+    return words.find(text(" ", word, " ")) != std::string::npos;
+  };
+  if (takes("CASE"))
+    c.add_option("CASE", a.input, "the scan, where one is wanted: .nii, .nii.gz, .mha, .mhd, a DICOM folder or file");
+  c.add_option("-c,--config", a.config, "configuration (JSON), or a preset's name; unset: config, with --phantom: phantom");
+  c.add_option("-d,--data", a.data, "folder of the data set; with --phantom: where phantoms are made, OUTPUT/data");
+  c.add_option("-o,--output", a.output, text("folder for everything that is written; unset: ", system.name, "_run"));
+  if (takes("--model")) c.add_option("-m,--model", a.model, "the model file; unset: OUTPUT/model.safetensors");
+  if (takes("--device")) {
+    c.add_option("--device", a.device, "where networks run: auto (a card if there is one), cpu, cuda or cuda:N");
+    c.add_option("--accuracy", a.accuracy, "how convolutions may round: strict, standard or fast")
+        ->check(CLI::IsMember({"strict", "standard", "fast"}));
+  }
+  c.add_flag("--phantom", a.phantom, "synthetic patients, made where they are missing: runs without data");
+  if (takes("--resume")) c.add_flag("--resume", a.resume, "go on with the training in the output folder");
+  if (takes("--seed"))
+    c.add_option("--seed", a.seed, "of the split, weights, samples and augmentation")
+        ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));   // else -1 is a large number
+  c.add_option("--threads", out.common.threads, "0: one per processor")->check(CLI::Range(0, 1024));
+  if (takes("--json")) c.add_flag("--json", out.common.json, "one JSON object on stdout");
+  c.add_flag("-q,--quiet", out.common.quiet, "no progress on stderr");
+  for (const Extra& extra : system.extras)
+    if (takes(extra.flag)) c.add_option(extra.flag, *extra.value, extra.help);
+}
+
 Parsed parse(const System& system, const std::vector<const char*>& words) {
   Parsed out;
   Arguments& a = out.arguments;
@@ -35,21 +65,7 @@ Parsed parse(const System& system, const std::vector<const char*>& words) {
   for (const Command& command : system.commands) {
     CLI::App& c = *program.add_subcommand(command.name, command.help);
     c.callback([&a, name = command.name] { a.command = name; });
-    c.add_option("CASE", a.input, "the scan, where one is wanted: .nii, .nii.gz, .mha, .mhd, a DICOM folder or file");
-    c.add_option("-c,--config", a.config, "configuration (JSON), or a preset's name; unset: config, with --phantom: phantom");
-    c.add_option("-d,--data", a.data, "folder of the data set; with --phantom: where phantoms are made, OUTPUT/data");
-    c.add_option("-o,--output", a.output, text("folder for everything that is written; unset: ", system.name, "_run"));
-    c.add_option("-m,--model", a.model, "the model file; unset: OUTPUT/model.safetensors");
-    c.add_option("--device", a.device, "where networks run: auto (a card if there is one), cpu, cuda or cuda:N");
-    c.add_option("--accuracy", a.accuracy, "how convolutions may round: strict, standard or fast")
-        ->check(CLI::IsMember({"strict", "standard", "fast"}));
-    c.add_flag("--phantom", a.phantom, "synthetic patients, made where they are missing: runs without data");
-    c.add_flag("--resume", a.resume, "go on with the training in the output folder");
-    c.add_option("--seed", a.seed, "of the split, weights, samples and augmentation");
-    c.add_option("--threads", out.common.threads, "0: one per processor")->check(CLI::Range(0, 1024));
-    c.add_flag("--json", out.common.json, "one JSON object on stdout");
-    c.add_flag("-q,--quiet", out.common.quiet, "no progress on stderr");
-    for (const Extra& extra : system.extras) c.add_option(extra.flag, *extra.value, extra.help);
+    add_options(system, command, c, out);
   }
   try {
     program.parse(static_cast<int>(words.size()), words.data());

@@ -52,8 +52,11 @@ struct Job {
 struct Command {
   const char *name, *help;
   void (*run)(Job&);
+  /// Of CASE, --model, --device (and --accuracy), --resume, --seed, --json and the system's extras those that it takes, with a
+  /// space between them. Any other is wrong usage: an option that changed nothing would be worse.
+  const char* takes;
 };
-/// An option that one system alone has.
+/// An option that one system alone has; `takes` of its commands names it.
 struct Extra {
   const char* flag;
   std::string* value;
@@ -102,8 +105,9 @@ Trained train_model(Job& job);
 /// The same as a command: the files that were written are its result.
 void train(Job& job);
 
-/// A model file of ctseg, or weights (PyTorch's too) with a recipe beside them. An ONNX file without a recipe has that of the
-/// configuration.
+/// A model file of ctseg, or weights (PyTorch's too) with a recipe beside them; an ONNX file without a recipe has that of the
+/// configuration. Labels of other names are worth a warning.
+/// Errors    bad_input if their ids are not the configuration's.
 cs::LoadedModel load(Job& job, const fs::path& file);
 
 /// One scan and what a model made of it.
@@ -119,9 +123,15 @@ struct Segmented {
 std::string first_scan(const std::vector<cs::CaseFiles>& files);
 /// The scan that the arguments name, with --phantom and no name the first test patient.
 Segmented segment_scan(Job& job, const cs::LoadedModel& model);
+/// The same scan's folder_of for its results, made before the work: errors come early.
+/// Errors    those of expect_own_results; io if the folder cannot be written to.
+cli::Staging results_of(Job& job);
 /// OUTPUT/NAME: where the results of a scan go. A file's name loses the ending of a volume; that of a DICOM folder stays whole,
 /// for the points in it may be those of a UID, and a slash behind it makes no difference.
 fs::path folder_of(const Job& job, const fs::path& scan);
+/// Whether results may go where this run.json is: a scan replaces its own, and not those of another patient's with the same name.
+/// Errors    bad_argument if it is there and names another input than the scan.
+void expect_own_results(const fs::path& record, const fs::path& scan);
 /// mask.nii.gz, preview.png and, last, run.json. Results appear together; others may be staged before. An answer becomes
 /// result.json, and is given the "outputs": where all of them are.
 void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window, cs::Json* answer = nullptr);
@@ -145,6 +155,8 @@ struct EvaluateOptions {
 /// Segments cases and compares them with their masks.
 cs::EvaluationReport evaluate_cases(Job& job, const cs::LoadedModel& model, const EvaluateOptions& options);
 
+/// JSON for stdout and files. Names of files need not be UTF-8: U+FFFD stands for what is none.
+inline std::string text_of(const cs::Json& j) { return j.dump(2, ' ', false, cs::Json::error_handler_t::replace) + "\n"; }
 /// The file whole or not at all; its folder is made.
 void write_text(const fs::path& file, std::string_view words);
 

@@ -49,12 +49,13 @@ cs::Json scores_of(Job& job) {
 }
 
 void evaluate(Job& job) {
-  const std::string json = scores_of(job).dump(2) + "\n";
+  const std::string json = text_of(scores_of(job));
   write_text(job.output() / "evaluation" / "evaluation.json", json);
   job.console.result(json);
 }
 
 void segment(Job& job) {
+  cli::Staging out = results_of(job);
   const cs::LoadedModel model = load_chosen(job);
   Segmented s = segment_scan(job, model);
   cs::Json json{{"model", job.arguments.model},
@@ -63,9 +64,8 @@ void segment(Job& job) {
                 {"network_seconds", s.made.seconds.network},
                 {"windows", s.made.windows},
                 {"volume_ml", cs::volume_ml(s.mask())}};
-  cli::Staging out(folder_of(job, s.run.inputs[0]), job.console);
   write_results(out, s, {.low = -100, .high = 500}, &json);
-  job.console.result(json.dump(2) + "\n");
+  job.console.result(text_of(json));
   for (const std::string& path : out.outputs()) job.console.note(path);
 }
 
@@ -103,8 +103,8 @@ void compare(Job& job) {
   }
   out["dice_difference"] = difference;
   write_text(job.output() / "comparison.csv", table);
-  write_text(job.output() / "comparison.json", out.dump(2) + "\n");
-  job.console.result(job.console.common().json ? out.dump(2) + "\n" : table);
+  write_text(job.output() / "comparison.json", text_of(out));
+  job.console.result(job.console.common().json ? text_of(out) : table);
 }
 
 /// NUMBER.img.nii.gz and NUMBER.label.nii.gz, as ImageCAS has them; the configuration's shares split them.
@@ -115,17 +115,19 @@ std::pair<fs::path, fs::path> phantom_files(const std::string&, Index patient) {
 }   // namespace
 
 int main(int argc, char** argv) {
-  return run({.name = "coronary",
-              .what = "Coronary arteries in a CT, by a BasicUNet",
-              .phantoms = {.region = cs::Region::heart,
-                           .mask = [](const cs::Phantom& p) { return p.coronaries; },
-                           .files = phantom_files},
-              .commands = {{"prepare", "read, check and preprocess DATA/NUMBER.img.nii.gz and .label.nii.gz", prepare_all},
-                           {"train", "train on 80 % of the patients", train},
-                           {"evaluate", "Dice, clDice and time on the others", evaluate},
-                           {"segment", "segment one scan, with a model file or an ONNX file", segment},
-                           {"export", "write the model as OUTPUT/model.onnx", export_model},
-                           {"compare", "train without and with augmentation, and judge both", compare}},
-              .extras = {{"--upload", &uploaded, "a model that comes before all others: --model, CTSEG_MODEL, OUTPUT's"}}},
-             argc, argv);
+  return run(
+      {.name = "coronary",
+       .what = "Coronary arteries in a CT, by a BasicUNet",
+       .phantoms = {.region = cs::Region::heart,
+                    .mask = [](const cs::Phantom& p) { return p.coronaries; },
+                    .files = phantom_files},
+       .commands = {{"prepare", "read, check and preprocess DATA/NUMBER.img.nii.gz and .label.nii.gz", prepare_all, "--seed"},
+                    {"train", "train on 80 % of the patients", train, "--device --resume --seed --json"},
+                    {"evaluate", "Dice, clDice and time on the others", evaluate, "--model --device --seed --json --upload"},
+                    {"segment", "segment one scan, with a model file or an ONNX file", segment,
+                     "CASE --model --device --seed --json --upload"},
+                    {"export", "write the model as OUTPUT/model.onnx", export_model, "--model --upload"},
+                    {"compare", "train without and with augmentation, and judge both", compare, "--device --seed --json"}},
+       .extras = {{"--upload", &uploaded, "a model that comes before all others: --model, CTSEG_MODEL, OUTPUT's"}}},
+      argc, argv);
 }

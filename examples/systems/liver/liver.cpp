@@ -39,8 +39,8 @@ void evaluate(Job& job) {
   out["mean"] = metrics(mean, true);
   out["seconds_per_case"] = seconds / static_cast<double>(report.cases.size());
   write_text(job.output() / "evaluation" / "cases.csv", cs::to_csv(report));
-  write_text(job.output() / "evaluation" / "evaluation.json", out.dump(2) + "\n");
-  job.console.result(out.dump(2) + "\n");
+  write_text(job.output() / "evaluation" / "evaluation.json", text_of(out));
+  job.console.result(text_of(out));
 }
 
 std::string truth_file;   // --truth
@@ -48,14 +48,14 @@ std::string truth_file;   // --truth
 /// One scan: the mask on its own grid, a picture, and the JSON object that a web back end reads.
 void segment(Job& job) {
   job.console.keep(truth_file);
+  cli::Staging out = results_of(job);
   Segmented s = segment_scan(job, load(job, job.model()));
   cs::LabelScores scores;
   scores.volume_ml = cs::volume_ml(s.mask());
   if (!truth_file.empty()) scores = cs::evaluate(s.mask(), read_truth(job, truth_file, s.scan), {.labels = {1}}).labels[0];
   cs::Json json = metrics(scores, !truth_file.empty());
-  cli::Staging out(folder_of(job, s.run.inputs[0]), job.console);
   write_results(out, s, {.low = -160, .high = 240}, &json);
-  job.console.result(json.dump(2) + "\n");
+  job.console.result(text_of(json));
   for (const std::string& path : out.outputs()) job.console.note(path);
 }
 
@@ -79,7 +79,7 @@ void measure(Job& job) {
                      {"postprocess_seconds", t.postprocess},
                      {"peak_memory_mb", s.run.peak_memory_mb},
                      {"plan", s.made.plan}};
-  job.console.result(out.dump(2) + "\n");
+  job.console.result(text_of(out));
 }
 
 /// dataset/{train,val,test}/{ct_scans,masks}
@@ -91,16 +91,18 @@ std::pair<fs::path, fs::path> phantom_files(const std::string& part, Index patie
 }   // namespace
 
 int main(int argc, char** argv) {
-  return run({.name = "liver",
-              .what = "The liver in a CT, by a 3-D U-Net",
-              .phantoms = {.region = cs::Region::thorax_abdomen,
-                           .mask = [](const cs::Phantom& p) { return cs::mask_of(p, cs::Organ::liver); },
-                           .files = phantom_files},
-              .commands = {{"prepare", "read, check and preprocess DATA/{train,val,test}/{ct_scans,masks}", prepare_all},
-                           {"train", "train on DATA/train, validate on DATA/val", train},
-                           {"evaluate", "score the model on DATA/test", evaluate},
-                           {"segment", "segment one scan", segment},
-                           {"measure", "time and memory of segmenting CASE, with random weights", measure}},
-              .extras = {{"--truth", &truth_file, "segment: the true mask of CASE, to score the result"}}},
-             argc, argv);
+  return run(
+      {.name = "liver",
+       .what = "The liver in a CT, by a 3-D U-Net",
+       .phantoms = {.region = cs::Region::thorax_abdomen,
+                    .mask = [](const cs::Phantom& p) { return cs::mask_of(p, cs::Organ::liver); },
+                    .files = phantom_files},
+       .commands = {{"prepare", "read, check and preprocess DATA/{train,val,test}/{ct_scans,masks}", prepare_all, "--seed"},
+                    {"train", "train on DATA/train, validate on DATA/val", train, "--device --resume --seed --json"},
+                    {"evaluate", "score the model on DATA/test", evaluate, "--model --device --seed --json"},
+                    {"segment", "segment one scan", segment, "CASE --model --device --seed --json --truth"},
+                    {"measure", "time and memory of segmenting CASE, with random weights", measure,
+                     "CASE --device --seed --json"}},
+       .extras = {{"--truth", &truth_file, "the true mask of CASE, to score the result"}}},
+      argc, argv);
 }

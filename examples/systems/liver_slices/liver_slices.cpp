@@ -65,7 +65,7 @@ void prepare(Job& job) {
   for (const cs::CaseFiles& f : parts.val) s.validation.push_back(f.name);
   if (voxels == 0) throw cs::Error(cs::Code::bad_input, job.data().string(), "has no patient to train on.");
   s.mean = sum / voxels, s.deviation = std::sqrt(std::max(squares / voxels - sum / voxels * sum / voxels, 0.0));
-  write_text(statistics_file(job), cs::json::write(s).dump(2) + "\n");
+  write_text(statistics_file(job), text_of(cs::json::write(s)));
   use(s, job.config);
   prepare_all(job);
   job.console.result(text("mean ", s.mean, " HU, deviation ", s.deviation, " HU\n"));
@@ -79,7 +79,7 @@ void train_slices(Job& job) {
   cs::json::Reader::take(cs::json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file), {file}, s);
   std::vector<std::string> names;
   for (const cs::CaseFiles& f : find_cases(job).train) names.push_back(f.name);
-  if (names != s.train)
+  if (text_of(names) != text_of(s.train))   // as they were written
     throw cs::Error(cs::Code::bad_argument, file,
                     "is of other training patients. Hint: prepare again, or take its --seed and --data.");
   use(s, job.config);
@@ -108,8 +108,8 @@ void evaluate(Job& job) {
     const cs::Summary s = cs::summarize(report, 1, score);
     summary[name] = {{"mean", s.mean}, {"std", s.std}};
   }
-  write_text(out / "evaluation.json", summary.dump(2) + "\n");
-  job.console.result(summary.dump(2) + "\n");
+  write_text(out / "evaluation.json", text_of(summary));
+  job.console.result(text_of(summary));
 }
 
 /// A PNG of every slice with liver in it, counted from the feet.
@@ -132,11 +132,11 @@ void write_slices(cli::Staging& out, const Segmented& s) {
 /// One scan: its mask, slices, the liver as a surface in millimetres of the patient, and how long a slice took.
 void segment(Job& job) {
   if (job.arguments.input.empty() && job.arguments.phantom) job.arguments.input = first_scan(judged(find_cases(job)));
+  cli::Staging out = results_of(job);
   Segmented s = segment_scan(job, load(job, job.model()));
   const double slices = slices_of(s.mask().grid()), volume = cs::volume_ml(s.mask());
   const double per_slice = s.made.seconds.total / slices;
   s.run.figures = {{"slices", slices}, {"seconds_per_slice", per_slice}, {"liver_ml", volume}};
-  cli::Staging out(folder_of(job, s.run.inputs[0]), job.console);
   write_slices(out, s);
   out.supersede("liver.stl");
   if (volume > 0)
@@ -144,6 +144,7 @@ void segment(Job& job) {
   else
     job.console.warn("no liver was found: there is no liver.stl.");
   write_results(out, s, kWindow);
+  if (job.console.common().json) return job.console.result(cs::to_json(s.run));
   job.console.result(text("liver ", cs::report::brief(volume, 0), " ml, ", cs::report::brief(per_slice, 4), " s a slice\n"));
   for (const std::string& path : out.outputs()) job.console.result(path + "\n");
 }
@@ -162,7 +163,7 @@ void measure(Job& job) {
                  {"device", s.run.device},
                  {"threads", s.run.threads},
                  {"peak_memory_mb", s.run.peak_memory_mb}};
-  job.console.result(out.dump(2) + "\n");
+  job.console.result(text_of(out));
 }
 
 std::pair<fs::path, fs::path> phantom_files(const std::string&, Index patient) {
@@ -173,15 +174,16 @@ std::pair<fs::path, fs::path> phantom_files(const std::string&, Index patient) {
 }   // namespace
 
 int main(int argc, char** argv) {
-  return run({.name = "liver_slices",
-              .what = "The liver in a CT, slice by slice, by a 2-D U-Net",
-              .phantoms = {.region = cs::Region::abdomen,
-                           .mask = [](const cs::Phantom& p) { return cs::mask_of(p, cs::Organ::liver); },
-                           .files = phantom_files},
-              .commands = {{"prepare", "split DATA by patient, find mean and deviation of the training part", prepare},
-                           {"train", "train on 70 % of the patients", train_slices},
-                           {"evaluate", "score the model on the others, and time a slice", evaluate},
-                           {"segment", "one scan: mask, PNGs, STL", segment},
-                           {"measure", "time of a slice of CASE, with random weights", measure}}},
-             argc, argv);
+  return run(
+      {.name = "liver_slices",
+       .what = "The liver in a CT, slice by slice, by a 2-D U-Net",
+       .phantoms = {.region = cs::Region::abdomen,
+                    .mask = [](const cs::Phantom& p) { return cs::mask_of(p, cs::Organ::liver); },
+                    .files = phantom_files},
+       .commands = {{"prepare", "split DATA by patient, find mean and deviation of the training part", prepare, "--seed"},
+                    {"train", "train on 70 % of the patients", train_slices, "--device --resume --seed --json"},
+                    {"evaluate", "score the model on the others, and time a slice", evaluate, "--model --device --seed --json"},
+                    {"segment", "one scan: mask, PNGs, STL", segment, "CASE --model --device --seed --json"},
+                    {"measure", "time of a slice of CASE, with random weights", measure, "CASE --device --seed --json"}}},
+      argc, argv);
 }

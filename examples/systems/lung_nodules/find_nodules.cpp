@@ -145,24 +145,23 @@ void lung_nodules::validate(Job& job) {
   }
   Json summary = write_scores(out, report, job.console);
   write_froc(out, froc, summary, job.console);
-  write_text(out / "validation.json", summary.dump(2) + "\n");
+  write_text(out / "validation.json", text_of(summary));
 }
 
 /// One scan: mask.npy and mask.nii.gz, pictures of each nodule, nodules.json, and run.json, the summary.
 void lung_nodules::infer(Job& job) {
-  fs::path input = job.arguments.input;
+  std::string& input = job.arguments.input;
   if (input.empty() && job.arguments.phantom) input = cs::find_cases(job.data(), cs::layouts::luna16).back().image;
-  if (input.empty()) throw cs::Error(cs::Code::bad_argument, "infer", "no scan was named. Hint: infer CASE, or --phantom.");
-  cs::RunRecord run{.command = "infer", .inputs = {input.string()}, .model = job.model().string()};
+  cli::Staging out = results_of(job);
+  cs::RunRecord run{.command = "infer", .inputs = {fs::absolute(input).string()}, .model = job.model().string()};
   cs::RunClock clock(run);
   const Finder find(job);
   for (const fs::path& given : {input, fs::path(looks.lungs)}) job.console.keep(given);
-  const Scan scan = cli::read_scan({input.string()}, job.console);
+  const Scan scan = cli::read_scan({input}, job.console);
   clock.stage("read");
   cs::Segmentation made = find(scan.volume);
   keep_lungs(job, made, looks.lungs);
   clock.stage("segment");
-  cli::Staging out(folder_of(job, input), job.console);
   cs::io::write_npy_volume(out / "mask.npy", *made.labels);
   cli::write_mask(out / "mask.nii.gz", *made.labels);
   cs::io::write_png(out / "overlay.png", cs::io::preview(scan.volume, *made.labels, {.window_hu = kWindow}));
@@ -183,7 +182,7 @@ void lung_nodules::infer(Job& job) {
         out / text("nodule_", list.size(), ".png"),
         cs::io::overlay(cs::crop(ct, slice), cs::crop(mask, slice), {.look = {.window_hu = kWindow, .panel_pixels = 512}}));
   }
-  const std::string nodules = Json{{"scan", input.string()}, {"nodules", list}}.dump(2) + "\n";
+  const std::string nodules = text_of(Json{{"scan", input}, {"nodules", list}});
   out.write("nodules.json", nodules);
   clock.stage("write");
   clock.finish();
@@ -193,6 +192,7 @@ void lung_nodules::infer(Job& job) {
   run.figures = {{"nodules", static_cast<double>(list.size())}, {"windows", static_cast<double>(made.windows)}};
   run.outputs = out.outputs(), run.warnings = job.console.warnings();
   out.write("run.json", cs::to_json(run));
+  expect_own_results(folder_of(job, input) / "run.json", input);   // of a run that was faster
   out.commit();
   job.console.result(nodules);
 }

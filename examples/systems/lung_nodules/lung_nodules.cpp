@@ -48,7 +48,7 @@ Json metadata(const cs::CaseFiles& files, const cs::Grid& grid, const std::vecto
 /// Scans of another preprocessing look like any others: what they were prepared with is written down beside them.
 void check_preprocessing(const Job& job) {
   const fs::path file = job.output() / "prepared" / "preprocess.json";
-  const std::string own = cs::to_json(job.config.recipe)["preprocess"].dump(2) + "\n";
+  const std::string own = text_of(cs::to_json(job.config.recipe)["preprocess"]);
   if (!fs::exists(file)) return write_text(file, own);
   const auto bytes = cs::io::read_file(file);
   if (std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) != own)
@@ -94,7 +94,7 @@ void preprocess(Job& job) {
     const auto image = cut_to_lungs(job, f, cs::apply_steps(scan.volume, job.config.recipe.preprocess, &job.ctx.executor()));
     cs::io::write_volume(out / "images" / (f.name + ".mha"), image);
     cs::io::write_volume(out / "labels" / (f.name + ".mha"), cs::nodule_mask(image.grid(), nodules[f.name]));
-    write_text(out / "metadata" / (f.name + ".json"), metadata(f, image.grid(), nodules[f.name]).dump(2) + "\n");
+    write_text(out / "metadata" / (f.name + ".json"), text_of(metadata(f, image.grid(), nodules[f.name])));
     done.add(f.name);
     progress.done(done.size());
   }
@@ -166,18 +166,20 @@ cs::CaseSplit lung_nodules::prepared_files(const Job& job) {
 }
 
 int main(int argc, char** argv) {
-  return run({.name = "lung_nodules",
-              .what = "Nodules in the lungs (LUNA16), by a residual 3-D U-Net",
-              .phantoms = {.region = cs::Region::thorax,
-                           .mask = [](const cs::Phantom& p) { return cs::mask_of(p, cs::Organ::lung); },
-                           .files = phantom_files,
-                           .note = annotate},
-              .commands = {{"preprocess", "resample DATA's scans and draw their nodules, into OUTPUT/prepared", preprocess},
-                           {"train", "train on what was prepared", train_nodules},
-                           {"validate", "score the model on the patients that were held out", validate},
-                           {"infer", "find the nodules in one scan", infer}},
-              .extras = {{"--mirror", &looks.mirror, "validate, infer: axes to mirror as well, such as xy"},
-                         {"--scales", &looks.scales, "validate, infer: scales to look at, such as 1,0.8"},
-                         {"--lungs", &looks.lungs, "infer: the scan's lung mask; what lies away from it is left out"}}},
-             argc, argv);
+  return run(
+      {.name = "lung_nodules",
+       .what = "Nodules in the lungs (LUNA16), by a residual 3-D U-Net",
+       .phantoms = {.region = cs::Region::thorax,
+                    .mask = [](const cs::Phantom& p) { return cs::mask_of(p, cs::Organ::lung); },
+                    .files = phantom_files,
+                    .note = annotate},
+       .commands = {{"preprocess", "resample DATA's scans and draw their nodules, into OUTPUT/prepared", preprocess, ""},
+                    {"train", "train on what was prepared", train_nodules, "--device --resume --seed --json"},
+                    {"validate", "score the model on the patients that were held out", validate,
+                     "--model --device --seed --mirror --scales"},
+                    {"infer", "find the nodules in one scan", infer, "CASE --model --device --json --mirror --scales --lungs"}},
+       .extras = {{"--mirror", &looks.mirror, "axes to mirror as well, such as xy"},
+                  {"--scales", &looks.scales, "scales to look at, such as 1,0.8"},
+                  {"--lungs", &looks.lungs, "the scan's lung mask; what lies away from it is left out"}}},
+      argc, argv);
 }

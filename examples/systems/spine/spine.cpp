@@ -101,19 +101,19 @@ void evaluate(Job& job) {
                          {"seconds_per_case", seconds / static_cast<double>(report.cases.size())}};
   write_text(out / "classes.csv", table);
   write_text(out / "cases.csv", cs::to_csv(report));
-  write_text(out / "evaluation.json", summary.dump(2) + "\n");
+  write_text(out / "evaluation.json", text_of(summary));
   write_text(out / "distribution.svg", cs::distribution_svg(report));
-  job.console.result(job.console.common().json ? summary.dump(2) + "\n" : table);
+  job.console.result(job.console.common().json ? text_of(summary) : table);
 }
 
 /// One scan: its mask, the vertebrae that were found with their volumes, and a picture of each plane.
 void segment(Job& job) {
+  cli::Staging out = results_of(job);
   Segmented s = segment_scan(job, load(job, job.model()));
   std::string found = "id,name,voxels,volume_ml,x_lps_mm,y_lps_mm,z_lps_mm\n";
   for (const cs::LabelMeasure& m : s.run.labels)
     found += text(int{m.label}, ",", cell(m.name), ",", m.voxels, ",", brief(m.volume_ml), ",", brief(m.centroid_mm.x, 1), ",",
                   brief(m.centroid_mm.y, 1), ",", brief(m.centroid_mm.z, 1), "\n");
-  cli::Staging out(folder_of(job, s.run.inputs[0]), job.console);
   out.write("vertebrae.csv", found);
   out.write("ids.csv", id_table(s.recipe));
   write_planes(out, s.scan, s.mask(), nullptr);
@@ -137,10 +137,12 @@ int main(int argc, char** argv) {
               .phantoms = {.region = cs::Region::whole_spine,
                            .mask = [](const cs::Phantom& p) { return p.vertebrae; },
                            .files = phantom_files},
-              .commands = {{"prepare", "read, check and preprocess DATA, in VerSe's layout", prepare_all},
-                           {"train", "train; log.csv, curve.svg and board/ are the learning curves", train},
-                           {"evaluate", "Dice of each class, part of the spine and size; overlays of each plane", evaluate},
-                           {"segment", "segment one scan", segment},
-                           {"labels", "print the table of ids", labels}}},
+              .commands = {{"prepare", "read, check and preprocess DATA, in VerSe's layout", prepare_all, "--seed"},
+                           {"train", "train; log.csv, curve.svg and board/ are the learning curves", train,
+                            "--device --resume --seed --json"},
+                           {"evaluate", "Dice of each class, part of the spine and size; overlays of each plane", evaluate,
+                            "--model --device --seed --json"},
+                           {"segment", "segment one scan", segment, "CASE --model --device --seed --json"},
+                           {"labels", "print the table of ids", labels, ""}}},
              argc, argv);
 }
