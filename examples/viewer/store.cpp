@@ -56,6 +56,22 @@ std::string words(const std::variant<std::nullptr_t, Index, double, std::string>
 }
 Json facts_of(const std::string& text) { return cs::json::parse(text, "ctseg.sqlite"); }
 
+/// Whether a folder is ours to close to others and to clear. It was a store if its index is there, or, where that was moved
+/// away, our lock (always empty) and nothing but what a store has. Else it must be empty, but for models that were laid there
+/// before the first start: somebody's own folder may well have a `models` and an `incoming` too.
+bool may_be_store(const fs::path& folder) {
+  if (fs::exists(folder / "ctseg.sqlite")) return true;
+  const fs::path lock = folder / "lock";
+  const bool ours = fs::is_regular_file(fs::symlink_status(lock)) && fs::file_size(lock) == 0;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const bool folder_of_store = name == "scans" || name == "jobs" || name == "incoming";
+    const bool file_of_store = name == "lock" || name.starts_with("ctseg.sqlite");   // an index may lie there by another name
+    if (entry.is_directory() ? name != "models" && !(ours && folder_of_store) : !(ours && file_of_store)) return false;
+  }
+  return true;
+}
+
 }   // namespace
 
 std::string now() {
@@ -79,8 +95,7 @@ Store::Store(fs::path folder) : folder_(std::move(folder)) {
   if (!fs::is_directory(folder_, error))
     throw cs::Error(cs::Code::io, folder_.string(), "cannot be made; --store needs a folder.");
   folder_ = fs::canonical(folder_);
-  const auto has = [&](const char* name) { return fs::exists(folder_ / name); };
-  if (!fs::is_empty(folder_, error) && !has("ctseg.sqlite") && !has("lock") && !has("models"))
+  if (!may_be_store(folder_))
     throw cs::Error(cs::Code::bad_argument, folder_.string(),
                     "holds something else than scans of ctseg view. Hint: --store names a folder of its own.");
   fs::permissions(folder_, fs::perms::owner_all, error);   // nobody else's business
@@ -89,9 +104,9 @@ Store::Store(fs::path folder) : folder_(std::move(folder)) {
   if (lock_.number() < 0) throw cs::io::system_error(folder_ / "lock", "be opened");
   if (::flock(lock_.number(), LOCK_EX | LOCK_NB) != 0)
     throw cs::Error(cs::Code::io, folder_.string(), "is served by another ctseg view. Hint: use that one, or --store FOLDER.");
-  fs::remove_all(folder_ / "incoming", error);
   for (const char* name : {"incoming", "scans", "jobs", "models"}) fs::create_directories(folder_ / name);
   open_database();
+  for (const auto& entry : fs::directory_iterator(folder_ / "incoming")) fs::remove_all(entry.path(), error);   // it is a store
 }
 Store::~Store() { sqlite3_close(database_); }
 
@@ -139,10 +154,14 @@ void Store::keep_numbers(const std::string& table) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder_ / table)) {
     const std::string name = entry.path().filename().string();
+    const bool unfinished = table == "jobs" && name.starts_with('.');
     Index number = 0;
-    std::from_chars(name.data(), name.data() + name.size(), number);
-    last = std::max(last, number);
-    if (table == "jobs" && name.starts_with('.')) fs::remove_all(entry.path(), ignored);
+    const char* const end = name.data() + name.size();
+    const auto [rest, error] = std::from_chars(name.data() + (unfinished ? 1 : 0), end, number);
+    if (!unfinished)
+      last = std::max(last, number);
+    else if (error == std::errc() && rest == end)   // nobody else's hidden file
+      fs::remove_all(entry.path(), ignored);
   }
   run("UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1", {table, last});
   run("INSERT INTO sqlite_sequence(name, seq) SELECT ?1, ?2 WHERE NOT EXISTS(SELECT 1 FROM sqlite_sequence WHERE name = ?1)",

@@ -667,6 +667,21 @@ TEST_CASE("a folder with other things in it does not become a store") {
   CHECK(std::filesystem::status(folder.path).permissions() == before);   // a store is closed to everybody else
   std::filesystem::create_directories(folder / "s/models");              // where models may lie before the first start
   CHECK(Viewer({"--store", folder / "s"}).running());
+
+  // Names that a store has too, in somebody's own folder: a lock of another program, an index that is none.
+  for (const std::string other : {"", "lock", "ctseg.sqlite"}) {
+    const std::filesystem::path own = folder / ("own" + other);
+    for (const char* name : {"models", "incoming", "jobs/.3"}) std::filesystem::create_directories(own / name);
+    if (!other.empty()) spill(own / other, "mine");
+    spill(own / "incoming/x", "mine"), spill(own / "jobs/.3/x", "mine");
+    std::filesystem::permissions(own, std::filesystem::perms(0755));
+    const Ran refused = run_ctseg({"view", "--store", own.string()}, {.interrupt_after = 20});
+    INFO(own, refused.err);
+    CHECK(refused.status == (other == "ctseg.sqlite" ? 3 : 2));
+    CHECK(slurp(own / "incoming/x") == "mine");
+    CHECK(slurp(own / "jobs/.3/x") == "mine");
+    if (other != "ctseg.sqlite") CHECK(std::filesystem::status(own).permissions() == std::filesystem::perms(0755));
+  }
 }
 
 TEST_CASE("view writes over nothing, not even what its index does not know") {
@@ -685,12 +700,14 @@ TEST_CASE("view writes over nothing, not even what its index does not know") {
     CHECK(names_in(store / "s/incoming").empty());
   }
   // The index is moved away, which the program itself proposes for a damaged one: all numbers in use stay so.
-  std::filesystem::rename(store / "s/ctseg.sqlite", store / "old.sqlite");
-  for (const char* name : {"s/jobs/7", "s/jobs/.8"}) std::filesystem::create_directory(store / name);
+  std::filesystem::rename(store / "s/ctseg.sqlite", store / "s/ctseg.sqlite.old");
+  for (const char* name : {"s/jobs/7", "s/jobs/.8", "s/jobs/.snapshot"}) std::filesystem::create_directory(store / name);
+  spill(store / "s/incoming/9", "half an upload");
   Viewer viewer({f.ct(), "-m", f.model(), "--store", store / "s"});
   REQUIRE(viewer.running());
   CHECK(viewer.get("/info").json()["scan"] == 2);
-  CHECK(names_in(store / "s/jobs") == std::vector<std::string>{"7"});   // a job that was not finished is gone
+  CHECK(names_in(store / "s/jobs") == std::vector<std::string>{".snapshot", "7"});   // a job that was not finished is gone
+  CHECK(names_in(store / "s/incoming").empty());
   CHECK(viewer.post("/scans?name=x", slurp(f.ct())).json()["id"] == 3);
 
   // A scan that is deleted takes its jobs along, also those that wait and run.
@@ -700,6 +717,6 @@ TEST_CASE("view writes over nothing, not even what its index does not know") {
   const json job = wait_for(viewer, viewer.post("/jobs", "{\"scan\": 2}").json()["id"]);
   CHECK(job["state"] == "done");
   CHECK(job["id"] == 11);
-  CHECK(names_in(store / "s/jobs") == std::vector<std::string>{"11", "7"});
+  CHECK(names_in(store / "s/jobs") == std::vector<std::string>{".snapshot", "11", "7"});
   CHECK(names_in(store / "s/scans") == std::vector<std::string>{"1", "2"});
 }
