@@ -54,6 +54,19 @@ Json facts_of(const OpenScan& scan, const cli::Scan& read) {
 Refusal changed(const ScanRow& row) {
   return {409, text(row.name, " has changed or gone since it was opened. Hint: ctseg view it again.")};
 }
+/// What the command line said of a CASE that does not say it itself; it is read so on a later day too.
+Json given_of(const cli::CaseOptions& which) {
+  Json given = Json::object();
+  if (!which.series.empty()) given["series"] = which.series;
+  if (!which.spacing_mm.empty()) given["spacing_mm"] = which.spacing_mm;
+  return given;
+}
+cli::CaseOptions options_of(const ScanRow& row, const Store& store) {
+  const Json given = row.facts.value("given", Json::object());
+  return {.path = (store / row.path).string(),   // a CASE has an absolute path, which `/` leaves as it is
+          .spacing_mm = given.value("spacing_mm", std::vector<double>()),
+          .series = given.value("series", "")};
+}
 /// Whether facts tell of the same scan. A series or a .raw file can change while what was stamped stays as it was: its folder,
 /// its header.
 bool same_scan(const Json& a, const Json& b) {
@@ -127,18 +140,23 @@ void Scans::keep(std::shared_ptr<const OpenScan> scan) {
 }
 
 Index Scans::add_case(const cli::CaseOptions& which, cli::Console& console) {
-  const fs::path path = fs::absolute(which.path).lexically_normal();
+  fs::path path = fs::absolute(which.path).lexically_normal();
+  std::error_code error;
+  if (!fs::equivalent(path, which.path, error)) path = fs::absolute(which.path);   // `..` behind a link leads elsewhere
   ScanRow row{.name = path.filename().empty() ? path.parent_path().filename().string() : path.filename().string(),
               .source = "case",
               .path = path.string(),
               .stamp = stamp_of(path) + which.series};
   for (const double mm : which.spacing_mm) row.stamp += text(".", mm);   // of a .npy file: other millimetres, another scan
   auto scan = read(which, console, row);
-  for (const ScanRow& known : store_.scans_at(row.path, row.stamp))
-    if (scan->id == 0 && same_scan(known.facts, row.facts)) scan->id = known.id;
+  if (const Json given = given_of(which); !given.empty()) row.facts["given"] = given;
+  for (const ScanRow& known : store_.scans_at(row.path, row.stamp)) {
+    if (scan->id != 0 || !same_scan(known.facts, row.facts)) continue;
+    scan->id = known.id;
+    if (known.facts != row.facts) store_.set_facts(known.id, row.facts);   // of a version that kept less
+  }
   if (scan->id == 0) scan->id = store_.add(row);
   fs::create_directories(store_ / text("scans/", scan->id));
-  cases_[scan->id] = which;
   keep(scan);
   return scan->id;
 }
@@ -179,12 +197,10 @@ std::shared_ptr<const OpenScan> Scans::open(Index id) {
     }
   auto row = store_.scan(id);
   if (!row) throw Refusal{404, text("there is no scan ", id, ".")};
-  if (row->source == "case" && !row->stamp.starts_with(stamp_of(row->path))) throw changed(*row);
+  const std::string now = stamp_of(row->path);   // empty: it has gone
+  if (row->source == "case" && (now.empty() || !row->stamp.starts_with(now))) throw changed(*row);
   cli::Console console({.quiet = true, .threads = threads_}, {});
-  const auto known = cases_.find(id);
-  const cli::CaseOptions which =
-      known != cases_.end() ? known->second : cli::CaseOptions{.path = (store_ / row->path).string()};
-  auto scan = read(which, console, *row);   // a CASE of an earlier day has an absolute path, which `/` leaves as it is
+  auto scan = read(options_of(*row, store_), console, *row);
   if (kept_.size() >= kKept) kept_.pop_back();
   keep(scan);
   return scan;

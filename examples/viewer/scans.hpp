@@ -58,8 +58,7 @@ class Scans {
   Store& store_;
   int threads_;
   Index most_voxels_ = 0;
-  std::map<Index, cli::CaseOptions> cases_;   // of the command line
-  std::mutex mutex_;                          // one scan is read at a time
+  std::mutex mutex_;   // one scan is read at a time
   std::deque<std::shared_ptr<const OpenScan>> kept_;
 };
 

@@ -232,6 +232,9 @@ Index Store::add(const ScanRow& r) {
                    {id, r.name, r.source, r.path, r.stamp, now(), dumped(r.facts)})[0][0]);
 }
 Index Store::next_scan() { return whole(run("SELECT seq + 1 FROM sqlite_sequence WHERE name = 'scans'")[0][0]); }
+void Store::set_facts(Index scan, const Json& facts) {
+  run("UPDATE scans SET facts = ?2 WHERE id = ?1", {scan, dumped(facts)});
+}
 void Store::remove_scan(Index id) { run("DELETE FROM scans WHERE id = ?", {id}); }
 std::vector<ScanRow> Store::scans() {
   std::vector<ScanRow> out;

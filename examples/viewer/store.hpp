@@ -55,7 +55,8 @@ class Store {
   /// The number that the next scan has. Numbers are never used twice, not even those of folders that no row knows.
   Index next_scan();
   Index add(const ScanRow& row);   // under its number, or (0) the next one
-  void remove_scan(Index id);      // with all rows that belong to it
+  void set_facts(Index scan, const Json& facts);
+  void remove_scan(Index id);   // with all rows that belong to it
   std::vector<ScanRow> scans();
   std::optional<ScanRow> scan(Index id);
   /// A CASE of the command line, newest first: several are the same file with other content.

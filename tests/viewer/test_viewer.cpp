@@ -1,6 +1,8 @@
 // The viewer's server from outside: open, upload, segment, correct, save, and everything still there after a restart.
 #include <doctest/doctest.h>
 
+#include <sqlite3.h>
+
 #include <thread>
 
 #include "../dicom/dicom_bytes.hpp"
@@ -616,6 +618,77 @@ TEST_CASE("a CASE whose voxels change behind its header is another scan") {
   write(scan_of(f.truth));
   const Viewer viewer(words);
   CHECK(viewer.get("/info").json()["scan"] == 1);
+}
+
+TEST_CASE("a CASE of --spacing or --series opens on a later day as it did on the first") {
+  const Files& f = files();
+  TempFolder store;
+  io::write_npy_volume(store / "ct.npy", scan_of(f.truth));
+  std::string voxels;
+  {
+    const Viewer viewer({store / "ct.npy", "--spacing", "1,1.5,2.25", "--store", store / "s"});
+    REQUIRE(viewer.running());
+    CHECK(viewer.get("/scans/1").json()["given"] == json({{"spacing_mm", {1.0, 1.5, 2.25}}}));
+    REQUIRE(viewer.post("/scans/1/masks", std::string(8000, '\1')).status == 201);
+    voxels = viewer.get("/scans/1/voxels").body;
+  }
+  const auto later = [&](Index scan, const std::string& expected) {   // without the CASE
+    const Viewer viewer({"--store", store / "s"});
+    const Answer answer = viewer.get(text("/scans/", scan, "/voxels"));
+    CHECK(answer.status == 200);
+    CHECK(answer.body == expected);
+    return viewer.get("/masks/1/voxels").status;
+  };
+  CHECK(later(1, voxels) == 200);
+
+  sqlite3* index = nullptr;   // a version that did not keep it: whoever names the CASE again has it from then on
+  REQUIRE(sqlite3_open((store / "s/ctseg.sqlite").c_str(), &index) == SQLITE_OK);
+  CHECK(sqlite3_exec(index, "UPDATE scans SET facts = json_remove(facts, '$.given')", nullptr, nullptr, nullptr) == SQLITE_OK);
+  sqlite3_close(index);
+  {
+    const Viewer viewer({store / "ct.npy", "--spacing", "1,1.5,2.25", "--store", store / "s"});
+    CHECK(viewer.get("/info").json()["scan"] == 1);
+  }
+  CHECK(later(1, voxels) == 200);
+
+  const auto write = [&](const std::string& name, const std::string& series, int from) {
+    for (int z = 0; z < 6; ++z) {
+      auto slice = dicom_test::ct_slice(z + from);
+      slice[0x0020000e] = {"UI", series};
+      spill(store / text("d/", name, z), dicom_test::file_of(slice));
+    }
+  };
+  std::filesystem::create_directory(store / "d");
+  write("a", "1.2.10", 0), write("b", "1.2.12", 6);
+  {
+    const std::vector<std::string> words{store / "d", "--series", "1.2.12", "--store", store / "s"};
+    if (has(run_ctseg({"info", store / "d", "--series", "1.2.12"}).err, "without DICOM")) return;
+    const Viewer viewer(words);
+    REQUIRE(viewer.running());
+    CHECK(viewer.get("/scans/2").json()["given"] == json({{"series", "1.2.12"}}));
+    voxels = viewer.get("/scans/2/voxels").body;
+    CHECK(voxels.size() == 2 * 6 * 5 * 6);
+  }
+  later(2, voxels);
+}
+
+TEST_CASE("a CASE that has gone is 409, and one behind a link is found again") {
+  const Files& f = files();
+  TempFolder store;
+  std::filesystem::create_directories(store / "far/in");
+  std::filesystem::create_directory_symlink(store / "far/in", store / "link");
+  io::write_volume(store / "far/ct.nii.gz", scan_of(f.truth));
+  CHECK(Viewer({store / "link/../ct.nii.gz", "--store", store / "s"}).running());   // `..` of a link's folder
+  {
+    const Viewer viewer({"--store", store / "s"});
+    CHECK(viewer.get("/scans/1/voxels").status == 200);
+  }
+  std::filesystem::remove(store / "far/ct.nii.gz");
+  const Viewer viewer({"--store", store / "s"});
+  const Answer gone = viewer.get("/scans/1/voxels");
+  CHECK(gone.status == 409);
+  CHECK(has(gone.body, "has changed or gone"));
+  CHECK(viewer.get("/scans/1").status == 200);
 }
 
 TEST_CASE("view writes its address over nothing that it was given") {
