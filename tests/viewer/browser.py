@@ -206,6 +206,22 @@ def paints_and_undoes(inside):
     check(page.evaluate("state.editor.done.length === 0 && state.editor.dice(state.label) === 1"), "undoing everything")
 
 
+def undo_in_a_field_is_that_of_its_text(inside):
+    """Ctrl+Z in the note takes back letters, not a stroke; Ctrl+S there saves all the same (saves_beside_the_models)."""
+    page.drag([place("axial", [0, 0, inside[2]])])
+    painted = voxels()
+    steps = page.evaluate("state.editor.done.length")
+    page.evaluate("$('#note').focus()")
+    page.key("b")
+    check(page.evaluate("$('#note').value") == "b", "the note did not get the letter")
+    for _ in range(2):
+        page.key("z", control=True)
+    check(voxels() == painted and page.evaluate("state.editor.done.length") == steps > 0, "Ctrl+Z in the note undid a stroke")
+    page.evaluate("($('#note').value = '', $('#note').blur())")
+    page.key("z", control=True)
+    check(page.evaluate("state.editor.done.length") == steps - 1, "Ctrl+Z beside the note undid nothing")
+
+
 def fills(inside):
     """A hole in the mask is filled; background that is open is not."""
     start = voxels()
@@ -359,7 +375,7 @@ def late_answers_change_nothing_else():
 
 def saves_beside_the_models():
     old = page.evaluate("state.mask.id")
-    page.evaluate("$('#note').value = 'two discs', 0")
+    page.evaluate("($('#note').value = 'two discs', $('#note').focus())")
     painted = voxels()
     page.key("s", control=True)
     page.wait("$('#status').value.startsWith('Saved as version 2')")
@@ -460,12 +476,70 @@ def refuses_what_it_cannot_read():
     page.complaints = [line for line in page.complaints if "422" not in line and "Error:" not in line]
 
 
+def takes_one_file_at_a_time():
+    """Several dropped files, or a folder, are not opened in part: they go in as a zip, and the page says so."""
+    opened = page.evaluate("state.scan.id")
+    x, y = place("axial", cross())
+    other = folder / "other.nii"
+    other.write_bytes(b"no scan either")
+    for what in ([scan, str(other)], [str(folder)]):
+        page.evaluate("($('#status').value = '', 0)")
+        paths = [str(pathlib.Path(path).absolute()) for path in what]
+        for kind in ("dragEnter", "dragOver", "drop"):
+            page.call("Input.dispatchDragEvent", type=kind, x=x, y=y,
+                      data={"items": [], "files": paths, "dragOperationsMask": 1})
+        page.wait("$('#status').value !== ''")
+        check("one zip" in status(), f"{len(what)} dropped: {status()!r}")
+    check(page.evaluate("state.scan.id") == opened, "something was opened")
+    page.complaints = [line for line in page.complaints if "drop one file" not in line]
+
+
 def reload():
     """F5: the token is this tab's, and what was open is open again."""
     version = page.evaluate("state.mask.version")
     page.evaluate("(window.before = true, 0)")
     page.follow("{click: () => location.reload()}")
     page.wait(f"!window.before && state.mask?.version === {version} && $('#status').value.includes('voxels of')")
+
+
+def masks_stay_on_their_scan():
+    """What was open may be remembered wrong, and another server at the same port has other scans under the same numbers."""
+    opened = page.evaluate("state.scan.id")
+    case = page.evaluate("state.info.scan")
+    newest = page.evaluate(f"(await (await import('/api.js')).scan({case})).masks.at(-1).id")
+    check(opened != case, "the upload is not open")
+
+    def remember(token=None):
+        page.evaluate(f"""(() => {{
+          sessionStorage.setItem('open', JSON.stringify({{scan: {opened}, mask: {newest}}}));
+          if ({str(token is not None).lower()}) sessionStorage.setItem('token', '{token}');
+        }})()""")
+
+    remember()
+    page.evaluate("(window.before = true, 0)")
+    page.follow("{click: () => location.reload()}")
+    page.wait("!window.before && $('#status').className === 'error'")
+    check("of another scan" in status(), f"with another scan's mask the page says {status()!r}")
+    check(page.evaluate("state.mask === null && state.editor === null"), "another scan's mask was opened")
+    page.choose("#scans", opened)
+    page.wait(f"state.scan?.id === {opened} && $('#status').value.includes('voxels of')")
+    short = page.evaluate(f"""(async () => {{
+      const real = fetch;
+      window.fetch = async (path, ...more) => path.endsWith('/voxels') && path.startsWith('/masks')
+        ? new Response(new Uint8Array(7)) : real(path, ...more);
+      const said = await (await import('/cases.js')).open_mask(state.scan.masks[0].id).catch((error) => error.message);
+      window.fetch = real;
+      return said;
+    }})()""")
+    check("has 7 voxels" in str(short), f"a mask that is too short: {short}")
+    page.complaints = [line for line in page.complaints if "of another scan" not in line]
+
+    remember(token="of an earlier server")
+    page.open("about:blank")
+    page.open(url)
+    page.wait("state.voxels !== null && $('#status').value.includes('voxels of')")
+    now = page.evaluate("[state.scan.id, state.mask.id]")
+    check(now == [case, newest], f"another server's page opened {now}, not its CASE {[case, newest]}")
 
 
 def says_how_to_begin():
@@ -521,6 +595,7 @@ def main():
         scrolls_and_links()
         inside = window_and_opacity()
         paints_and_undoes(inside)
+        undo_in_a_field_is_that_of_its_text(inside)
         fills(inside)
         outlines_lead_back()
         contour_points(inside)
@@ -534,6 +609,8 @@ def main():
         everything_has_a_name()
         segments_an_upload()
         refuses_what_it_cannot_read()
+        takes_one_file_at_a_time()
+        masks_stay_on_their_scan()
         remembers()
         says_how_to_begin()
         nothing_went_elsewhere()

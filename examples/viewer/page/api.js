@@ -3,7 +3,10 @@
 // The address that `ctseg view` prints ends in #TOKEN. It is kept for this tab, so that reloading and the history page work.
 // It leaves the address bar at once, where others would read it.
 if (location.hash.length > 1) {
-  sessionStorage.setItem("token", location.hash.slice(1));
+  const token = location.hash.slice(1);
+  // Another server at the same port, perhaps of another store: its numbers mean other scans and masks.
+  if (token !== sessionStorage.getItem("token")) sessionStorage.removeItem("open");
+  sessionStorage.setItem("token", token);
   window.history.replaceState(null, "", location.pathname);
 }
 addEventListener("hashchange", () => location.reload());   // the address of a server started again, opened in this tab

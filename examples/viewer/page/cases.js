@@ -33,7 +33,7 @@ export async function open_scan(id, {mask_id = null, model = null} = {}) {
     const grid = new Grid(scan.shape, scan.spacing_mm, scan.lps), {count} = grid;
     const voxels = await api.scan_voxels(id);
     if (voxels.length !== count) throw new Error(`The server sent ${voxels.length} voxels, and the scan has ${count}.`);
-    const loaded = await load_mask(grid, mask_id ?? scan.masks.at(-1)?.id ?? null, model);
+    const loaded = await load_mask({id: mask_id ?? scan.masks.at(-1)?.id ?? null, scan, grid, model});
     return {...loaded, scan, grid, voxels, cross: grid.size.map((n) => Math.floor(n / 2))};
   });
   if (shown) fit_views();
@@ -41,21 +41,30 @@ export async function open_scan(id, {mask_id = null, model = null} = {}) {
 }
 
 /** Loads another version of the mask. */
-export const open_mask = (id) => show_latest(() => load_mask(state.grid, id, null));
+export const open_mask = (id) => show_latest(() => load_mask({id, scan: state.scan, grid: state.grid, model: null}));
+
+/** A mask's voxels. Those of another scan must never lie over this one, whoever asked for them. */
+async function voxels_of(mask, scan, grid) {
+  if (mask.scan !== scan.id) throw new Error(`Mask ${mask.id} is of another scan than ${scan.name}. Choose one from the list.`);
+  const voxels = await api.mask_voxels(mask.id);
+  if (voxels.length !== grid.count) throw new Error(`Mask ${mask.id} has ${voxels.length} voxels, and the scan ${grid.count}.`);
+  return voxels;
+}
 
 /** A mask and the one it goes back to, for Dice: the model's or one that was given. Null: an empty mask to draw in. */
-async function load_mask(grid, id, model) {
+async function load_mask({id, scan, grid, model}) {
   if (id === null) {
-    return {mask: null, labels: labels_of(model), editor: new MaskEditor(grid, new Uint8Array(grid.count), null)};
+    const editor = new MaskEditor(grid, new Uint8Array(grid.count), null);
+    return {mask: null, labels: labels_of(model), labels_from: model?.id ?? null, editor};
   }
   const mask = await api.mask(id);
-  const voxels = await api.mask_voxels(id);
+  const voxels = await voxels_of(mask, scan, grid);
   let first = mask;
   while (first.parent !== null) first = await api.mask(first.parent);
   const reference = first.kind === "edited" ? null   // somebody's own first drawing says nothing about later ones
-    : first === mask ? voxels.slice() : await api.mask_voxels(first.id);
+    : first === mask ? voxels.slice() : await voxels_of(first, scan, grid);
   const labels = mask.labels.length > 0 ? mask.labels : labels_of(model);
-  return {mask, labels, editor: new MaskEditor(grid, voxels, reference)};
+  return {mask, labels, labels_from: null, editor: new MaskEditor(grid, voxels, reference)};
 }
 
 function show(loaded) {

@@ -108,6 +108,14 @@ async function upload_scan(file) {
   await show_scan(scan.id);
 }
 
+/** What was dropped, which must be one file. */
+function one_file({files, items}) {
+  if (files.length > 1 || [...items].some((item) => item.webkitGetAsEntry()?.isDirectory)) {
+    throw new Error("Nothing was opened: drop one file. A DICOM series, or a .mhd with its .raw, goes in as one zip of them.");
+  }
+  return files[0];
+}
+
 async function segment() {
   if (models.length === 0) return say("There is no model yet: Add model takes a model file of ctseg (.safetensors, .onnx).", "error");
   element("progress").hidden = element("stop").hidden = false;
@@ -206,14 +214,14 @@ async function interpolate() {
 
 function on_key(event) {
   if (element("keys").open) return;
-  const key = event.key.toLowerCase();
+  const key = event.key.toLowerCase(), typing = event.target.matches("input[type=text], input[type=number]");
   if (event.ctrlKey || event.metaKey) {
     const action = {z: () => undo(event.shiftKey ? "redo" : "undo"), y: () => undo("redo"), s: save}[key];
-    if (action === undefined || state.editor === null) return;
+    if (action === undefined || state.editor === null || (typing && key !== "s")) return;   // undo is then that of the text
     event.preventDefault();
     return attempt(action);
   }
-  if (event.target.matches("input[type=text], input[type=number], select") || !(key in kKeys)) return;
+  if (typing || event.target.matches("select") || !(key in kKeys)) return;
   event.preventDefault();
   attempt(kKeys[key]);
   redraw();
@@ -293,7 +301,7 @@ function attach() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     document.body.classList.remove("dropping");
-    attempt(() => upload_scan(event.dataTransfer.files[0]));
+    attempt(() => upload_scan(one_file(event.dataTransfer)));
   });
   addEventListener("beforeunload", (event) => { if (state.editor?.dirty) event.preventDefault(); });
   new ResizeObserver(() => {
