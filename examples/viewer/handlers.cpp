@@ -120,8 +120,15 @@ Response Routes::save_mask(Request& request, Index id) {
   const auto scan = parts_.scans.open(id);
   const Index parent = parent_of(request, id);
   MaskRow row{.scan = id, .parent = parent, .kind = "edited", .note = shown_text(parameter(request, "note"))};
-  if (parent != 0) row.model = parts_.masks.row(parent).model;
-  row = parts_.masks.save(std::move(row), *scan, array_of(request, std::ssize(scan->hu)));
+  std::vector<std::uint8_t> drawn = array_of(request, std::ssize(scan->hu));
+  std::vector<LabelName> names;   // of the labels it was drawn with, also of those that have no voxel; none: the parent's
+  if (parent != 0)
+    row.model = parts_.masks.row(parent).model;
+  else if (const Index model = number<Index>(request, "model", 0, {1, 1'000'000'000}); model != 0)
+    names = parts_.models.find(model).labels;
+  else
+    names = parts_.models.names_for(drawn);
+  row = parts_.masks.save(std::move(row), *scan, std::move(drawn), names);
   return json(parts_.masks.describe(row), 201);
 }
 Response Routes::measure(Request& request, Index id) {

@@ -94,4 +94,13 @@ Json Models::describe(const ModelEntry& entry) {
   return {{"id", entry.id}, {"name", entry.name}, {"source", entry.source}, {"labels", labels}, {"bytes", entry.bytes}};
 }
 
+std::vector<LabelName> Models::names_for(const std::vector<std::uint8_t>& mask) {
+  const std::vector<ModelEntry> all = list();
+  if (all.empty()) return {};
+  std::array<bool, 256> known{true};
+  for (const LabelName& label : all.front().labels) known[static_cast<std::size_t>(label.id & 255)] = true;
+  const bool knows = std::all_of(mask.begin(), mask.end(), [&](std::uint8_t label) { return known[label]; });
+  return knows ? all.front().labels : std::vector<LabelName>{};
+}
+
 }   // namespace viewer

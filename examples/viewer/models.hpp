@@ -26,6 +26,8 @@ class Models {
   /// A file that came in; its recipe is read before it is kept.
   ModelEntry add_upload(const fs::path& file, const std::string& name);
   static Json describe(const ModelEntry& entry);
+  /// Names for the labels of a mask that comes without: the default model's, if it knows all of them.
+  std::vector<LabelName> names_for(const std::vector<std::uint8_t>& mask);
 
  private:
   ModelEntry entry_of(const fs::path& path, const std::string& source, const std::string& name);

@@ -27,15 +27,6 @@ std::string new_token() {
   return out;
 }
 
-/// Names for the labels of a mask: the default model's, if it knows all of them.
-std::vector<LabelName> names_for(const std::vector<std::uint8_t>& mask, const std::vector<ModelEntry>& models) {
-  if (models.empty()) return {};
-  std::array<bool, 256> known{true};
-  for (const LabelName& label : models.front().labels) known[static_cast<std::size_t>(label.id & 255)] = true;
-  const bool all = std::all_of(mask.begin(), mask.end(), [&](std::uint8_t label) { return known[label]; });
-  return all ? models.front().labels : std::vector<LabelName>{};
-}
-
 /// A mask that was given with the CASE becomes its first version, once.
 void add_given_mask(const ViewerOptions& options, Index id, const Kept& kept, cli::Console& console) {
   auto& [store, scans, masks, models] = kept;
@@ -45,7 +36,7 @@ void add_given_mask(const ViewerOptions& options, Index id, const Kept& kept, cl
   for (const MaskRow& row : store.masks_of(id))
     if (row.kind == "given" && *masks.voxels(row, *scan) == display) return;
   masks.save({.scan = id, .kind = "given", .note = fs::path(options.mask).filename().string()}, *scan, display,
-             names_for(display, models.list()));
+             models.names_for(display));
 }
 
 /// The address with its token goes over no input, over no slice of a CASE that is a folder, and over nothing of the store.

@@ -447,6 +447,8 @@ def segments_an_upload():
     page.choose_file("#scan_file", scan)
     page.wait("state.scan.source === 'upload' && state.voxels !== null && $('#status').value.includes('voxels of')")
     check(page.evaluate("state.mask") is None, "a new scan has no mask")
+    drawn_with = page.evaluate("state.labels.map(({name}) => name)")
+    check(drawn_with == ["liver"], f"one draws from nothing with {drawn_with}, not with the model's labels")
     own = page.evaluate("""(async () => {
       const {editor, label} = state;
       editor.begin({label});
@@ -457,6 +459,10 @@ def segments_an_upload():
       return [state.mask.id === id, state.editor.voxels[label], state.editor.dice(label)];
     })()""")
     check(own == [True, 1, None], f"Dice with a first drawing: {own}")
+    kept = page.evaluate("state.mask.labels.map(({name}) => name)")
+    check(kept == drawn_with, f"drawn with {drawn_with}, and the saved version has {kept}")
+    saved_by = [request for request in page.requests if "note=mine" in request]
+    check(len(saved_by) == 1 and "model=1" in saved_by[0], f"the chosen model is not named, but the default taken: {saved_by}")
     device = page.evaluate("(() => { const {device} = state.info; state.info.device = 'elsewhere'; return device; })()")
     page.click("#segment")
     page.wait("$('#status').value.startsWith('Segmented in')", 60)

@@ -418,6 +418,36 @@ TEST_CASE("view: a card that must be there and is not, and one that may") {
   }
 }
 
+TEST_CASE("a mask drawn from nothing keeps the labels of the model that it was drawn with") {
+  const Files& f = files();
+  TempFolder store;
+  const Viewer viewer({f.ct(), "-m", f.model(), "--store", store / "s"});
+  REQUIRE(viewer.running());
+  const auto labels_of = [&](const std::string& more, char drawn) {   // one voxel of that label
+    std::string voxels(8000, '\0');
+    voxels[4000] = drawn;
+    const Answer saved = viewer.post("/scans/1/masks" + more, voxels);
+    INFO(saved.body);
+    REQUIRE(saved.status == 201);
+    const json mask = saved.json();
+    CHECK(mask["model"] == "");   // the model did not make it
+    std::string out;
+    for (const json& label : mask["labels"])
+      out += text(label["name"].get<std::string>(), " ", label["color"].get<std::string>(), " ", label["voxels"].get<Index>(),
+                  "; ");
+    return out;
+  };
+  const Index model = viewer.get("/models").json()[0]["id"];
+  CHECK(labels_of(text("?model=", model), '\0') == "blocks #aa5500 0; ");
+  CHECK(labels_of(text("?model=", model), '\2') == "blocks #aa5500 0; label 2 #56b4e9 1; ");
+  CHECK(labels_of("", '\1') == "blocks #aa5500 1; ");    // the default model, if it knows all of them
+  CHECK(labels_of("", '\2') == "label 2 #56b4e9 1; ");   // it does not
+  CHECK(labels_of("?parent=2", '\0') == "blocks #aa5500 0; label 2 #56b4e9 0; ");
+  CHECK(viewer.post("/scans/1/masks?model=99", std::string(8000, '\1')).status == 404);
+  CHECK(viewer.post("/scans/1/masks?model=x", std::string(8000, '\1')).status == 400);
+  CHECK(viewer.get("/scans/1").json()["masks"].size() == 5);
+}
+
 TEST_CASE("CTSEG_MODEL names the default model, which names the labels of a given mask") {
   const Files& f = files();
   TempFolder store;

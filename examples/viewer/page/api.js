@@ -42,8 +42,8 @@ export async function mesh(mask_id, label) {
   return {buffer: await response.arrayBuffer(), simplified: response.headers.has("X-Ctseg-Simplified")};
 }
 
-export const save_mask = (scan_id, voxels, {parent = null, note = null}) =>
-  post(`/scans/${scan_id}/masks?${query({parent, note})}`, voxels);
+export const save_mask = (scan_id, voxels, {parent = null, note = null, model = null}) =>
+  post(`/scans/${scan_id}/masks?${query({parent, note, model})}`, voxels);
 
 /** `inside`: the voxels of slices `slices` as 0 and 1, one slice after the other. The answer has all from first to last. */
 export async function interpolate(scan_id, {plane, slices, inside}) {

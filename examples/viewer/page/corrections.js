@@ -53,10 +53,10 @@ function flipped(rows, width) {
 
 /** Stores the mask as a new version beside the one it was drawn from; the answer has volumes and Dice by the server. */
 export async function save(note) {
-  const {editor, scan, mask} = state;
+  const {editor, scan, mask, labels_from: model} = state;
   editor.end();
   const newest = editor.done.at(-1) ?? null;   // what is drawn while the server works is not saved yet
-  const saved = await api.save_mask(scan.id, editor.labels, {parent: mask?.id ?? null, note: note || null});
+  const saved = await api.save_mask(scan.id, editor.labels, {parent: mask?.id ?? null, note: note || null, model});
   editor.saved_at = newest;
   if (state.editor !== editor) return saved;   // another mask was opened meanwhile: that one stays what it is
   state.mask = saved;

@@ -8,6 +8,7 @@ export const state = {
   mask: null,         // the version that was loaded (null: drawing from nothing), and its voxels being edited
   editor: null,
   labels: [],         // {id, name, color}
+  labels_from: null,  // the model that they are of, while there is no mask that has them
   visible: new Uint8Array(256).fill(1),
   label: 1,           // the one that tools draw with
   cross: [0, 0, 0],   // the voxel that all planes go through
