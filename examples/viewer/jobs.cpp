@@ -2,7 +2,6 @@
 
 #include <ctseg/io/preview.hpp>
 #include <ctseg/io/volume.hpp>
-#include <ctseg/report/run.hpp>
 #include <ctseg/report/sha256.hpp>
 
 #include "../ctseg/models.hpp"
@@ -127,7 +126,10 @@ void Jobs::finish(Job& job, const std::string& state, const std::string& error) 
 
 void Jobs::run(Job& job) {
   cli::Device& device = parts_.device;
-  device.begin({.accuracy = job.options.accuracy.value_or(cs::Accuracy::standard), .cancel = job.stop.get_token()});
+  const cs::Accuracy accuracy = job.options.accuracy.value_or(cs::Accuracy::standard);
+  cs::RunRecord record{.command = "view", .accuracy = text(accuracy)};
+  cs::RunClock clock(record);
+  device.begin({.accuracy = accuracy, .cancel = job.stop.get_token()});
   cs::Context<cs::Cpu>& ctx = device.host();
   const std::string sha256 = cs::sha256_of(job.model.path);   // the file may be another one than at the last job
   if (!loaded_ || loaded_sha256_ != sha256) {
@@ -135,13 +137,16 @@ void Jobs::run(Job& job) {
     loaded_ = std::make_unique<cs::LoadedModel>(cli::load_model_file(job.model.path, {.executor = &ctx.executor()}));
     loaded_sha256_ = sha256;
   }
+  clock.stage("load model");
   const auto scan = parts_.scans.open(job.options.scan);
   const cs::Volume<float> volume = cs::reorient_like(scan->display, scan->stored);   // windows as `ctseg segment` lays them
+  clock.stage("read");
   cs::SegmentOptions options{.overlap = job.options.overlap};
   options.progress = {[](void* user, double done) { static_cast<Job*>(user)->progress = done; }, &job};
   const cs::Segmentation result = device.segment({loaded_.get()}, {.channels = {&volume}}, options);
+  clock.stage("segment");
   ctx.check_cancelled("job");
-  const MaskRow mask = write(job, {*scan, volume, result});
+  const MaskRow mask = write(job, {*scan, volume, result, record, clock});
   {
     const std::lock_guard lock(mutex_);
     job.row.facts["mask"] = mask.id;
@@ -171,14 +176,15 @@ MaskRow Jobs::write(Job& job, const Made& made) {
   const fs::path folder = parts_.store / text("jobs/.", job.row.id);
   fs::remove_all(folder);
   fs::create_directory(folder);
-  cs::RunRecord run{.command = "view", .inputs = {parts_.store.scan(scan.id).value_or(ScanRow{}).name}, .grid = scan.stored};
-  cs::RunClock clock(run);
+  cs::RunRecord& run = made.record;
+  run.inputs = {parts_.store.scan(scan.id).value_or(ScanRow{}).name}, run.grid = scan.stored;
   run.model = job.model.path.string(), run.model_name = job.model.name, run.model_sha256 = loaded_sha256_;
-  run.stages = {{"preprocess", seconds.preprocess},
-                {"network", seconds.network},
-                {"stitch", seconds.stitch},
-                {"resample", seconds.resample},
-                {"postprocess", seconds.postprocess}};
+  run.stages.pop_back();   // "segment", said more exactly
+  run.stages.insert(run.stages.end(), {{"preprocess", seconds.preprocess},
+                                       {"network", seconds.network},
+                                       {"stitch", seconds.stitch},
+                                       {"resample", seconds.resample},
+                                       {"postprocess", seconds.postprocess}});
   const cs::Volume<std::uint8_t>& labels = *made.result.labels;
   const cs::Volume<std::uint8_t> display = to_display(scan, labels);
   std::vector<std::string> names;
@@ -187,11 +193,14 @@ MaskRow Jobs::write(Job& job, const Made& made) {
     names[static_cast<std::size_t>(label.id)] = label.name;
   }
   run.labels = cs::measure_labels(labels, {.ct = &made.volume, .names = names});
+  made.clock.stage("measure");
   cs::io::write_volume(folder / "mask.nii.gz", labels);
   cs::io::write_png(folder / "preview.png", cs::io::preview(scan.display, display));
+  made.clock.stage("write");
   run.outputs = {"mask.nii.gz", "preview.png", "run.json"};
   run.device = parts_.device.name(), run.device_reason = parts_.device.reason();
-  run.threads = parts_.device.host().executor().threads(), clock.finish(), run.seconds = seconds.total;
+  run.threads = parts_.device.host().executor().threads(), run.isa = text(parts_.device.host().traits().isa);
+  made.clock.finish();
   const std::string json = cs::to_json(run);
   cs::io::write_file(folder / "run.json", std::as_bytes(std::span(json)));
   return parts_.masks.save(

@@ -2,6 +2,7 @@
 // lies in jobs/ID of the store, a folder that appears whole.
 #pragma once
 #include <condition_variable>
+#include <ctseg/report/run.hpp>
 #include <stop_token>
 #include <thread>
 
@@ -54,6 +55,8 @@ class Jobs {
     const OpenScan& scan;
     const cs::Volume<float>& volume;   // as it is stored
     const cs::Segmentation& result;
+    cs::RunRecord& record;
+    cs::RunClock& clock;
   };
   MaskRow write(Job& job, const Made& made);
   void finish(Job& job, const std::string& state, const std::string& error);

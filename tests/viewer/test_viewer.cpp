@@ -203,7 +203,14 @@ TEST_CASE("view makes meshes, pictures and files of a mask, and interpolates sli
   CHECK(viewer.get(text("/masks/", mask, "/file?type=obj")).body.starts_with("# ctseg surface"));
   for (const std::string target : {"/file?type=png", "/overlay?plane=sagittal&index=7&opacity=1"})
     CHECK(viewer.get(text("/masks/", mask) + target).body.starts_with("\x89PNG"));
-  CHECK(viewer.get("/history").json().size() == 4);   // scan, mask, two meshes: what the 3-D view left is not made again
+  const std::string ply = viewer.get(text("/masks/", mask, "/file?type=ply&label=1")).body;
+  CHECK(ply.starts_with("ply\n"));
+  CHECK(has(ply, text("element face ", Index{triangles}, "\n")));
+  const Answer facts = viewer.get(text("/masks/", mask, "/file?type=json"));
+  CHECK(has(facts.head, "attachment; filename=\"scan_1_mask_1.json\""));
+  CHECK(facts.json()["labels"][0]["volume_ml"] == doctest::Approx(0.25));   // 125 voxels of 2 mm3
+  CHECK(facts.json() == viewer.get(text("/masks/", mask)).json());
+  CHECK(viewer.get("/history").json().size() == 5);   // scan, mask, three meshes: what the 3-D view left is not made again
 
   std::string keys(2 * 400, '\0');   // a bar of 4 x 10, and one of 8 x 10
   for (int k = 0; k < 2; ++k)
@@ -378,7 +385,7 @@ TEST_CASE("jobs of one server on an emulated card: one after the other, stopped,
   const auto start = [&](const std::string& more) -> Index {
     return viewer.post("/jobs", "{\"scan\": 1" + more + "}").json()["id"];
   };
-  const auto mask_of = [&](Index id) {
+  const auto mask_of = [&](Index id, const std::string& accuracy = "standard") {
     const json job = wait_for(viewer, id);
     INFO(job.dump());
     REQUIRE(job["state"] == "done");
@@ -387,6 +394,15 @@ TEST_CASE("jobs of one server on an emulated card: one after the other, stopped,
     const json run = json::parse(slurp(folder / "run.json"));
     CHECK(run["device"] == "cuda:0, emulated card");
     CHECK(!run.contains("device_reason"));
+    CHECK(run["accuracy"] == accuracy);
+    double network = 0;   // the run began before what it tells of, and ended after it
+    for (const char* stage : {"load model", "read", "network", "measure", "write"}) {
+      REQUIRE(run["stages_s"].contains(stage));
+      network += run["stages_s"][stage].get<double>();
+    }
+    CHECK(run["seconds"] >= network);
+    CHECK(run["seconds"] <= job["seconds"]);
+    CHECK(run["started"] >= job["added"]);
     return io::read_volume<std::uint8_t>(folder / "mask.nii.gz").voxels();
   };
   const auto first = mask_of(start(""));
@@ -394,7 +410,7 @@ TEST_CASE("jobs of one server on an emulated card: one after the other, stopped,
   CHECK(viewer({.method = "DELETE", .target = text("/jobs/", long_one)}).status < 300);
   CHECK(wait_for(viewer, long_one)["state"] == "cancelled");
   CHECK((mask_of(start("")) == first));
-  mask_of(start(", \"accuracy\": \"fast\""));
+  mask_of(start(", \"accuracy\": \"fast\""), "fast");
   CHECK((mask_of(start("")) == first));
   CHECK(viewer.stop() == 0);
 }
