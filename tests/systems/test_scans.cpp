@@ -99,6 +99,11 @@ TEST_CASE("scans of one name: another patient's results are not replaced, and th
   std::filesystem::remove_all(liver() / "ct");
   liver().run({"segment", second});
   CHECK(has(slurp(record), second));
+  const std::string as_data = folder_of(second) + "/data.nii.gz";   // OUTPUT/data are the phantoms
+  std::filesystem::copy_file(second, as_data);
+  const Ran taken = liver().start({"segment", as_data});
+  CHECK(taken.status == 2);
+  CHECK(has(taken.err, "out/data: is a folder of the training"));
 }
 
 TEST_CASE("scans of one name segmented at once: one has its results, the other is refused") {

@@ -183,7 +183,14 @@ fs::path folder_of(const Job& job, const fs::path& scan) {
 }
 
 void expect_own_results(const fs::path& record, const fs::path& scan) {
-  if (!fs::exists(record)) return;
+  if (!fs::exists(record)) {
+    const fs::path folder = record.parent_path();
+    for (const char* own : {"data", "prepared", "evaluation", "checkpoints", "board"})
+      if (folder.filename() == own && fs::exists(folder))
+        throw cs::Error(cs::Code::bad_argument, folder.string(),
+                        "is a folder of the training, and where results of a scan of that name go. Hint: another --output.");
+    return;
+  }
   const auto bytes = cs::io::read_file(record, {.max_bytes = Index{64} << 20});
   const cs::Json said = cs::json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, record.string());
   const cs::Json::json_pointer first("/inputs/0");

@@ -156,7 +156,7 @@ void lung_nodules::infer(Job& job) {
   cs::RunRecord run{.command = "infer", .inputs = {fs::absolute(input).string()}, .model = job.model().string()};
   cs::RunClock clock(run);
   const Finder find(job);
-  for (const fs::path& given : {input, fs::path(looks.lungs)}) job.console.keep(given);
+  job.console.keep(input), job.console.keep(looks.lungs);
   const Scan scan = cli::read_scan({input}, job.console);
   clock.stage("read");
   cs::Segmentation made = find(scan.volume);
