@@ -17,8 +17,9 @@
 #     --build-arg RUN=nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04 --build-arg OPTIONS=-DCTSEG_CUDA=ON .
 #   docker run --rm --gpus all -v "$PWD:/data" -u "$(id -u):$(id -g)" ctseg:cuda segment scan.nii.gz -m model.safetensors -o out
 #
-# tests/container/check.sh runs these steps in bare folders of Debian or, with --cuda, Ubuntu where no container engine is. Neither
-# an engine nor NVIDIA's own images have been tried yet, nor a card in a container.
+# tests/container/check.sh runs these steps in bare folders of Debian or, with --cuda, Ubuntu where no container engine is. By it
+# the image has 60 MB compressed and 161 MB on the disk; for cards 66 MB compressed beside what is in NVIDIA's (kernels of one
+# architecture). Neither an engine nor NVIDIA's own images have been tried yet, nor a card in a container.
 ARG BUILD=debian:12-slim
 ARG RUN=debian:12-slim
 
