@@ -168,10 +168,11 @@ def compare(system, steps, options):
     folder = folder_of(system, options.seed, options)
     program = os.path.join(os.path.abspath(options.bin), "ctseg_" + system)
     config, steps = config_of(system, steps, folder)
-    base = ["--phantom", "-c", config, "-o", folder, "--threads", str(options.threads),
-            "--seed", str(options.seed)]
-    subprocess.run([program, "preprocess" if system == "lung_nodules" else "prepare", *base, "-q"], check=True,
-                   stdout=subprocess.DEVNULL)
+    base = ["--phantom", "-c", config, "-o", folder, "--threads", str(options.threads)]
+    seed = ["--seed", str(options.seed)]
+    prepare = [program, "preprocess", *base] if system == "lung_nodules" else [program, "prepare", *base, *seed]
+    subprocess.run([*prepare, "-q"], check=True, stdout=subprocess.DEVNULL)
+    base += seed
     told = merged(config)
     told = {"training": told["training"], "recipe": told["recipe"], "threads": options.threads}
     own, times = os.path.join(folder, "model.safetensors"), os.path.join(folder, "ctseg.json")

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -206,7 +207,6 @@ Staging::~Staging() {
       fs::rename(before, place, ignored);
     else if (is_new_[i])
       fs::remove(place, ignored);
-    if (is_new_[i] && names_[i].has_parent_path()) fs::remove(place.parent_path(), ignored);
   }
   fs::remove_all(hidden_, ignored);
   if (committed_) return;
@@ -233,7 +233,8 @@ void Staging::commit() {
   for (; moved_ < names_.size(); ++moved_) {
     const fs::path& name = names_[moved_];
     std::error_code error;
-    if (name.has_parent_path()) fs::create_directories(folder_ / name.parent_path(), error);
+    if (const fs::path parent = folder_ / name.parent_path(); name.has_parent_path() && fs::create_directories(parent, error))
+      made_.insert(made_.begin(), parent);
     fs::rename(hidden_ / name, folder_ / name, error);
     if (error) throw cs::Error(cs::Code::io, (folder_ / name).string(), text("cannot be written: ", error.message(), "."));
   }
@@ -261,6 +262,13 @@ std::vector<std::string> Staging::outputs() const {
   std::vector<std::string> out;
   for (const fs::path& name : names_) out.push_back((folder_ / name).string());
   return out;
+}
+
+FolderLock::FolderLock(const fs::path& folder) : file_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  if (file_ >= 0) ::flock(file_, LOCK_EX);
+}
+FolderLock::~FolderLock() {
+  if (file_ >= 0) ::close(file_);
 }
 
 void expect_place_of(const fs::path& file, const Console& console) {

@@ -120,6 +120,17 @@ class Staging {
   bool committed_ = false;
 };
 
+/// Held while it lives: others who ask for the same folder wait. Where a file system has no locks, nobody does.
+class FolderLock {
+ public:
+  explicit FolderLock(const fs::path& folder);
+  FolderLock(const FolderLock&) = delete;
+  ~FolderLock();
+
+ private:
+  int file_;
+};
+
 /// Makes sure that one file can be written: its folder is there, and it is no input. The folder is guarded as well.
 void expect_place_of(const fs::path& file, const Console& console);
 

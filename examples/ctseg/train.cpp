@@ -175,7 +175,11 @@ void train(const TrainArguments& a, Console& console) {
   clock.stage("write");
   clock.finish();
   run.model = (out / "model.safetensors").string(), run.model_name = recipe.about.name;
-  run.figures = {{"steps", static_cast<double>(fitted.last_step)}, {"loss", fitted.loss}, {"best_dice", fitted.best_score}};
+  run.figures = {{"steps", static_cast<double>(fitted.last_step)},
+                 {"parameters", static_cast<double>(model.parameter_count())},
+                 {"training_seconds", fitted.total_seconds},
+                 {"loss", fitted.loss},
+                 {"best_dice", fitted.best_score}};
   run.warnings = console.warnings();
   for (const char* name : {"model.safetensors", "log.csv", "curve.svg", "run.json"})
     run.outputs.push_back((out / name).string());

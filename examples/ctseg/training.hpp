@@ -40,7 +40,8 @@ struct Training {
   const TrainingTask& task;
   Device& device;
   Console& console;
-  Index steps = 0;   // done in this call
+  Index steps = 0;        // done in this call
+  bool reading = false;   // cases: what is wrong with them no other device mends
 };
 /// Trains the model's weights on the card.
 cs::FitResult fit_on_card(Training& training, cs::AnyModel& model);
@@ -137,8 +138,10 @@ template <class Net> cs::FitResult fit_network(Training& training, cs::Context<t
   using S = typename Net::Spec;
   const TrainingTask& task = training.task;
   const TrainingConfig& t = task.config;
+  training.reading = true;
   const cs::PatchSampler<S> patches = sampler_of<S>(training);
   const std::vector<cs::Case> held_out = task.held_out();
+  training.reading = false;
   if (held_out.empty() && (t.patience > 0 || t.validate_every > 0))
     training.console.warn("warning: no patient is kept for validation, so patience and validate_every do nothing.");
 

@@ -111,8 +111,15 @@ TEST_CASE("train: what a configuration says of patches, optimizer and schedule i
 
 TEST_CASE("train: stopping early needs somebody to judge by") {
   Lab lab;
-  json config = lab.config({{"patience", 2}});
-  CHECK(!has(lab.train(config).err, "do nothing"));
+  const Ran never = lab.train(lab.config({{"patience", 2}}));
+  CHECK(never.status == 2);
+  CHECK(has(never.err, "training.patience: is 2, and one validation at the end stops nothing early."));
+  CHECK(!std::filesystem::exists(lab.out));
+  json config = lab.config({{"patience", 2}, {"validate_every", 1}});
+  const Ran judged = lab.train(config);
+  CHECK(judged.status == 0);
+  CHECK(!has(judged.err, "do nothing"));
+  CHECK(lab.record()["figures"]["training_seconds"].get<double>() > 0);
   config["data"]["validation"] = 0;
   CHECK(has(lab.train(config).err, "no patient is kept for validation, so patience and validate_every do nothing."));
   CHECK(lab.record()["warnings"].size() == 1);

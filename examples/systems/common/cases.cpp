@@ -108,8 +108,8 @@ cs::LoadedModel load(Job& job, const fs::path& file) {
     throw cs::Error(cs::Code::io, file.string(),
                     "is not there. Hint: train makes it, with the same --output; -m names another.");
   const bool bare = cli::is_onnx(file) && !cli::onnx::metadata_of(file).contains(cs::model_file::kRecipeKey);
-  cs::LoadedModel model = bare ? cli::onnx::load(file, job.config.recipe)
-                               : cli::load_model_file(file, {.executor = &job.ctx.executor()});
+  cs::LoadedModel model =
+      bare ? cli::onnx::load(file, job.config.recipe) : cli::load_model_file(file, {.executor = &job.ctx.executor()});
   expect_own_labels(job, model.recipe, file);
   return model;
 }
@@ -209,6 +209,13 @@ cli::Staging results_of(Job& job) {
   return cli::Staging(folder, job.console);
 }
 
+void commit_results(cli::Staging& out, const cs::RunRecord& run) {
+  const fs::path folder = fs::path(run.outputs.back()).parent_path();
+  const cli::FolderLock alone(folder);
+  expect_own_results(folder / "run.json", run.inputs[0]);   // of another run that was faster
+  out.commit();
+}
+
 void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window, cs::Json* answer) {
   cli::write_mask(out / "mask.nii.gz", s.mask());
   cs::io::write_png(out / "preview.png", cs::io::preview(s.scan.volume, s.mask(), {.window_hu = window}));
@@ -219,8 +226,7 @@ void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window, cs::Jso
     write_text(said, text_of(*answer));
   }
   write_text(last, cs::to_json(s.run));
-  expect_own_results(s.run.outputs.back(), s.run.inputs[0]);   // of a run that was faster
-  out.commit();
+  commit_results(out, s.run);
 }
 
 void warn_of_seen(const Job& job, const fs::path& model, const std::vector<cs::CaseFiles>& files) {

@@ -132,6 +132,9 @@ fs::path folder_of(const Job& job, const fs::path& scan);
 /// Whether results may go where this run.json is: a scan replaces its own, and not those of another patient's with the same name.
 /// Errors    bad_argument if it is there and names another input than the scan.
 void expect_own_results(const fs::path& record, const fs::path& scan);
+/// Moves results to their place, the last of them run.json.
+/// Errors    those of expect_own_results.
+void commit_results(cli::Staging& out, const cs::RunRecord& run);
 /// mask.nii.gz, preview.png and, last, run.json. Results appear together; others may be staged before. An answer becomes
 /// result.json, and is given the "outputs": where all of them are.
 void write_results(cli::Staging& out, Segmented& s, cs::WindowHu window, cs::Json* answer = nullptr);

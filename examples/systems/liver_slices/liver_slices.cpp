@@ -131,7 +131,6 @@ void write_slices(cli::Staging& out, const Segmented& s) {
 
 /// One scan: its mask, slices, the liver as a surface in millimetres of the patient, and how long a slice took.
 void segment(Job& job) {
-  if (job.arguments.input.empty() && job.arguments.phantom) job.arguments.input = first_scan(judged(find_cases(job)));
   cli::Staging out = results_of(job);
   Segmented s = segment_scan(job, load(job, job.model()));
   const double slices = slices_of(s.mask().grid()), volume = cs::volume_ml(s.mask());
