@@ -28,7 +28,7 @@ cat << END
 
 Made by \`docs/make_systems.sh${*:+ $*}\`, $(nproc) processors ($(awk -F ': *' '/^model name/ { print $2; exit }' /proc/cpuinfo)). A row is something that
 a system must do, the command that shows it (after \`./run test\` has built it), what it said, the seconds it took by the clock, whatever else
-ran, and the day: rows whose command has not changed may be of an earlier one. The commands of a system follow each other in one
+ran, and the day: rows whose command has not changed may be of an earlier one, and of another machine like this. The commands of a system follow each other in one
 folder; what it held already was not made again. Data are synthetic where it says \`--phantom\`; networks are then small ones.${*:+
 Rows of the other systems are left out here.} What the systems are and what they reached on which data is in [examples/systems](../examples/systems/README.md).
 
