@@ -8,8 +8,7 @@ cs::FitResult fit_model(const TrainingTask& task, Device& device, Console& conso
   if (task.config.patience > 0 && task.config.validate_every == 0)
     throw cs::Error(cs::Code::bad_argument, "training.patience",
                     text("is ", task.config.patience,
-                         ", and one validation at the end stops nothing early. Hint: "
-                         "training.validate_every."));
+                         ", and one validation at the end stops nothing early. Hint: training.validate_every."));
   model.check_window(cs::model_file::window_of(task.recipe));   // else found when the model is saved, after the training
   if (!task.config.patch.empty()) model.check_window({task.config.patch});
   fs::create_directories(task.output);

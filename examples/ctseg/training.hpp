@@ -26,8 +26,8 @@ struct TrainingTask {
   bool resume = false;
   /// As the network sees them; asked for again where the CPU takes over from a card.
   std::function<std::vector<cs::Case>()> cases, held_out;
-  std::optional<cs::nnunet::TrainingPreset>
-      preset{};   // nnU-Net's way: of `config` only memory, workers and the intervals count
+  /// nnU-Net's way: of `config` only memory, workers and the intervals count then.
+  std::optional<cs::nnunet::TrainingPreset> preset{};
 };
 
 /// Trains the model's weights, on the device's card if there is one; what that refuses before the first step, most often for want
